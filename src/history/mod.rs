@@ -1,0 +1,5 @@
+//! Keeps rows and logs in step, as Spark's `FsHistoryProvider` does.
+
+pub mod snapshot;
+
+pub use snapshot::{AttemptRows, LogEntry, LogState, Snapshot};

@@ -1,0 +1,87 @@
+//! An immutable view of everything known at one moment. A statement pins one, so that a join sees one moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use crate::event_log::EventLog;
+
+/// The rows of one attempt of one application, as the replay of one log gave them.
+#[derive(Debug, Clone)]
+pub struct AttemptRows {
+    pub app_id: String,
+    /// `''` where Spark has none.
+    pub attempt_id: String,
+    /// Start of the attempt, milliseconds since the epoch; orders the attempts of an application.
+    pub start_time_ms: i64,
+    /// The log the rows come from.
+    pub log: Arc<EventLog>,
+    /// Rows by table name (`table::TableDef::name`), in the table's sort order. No entry means no rows.
+    pub tables: BTreeMap<&'static str, Vec<RecordBatch>>,
+}
+
+/// What one scan found: rows of every attempt, and one line for each log seen.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// By `(app_id, attempt_id)`.
+    pub attempts: BTreeMap<(String, String), Arc<AttemptRows>>,
+    /// Rows of `applications`: the newest attempt with totals over all; key is the application id.
+    pub applications: BTreeMap<String, RecordBatch>,
+    /// Rows of `system.event_logs`, one per file or directory seen, listed or not.
+    pub event_logs: Vec<LogEntry>,
+}
+
+/// What is known of one file or directory of a source: a row of `system.event_logs`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEntry {
+    /// The source as given on the command line or in the configuration.
+    pub source: String,
+    pub path: String,
+    /// `single`, `rolling`, or `None` for what is no event log.
+    pub format: Option<&'static str>,
+    /// `none`, `zstd`, `lz4`, `snappy`, `lzf`; `None` for what is no event log.
+    pub codec: Option<&'static str>,
+    pub size_bytes: i64,
+    pub modified_ms: Option<i64>,
+    pub app_id: Option<String>,
+    pub attempt_id: Option<String>,
+    /// `complete`, `in progress`, `damaged`, `not listed`, `failed`.
+    pub status: LogState,
+    /// Lines read, events understood, lines of unknown events, lines that could not be read.
+    pub lines: i64,
+    pub events: i64,
+    pub unknown_events: i64,
+    pub malformed_lines: i64,
+    /// Why it is not listed, or what is wrong with it; the first problem, with line and event.
+    pub error: Option<String>,
+    /// When the log was last read to the end of what there was, milliseconds since the epoch.
+    pub read_ms: Option<i64>,
+}
+
+/// The state of a log, as `system.event_logs.status` and `sparkgate check` name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogState {
+    /// The application ended and everything was read.
+    Complete,
+    /// No `SparkListenerApplicationEnd` so far.
+    InProgress,
+    /// Served with what could be read: some lines were not.
+    Damaged,
+    /// Seen, and left out for the reason in `error`.
+    NotListed,
+    /// It could not be read at all this time; tried again with the next scan.
+    Failed,
+}
+
+impl LogState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogState::Complete => "complete",
+            LogState::InProgress => "in progress",
+            LogState::Damaged => "damaged",
+            LogState::NotListed => "not listed",
+            LogState::Failed => "failed",
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Protocols; each is a translation, none touches data except through [`query`]. (skeleton)
+pub mod pg;
+pub mod query;
