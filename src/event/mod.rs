@@ -1,1 +1,198 @@
-//! (skeleton)
+//! One line of an event log to one typed event. Knows Spark's JSON (`JsonProtocol.scala`), neither files nor state.
+//!
+//! The name of the event stands first in every line (`{"Event":"…`) and decides before anything else is parsed; lines that
+//! no table needs are never parsed. Payloads borrow from the line. Field docs are Spark's own names; absent fields follow
+//! `JsonProtocol`: what it calls an option is an `Option` here, everything else is required.
+
+pub mod application;
+pub mod block;
+mod envelope;
+pub mod environment;
+pub mod executor;
+pub mod job;
+pub mod stage;
+pub mod task;
+
+pub use envelope::event_name;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// A string that borrows from the line where it has no escapes.
+pub type Text<'a> = Cow<'a, str>;
+/// Spark's maps of strings; a value may be null.
+pub type Properties<'a> = BTreeMap<Text<'a>, Option<Text<'a>>>;
+
+/// What a line says.
+#[derive(Debug)]
+pub enum Event<'a> {
+    LogStart(application::LogStart<'a>),
+    ApplicationStart(application::ApplicationStart<'a>),
+    ApplicationEnd(application::ApplicationEnd),
+    EnvironmentUpdate(environment::EnvironmentUpdate<'a>),
+    ResourceProfileAdded(environment::ResourceProfileAdded<'a>),
+    ExecutorAdded(executor::ExecutorAdded<'a>),
+    ExecutorRemoved(executor::ExecutorRemoved<'a>),
+    BlockManagerAdded(executor::BlockManagerAdded<'a>),
+    ExecutorExcluded { executor_id: Text<'a>, excluded: bool },
+    ExecutorExcludedForStage(executor::ExcludedForStage<'a>),
+    NodeExcluded { host: Text<'a>, excluded: bool },
+    NodeExcludedForStage(executor::ExcludedForStage<'a>),
+    ExecutorMetricsUpdate(executor::ExecutorMetricsUpdate<'a>),
+    StageExecutorMetrics(executor::StageExecutorMetrics<'a>),
+    JobStart(job::JobStart<'a>),
+    JobEnd(job::JobEnd<'a>),
+    StageSubmitted(stage::StageSubmitted<'a>),
+    StageCompleted(stage::StageCompleted<'a>),
+    TaskStart(task::TaskStart<'a>),
+    TaskEnd(Box<task::TaskEnd<'a>>),
+    BlockUpdated(block::BlockUpdated<'a>),
+    UnpersistRdd(block::UnpersistRdd),
+    /// A known event that no table needs.
+    Skipped,
+    /// An event this version does not know, by name.
+    Unknown(Text<'a>),
+}
+
+/// Why a line could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    #[error("not a JSON object with an \"Event\"")]
+    NoEvent {
+        #[source]
+        source: Option<serde_json::Error>,
+    },
+    #[error("cannot read {event}: {source}")]
+    Malformed { event: String, source: serde_json::Error },
+}
+
+impl ParseError {
+    /// Name of the event, where that much could be read.
+    pub fn event(&self) -> Option<&str> {
+        match self {
+            ParseError::NoEvent { .. } => None,
+            ParseError::Malformed { event, .. } => Some(event),
+        }
+    }
+}
+
+/// Parses one line. `scratch` is reused from line to line; the event may borrow from it.
+pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Event<'a>, ParseError> {
+    let name = event_name(line)?;
+    // Events without a rule of their own in JsonProtocol carry their class name, with its package.
+    let short = name.rsplit('.').next().unwrap_or(&name);
+    Ok(match short {
+        "SparkListenerTaskEnd" => {
+            task::compact(line, scratch);
+            Event::TaskEnd(Box::new(payload(scratch, &name)?))
+        }
+        "SparkListenerTaskStart" => Event::TaskStart(payload(line, &name)?),
+        "SparkListenerLogStart" => Event::LogStart(payload(line, &name)?),
+        "SparkListenerApplicationStart" => Event::ApplicationStart(payload(line, &name)?),
+        "SparkListenerApplicationEnd" => Event::ApplicationEnd(payload(line, &name)?),
+        "SparkListenerEnvironmentUpdate" => Event::EnvironmentUpdate(payload(line, &name)?),
+        "SparkListenerResourceProfileAdded" => Event::ResourceProfileAdded(payload(line, &name)?),
+        "SparkListenerExecutorAdded" => Event::ExecutorAdded(payload(line, &name)?),
+        "SparkListenerExecutorRemoved" => Event::ExecutorRemoved(payload(line, &name)?),
+        "SparkListenerBlockManagerAdded" => Event::BlockManagerAdded(payload(line, &name)?),
+        "SparkListenerExecutorExcluded" | "SparkListenerExecutorBlacklisted" => excluded_executor(line, &name, true)?,
+        "SparkListenerExecutorUnexcluded" | "SparkListenerExecutorUnblacklisted" => {
+            excluded_executor(line, &name, false)?
+        }
+        "SparkListenerExecutorExcludedForStage" | "SparkListenerExecutorBlacklistedForStage" => {
+            Event::ExecutorExcludedForStage(payload(line, &name)?)
+        }
+        "SparkListenerNodeExcluded" | "SparkListenerNodeBlacklisted" => excluded_node(line, &name, true)?,
+        "SparkListenerNodeUnexcluded" | "SparkListenerNodeUnblacklisted" => excluded_node(line, &name, false)?,
+        "SparkListenerNodeExcludedForStage" | "SparkListenerNodeBlacklistedForStage" => {
+            Event::NodeExcludedForStage(payload(line, &name)?)
+        }
+        "SparkListenerExecutorMetricsUpdate" => Event::ExecutorMetricsUpdate(payload(line, &name)?),
+        "SparkListenerStageExecutorMetrics" => Event::StageExecutorMetrics(payload(line, &name)?),
+        "SparkListenerJobStart" => Event::JobStart(payload(line, &name)?),
+        "SparkListenerJobEnd" => Event::JobEnd(payload(line, &name)?),
+        "SparkListenerStageSubmitted" => Event::StageSubmitted(payload(line, &name)?),
+        "SparkListenerStageCompleted" => Event::StageCompleted(payload(line, &name)?),
+        "SparkListenerBlockUpdated" => Event::BlockUpdated(payload(line, &name)?),
+        "SparkListenerUnpersistRDD" => Event::UnpersistRdd(payload(line, &name)?),
+        _ if is_known(&name, short) => Event::Skipped,
+        _ => Event::Unknown(name),
+    })
+}
+
+/// Events of Spark and its SQL, streaming, Thrift server and Connect modules that no table needs.
+fn is_known(name: &str, short: &str) -> bool {
+    const SKIPPED: [&str; 8] = [
+        "SparkListenerTaskGettingResult",
+        "SparkListenerBlockManagerRemoved",
+        "SparkListenerSpeculativeTaskSubmitted",
+        "SparkListenerUnschedulableTaskSetAdded",
+        "SparkListenerUnschedulableTaskSetRemoved",
+        "SparkListenerMiscellaneousProcessAdded",
+        "SparkListenerResourceProfileRemoved",
+        "SparkListenerStageExecutorMetrics",
+    ];
+    const PACKAGES: [&str; 4] = [
+        "org.apache.spark.sql.",
+        "org.apache.spark.streaming.",
+        "org.apache.spark.shuffle.",
+        "org.apache.spark.status.",
+    ];
+    SKIPPED.contains(&short) || PACKAGES.iter().any(|package| name.starts_with(package))
+}
+
+fn payload<'a, T: Deserialize<'a>>(line: &'a [u8], name: &str) -> Result<T, ParseError> {
+    serde_json::from_slice(line).map_err(|source| ParseError::Malformed { event: name.to_owned(), source })
+}
+
+#[derive(Deserialize)]
+struct WithExecutor<'a> {
+    #[serde(borrow, rename = "executorId")]
+    executor_id: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct WithHost<'a> {
+    #[serde(borrow, rename = "hostId")]
+    host: Text<'a>,
+}
+
+fn excluded_executor<'a>(line: &'a [u8], name: &str, excluded: bool) -> Result<Event<'a>, ParseError> {
+    let WithExecutor { executor_id } = payload(line, name)?;
+    Ok(Event::ExecutorExcluded { executor_id, excluded })
+}
+
+fn excluded_node<'a>(line: &'a [u8], name: &str, excluded: bool) -> Result<Event<'a>, ParseError> {
+    let WithHost { host } = payload(line, name)?;
+    Ok(Event::NodeExcluded { host, excluded })
+}
+
+/// Numbers as Spark reads them: any JSON number, cut to a whole one.
+pub(crate) mod lenient {
+    use serde::{Deserialize, Deserializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Whole(i64),
+        Wide(u64),
+        Fraction(f64),
+    }
+
+    impl Number {
+        #[allow(clippy::cast_possible_truncation, reason = "Java's narrowing, as Jackson's longValue does")]
+        fn long(self) -> i64 {
+            match self {
+                Number::Whole(n) => n,
+                Number::Wide(n) => n as i64,
+                Number::Fraction(n) => n as i64,
+            }
+        }
+    }
+
+    pub(crate) fn long<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+        Number::deserialize(deserializer).map(Number::long)
+    }
+}

@@ -1,10 +1,55 @@
 //! Folds one application's events into table rows, as Spark's `AppStatusListener` does.
-//! (skeleton: the interface other parts build on)
-use std::collections::BTreeMap;
+//!
+//! [`LiveApplication::apply_line`] takes lines in log order; [`LiveApplication::rows`] gives the tables as of now, and the fold
+//! can go on. There is no I/O, clock or SQL here: the same log gives the same rows on every machine.
+//!
+//! Spark keeps live entities and writes copies of them to a store; its REST API shows the store. Where the two can differ
+//! (a task that ends after its job), we follow the store. Memory grows with jobs, stages, executors and running tasks; of an
+//! ended task a row and a bit stay.
+//!
+//! Invariant: a log replayed in two halves equals the log replayed whole.
+
+mod application;
+mod environment;
+mod executor;
+mod index_set;
+mod job;
+mod metrics;
+mod rdd;
+mod stage;
+mod task;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+pub use application::merge_attempts;
+pub use stage::StageKey;
+
+use application::Application;
+use environment::{Environment, ResourceProfile};
+use executor::{DRIVER, LiveExecutor, add_delta};
+use index_set::IndexSet;
+use job::{LiveJob, Outcome};
+use metrics::Metrics;
+use rdd::LiveRdd;
+use stage::{LiveStage, Speculation, Status};
+use task::{LiveTask, TaskRows};
+
+use crate::event::block::{BlockKind, BlockUpdatedInfo};
+use crate::event::executor::{ExecutorMetrics, ExecutorMetricsUpdate};
+use crate::event::job::{JobEnd, JobStart};
+use crate::event::stage::{StageInfo, StageSubmitted};
+use crate::event::task::{TaskEnd, TaskEndReason, TaskStart};
+use crate::event::{self, Event, ParseError};
 use crate::event_log::EventLog;
 use crate::history::snapshot::AttemptRows;
+use crate::table::metrics::index;
+use crate::table::{ENVIRONMENT, EXECUTORS, JOBS, RESOURCE_PROFILES, Rows, STAGES, TASKS, TableDef};
+
+/// Problems kept with their text; more are only counted.
+const MAX_PROBLEMS: usize = 20;
+/// Distinct unknown events kept by name.
+const MAX_UNKNOWN_EVENTS: usize = 100;
 
 /// What was seen while replaying, for `system.event_logs` and `check`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,7 +58,7 @@ pub struct ReplayReport {
     pub events: u64,
     /// Lines by name of an event that this version does not know.
     pub unknown_events: BTreeMap<String, u64>,
-    /// Lines that could not be read; `problems` has the first of them.
+    /// Lines that could not be read, or not in full; `problems` has the first of them.
     pub malformed_lines: u64,
     /// The first problems, in the order of the log.
     pub problems: Vec<LineProblem>,
@@ -30,9 +75,41 @@ pub struct LineProblem {
     pub message: String,
 }
 
+impl std::fmt::Display for LineProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
+}
+
+/// One application attempt as far as its log has been read.
 #[derive(Debug, Default)]
 pub struct LiveApplication {
     report: ReplayReport,
+    scratch: Vec<u8>,
+    /// The tail was taken as a line before its newline came: the newline alone is no blank line.
+    tail_applied: bool,
+    application: Application,
+    environment: Option<Environment>,
+    profiles: BTreeMap<i32, ResourceProfile>,
+    cpus_per_task: Option<i32>,
+    jobs: Vec<LiveJob>,
+    /// Positions in `jobs` of those that run.
+    live_jobs: BTreeMap<i32, usize>,
+    /// Positions in `jobs` of the rows; a job that a log starts twice is the later one.
+    job_rows: BTreeMap<i32, usize>,
+    live_stages: BTreeMap<StageKey, LiveStage>,
+    ended_stages: BTreeMap<StageKey, LiveStage>,
+    executors: Vec<LiveExecutor>,
+    live_executors: HashMap<String, usize>,
+    /// Removed executors that ran while a stage that still runs did: late metrics count for them.
+    dead_executors: HashMap<String, usize>,
+    executor_rows: BTreeMap<String, usize>,
+    rdds: BTreeMap<i32, LiveRdd>,
+    live_tasks: HashMap<i64, LiveTask>,
+    ended_tasks: IndexSet,
+    tasks: TaskRows,
+    /// Names that every task repeats: hosts, executors, localities.
+    names: HashSet<Arc<str>>,
 }
 
 impl LiveApplication {
@@ -41,32 +118,722 @@ impl LiveApplication {
     }
 
     /// Parses one line (without its newline) and folds it. Lines that cannot be read are recorded in the report.
-    pub fn apply_line(&mut self, _line: &[u8]) {
+    pub fn apply_line(&mut self, line: &[u8]) {
+        if std::mem::take(&mut self.tail_applied) && line.is_empty() {
+            return;
+        }
         self.report.lines += 1;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            self.problem(None, "blank line".to_owned());
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        if let Err(error) = self.apply_json(line, &mut scratch) {
+            self.repair(line, &mut scratch, &error);
+        }
+        self.scratch = scratch;
+    }
+
+    fn apply_json(&mut self, line: &[u8], scratch: &mut Vec<u8>) -> Result<(), ParseError> {
+        let event = event::parse(line, scratch)?;
+        match event {
+            Event::Unknown(name) => {
+                let unknown = &mut self.report.unknown_events;
+                if let Some(count) = unknown.get_mut(&*name) {
+                    *count += 1;
+                } else if unknown.len() < MAX_UNKNOWN_EVENTS {
+                    unknown.insert(name.into_owned(), 1);
+                }
+            }
+            event => {
+                self.report.events += 1;
+                self.apply(event);
+            }
+        }
+        Ok(())
+    }
+
+    /// A line whose text is damaged, but whose JSON is not, counts as an event all the same.
+    fn repair(&mut self, line: &[u8], scratch: &mut Vec<u8>, error: &ParseError) {
+        let invalid = std::str::from_utf8(line).is_err();
+        let text = String::from_utf8_lossy(line);
+        let text = without_lone_surrogates(&text);
+        if (invalid || text.as_bytes() != line) && self.apply_json(text.as_bytes(), scratch).is_ok() {
+            let what = if invalid { "invalid UTF-8" } else { "half of a surrogate pair" };
+            self.problem(error.event(), format!("{what}; shown as \u{fffd}"));
+        } else {
+            self.problem(error.event(), error.to_string());
+        }
     }
 
     /// The end of the log as far as it goes: a last line without newline. It counts if it is a whole event (then `true`);
     /// otherwise nothing changes, and the caller waits for the rest, or calls [`Self::torn_tail`].
-    pub fn apply_tail(&mut self, _line: &[u8]) -> bool {
-        false
+    pub fn apply_tail(&mut self, line: &[u8]) -> bool {
+        if line.is_empty() {
+            return false;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let whole = serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
+            && self.apply_json(line, &mut scratch).is_ok();
+        self.scratch = scratch;
+        if whole {
+            self.report.lines += 1;
+            self.tail_applied = true;
+        }
+        whole
     }
 
     /// Records that a log which should be complete ends inside a line or a compressed block.
     pub fn torn_tail(&mut self, message: String) {
-        self.report.problems.push(LineProblem { line: self.report.lines + 1, event: None, message });
+        self.report.lines += 1;
+        self.problem(None, message);
+    }
+
+    fn problem(&mut self, event: Option<&str>, message: String) {
+        self.report.malformed_lines += 1;
+        if self.report.problems.len() < MAX_PROBLEMS {
+            let problem = LineProblem { line: self.report.lines, event: event.map(str::to_owned), message };
+            self.report.problems.push(problem);
+        }
     }
 
     pub fn report(&self) -> &ReplayReport {
         &self.report
     }
 
+    fn apply(&mut self, event: Event<'_>) {
+        match event {
+            Event::LogStart(event) => self.application.log_start(&event),
+            Event::ApplicationStart(event) => {
+                self.report.application_start_seen = true;
+                self.application.start(&event);
+                if let Some(logs) = &event.driver_logs
+                    && let Some(driver) = self.live_executors.get(DRIVER)
+                {
+                    self.executors[*driver].driver_logs(logs, event.driver_attributes.as_ref());
+                }
+            }
+            Event::ApplicationEnd(event) => {
+                self.report.application_end_seen = true;
+                self.application.end(&event);
+            }
+            Event::EnvironmentUpdate(event) => {
+                let cpus = event.spark_properties.get("spark.task.cpus").and_then(|cpus| cpus.as_deref());
+                self.cpus_per_task = cpus.and_then(|cpus| cpus.trim().parse().ok()).or(self.cpus_per_task);
+                self.environment = Some(Environment::of(&event));
+            }
+            Event::ResourceProfileAdded(event) => {
+                self.profiles.insert(event.id, ResourceProfile::of(&event));
+            }
+            Event::ExecutorAdded(event) => {
+                let profile = self.profiles.get(&event.info.resource_profile_id.unwrap_or(0));
+                let cpus = profile.and_then(ResourceProfile::cpus_per_task).or(self.cpus_per_task).unwrap_or(1);
+                self.application.saw(event.time);
+                self.get_or_add_executor(&event.executor_id, event.time).added(&event, cpus);
+            }
+            Event::ExecutorRemoved(event) => {
+                self.application.saw(event.time);
+                self.remove_executor(&event);
+            }
+            Event::BlockManagerAdded(event) => {
+                let time = event.time.unwrap_or(-1);
+                self.application.saw(time);
+                self.get_or_add_executor(&event.id.executor_id, time).block_manager_added(&event);
+            }
+            Event::ExecutorExcluded { executor_id, excluded } => {
+                if let Some(at) = self.live_executors.get(&*executor_id) {
+                    self.executors[*at].is_excluded = excluded;
+                }
+            }
+            Event::NodeExcluded { host, excluded } => {
+                for at in self.executors_on(&host) {
+                    self.executors[at].is_excluded = excluded;
+                }
+            }
+            Event::ExecutorExcludedForStage(event) => {
+                let key = StageKey { stage_id: event.stage_id, stage_attempt_id: event.stage_attempt_id };
+                let executor = self.intern(&event.who);
+                if let Some(stage) = self.live_stages.get_mut(&key) {
+                    stage.excluded_executors.insert(executor);
+                }
+                if let Some(at) = self.live_executors.get(&*event.who) {
+                    self.executors[*at].excluded_in_stages.insert(event.stage_id);
+                }
+            }
+            Event::NodeExcludedForStage(event) => {
+                let key = StageKey { stage_id: event.stage_id, stage_attempt_id: event.stage_attempt_id };
+                for at in self.executors_on(&event.who) {
+                    self.executors[at].excluded_in_stages.insert(event.stage_id);
+                    let executor = Arc::from(&*self.executors[at].executor_id);
+                    if let Some(stage) = self.live_stages.get_mut(&key) {
+                        stage.excluded_executors.insert(executor);
+                    }
+                }
+            }
+            Event::ExecutorMetricsUpdate(event) => self.executor_metrics_update(&event),
+            Event::StageExecutorMetrics(event) => {
+                let at = self.live_executors.get(&*event.executor_id).or(self.dead_executors.get(&*event.executor_id));
+                if let Some(at) = at.copied() {
+                    raise(&mut self.executors[at], event.metrics.as_ref());
+                }
+                let key = StageKey { stage_id: event.stage_id, stage_attempt_id: event.stage_attempt_id };
+                if let Some(stage) = self.live_stages.get_mut(&key) {
+                    stage.peaks.raise(event.metrics.as_ref());
+                }
+            }
+            Event::JobStart(event) => self.job_start(&event),
+            Event::JobEnd(event) => self.job_end(&event),
+            Event::StageSubmitted(event) => self.stage_submitted(&event),
+            Event::StageCompleted(event) => self.stage_completed(&event.info),
+            Event::TaskStart(event) => self.task_start(&event),
+            Event::TaskEnd(event) => self.task_end(&event),
+            Event::BlockUpdated(event) => self.block_updated(&event.info),
+            Event::UnpersistRdd(event) => self.unpersist(event.rdd_id),
+            Event::Skipped | Event::Unknown(_) => {}
+        }
+    }
+
+    fn intern(&mut self, name: &str) -> Arc<str> {
+        intern(&mut self.names, name)
+    }
+
+    fn get_or_add_executor(&mut self, executor_id: &str, time: i64) -> &mut LiveExecutor {
+        let at = match self.live_executors.get(executor_id) {
+            Some(at) => *at,
+            None => {
+                self.executors.push(LiveExecutor::new(executor_id, time));
+                let at = self.executors.len() - 1;
+                self.live_executors.insert(executor_id.to_owned(), at);
+                self.executor_rows.insert(executor_id.to_owned(), at);
+                at
+            }
+        };
+        &mut self.executors[at]
+    }
+
+    fn executors_on(&self, host: &str) -> Vec<usize> {
+        let on_host = |at: &usize| {
+            let executor = &self.executors[*at];
+            executor.hostname() == Some(host) && executor.executor_id != DRIVER
+        };
+        self.live_executors.values().copied().filter(on_host).collect()
+    }
+
+    fn remove_executor(&mut self, event: &crate::event::executor::ExecutorRemoved<'_>) {
+        let id = &*event.executor_id;
+        let Some(at) = self.live_executors.remove(id) else { return };
+        self.executors[at].removed(event);
+        for rdd in self.rdds.values_mut() {
+            rdd.distributions.remove(id);
+            let mut gone = Vec::new();
+            for (name, partition) in &mut rdd.partitions {
+                if !partition.executors.iter().any(|executor| executor == id) {
+                    continue;
+                }
+                let sharers = i64::try_from(partition.executors.len()).unwrap_or(1);
+                let (memory, disk) = (partition.memory_used / sharers, partition.disk_used / sharers);
+                add_delta(&mut rdd.memory_used, -memory);
+                add_delta(&mut rdd.disk_used, -disk);
+                if sharers == 1 {
+                    gone.push(name.clone());
+                } else {
+                    partition.executors.retain(|executor| executor != id);
+                    add_delta(&mut partition.memory_used, -memory);
+                    add_delta(&mut partition.disk_used, -disk);
+                }
+            }
+            for name in gone {
+                rdd.partitions.remove(&name);
+            }
+        }
+        if self.ran_with_a_live_stage(at) {
+            self.dead_executors.insert(id.to_owned(), at);
+        }
+    }
+
+    fn ran_with_a_live_stage(&self, executor: usize) -> bool {
+        let removed = self.executors[executor].remove_time.unwrap_or(i64::MAX);
+        self.live_stages.values().any(|stage| stage.submission_time().unwrap_or(0) < removed)
+    }
+
+    fn job_start(&mut self, event: &JobStart<'_>) {
+        self.application.saw(event.submission_time.unwrap_or(-1));
+        let at = self.jobs.len();
+        self.jobs.push(LiveJob::start(event));
+        self.live_jobs.insert(event.job_id, at);
+        self.job_rows.insert(event.job_id, at);
+        let join = |stage: &mut LiveStage| {
+            stage.jobs.push(at);
+            stage.job_ids.insert(event.job_id);
+        };
+        match &event.stage_infos {
+            Some(infos) => infos.iter().for_each(|info| join(get_or_add_stage(&mut self.live_stages, info))),
+            None => {
+                for stage_id in &event.stage_ids {
+                    let key = StageKey { stage_id: *stage_id, stage_attempt_id: 0 };
+                    join(self.live_stages.entry(key).or_insert_with(|| LiveStage::unknown(*stage_id)));
+                }
+            }
+        }
+    }
+
+    fn job_end(&mut self, event: &JobEnd<'_>) {
+        let Some(at) = self.live_jobs.remove(&event.job_id) else { return };
+        self.application.saw(event.completion_time.unwrap_or(-1));
+        let job = &mut self.jobs[at];
+        // Stages that never ran were skipped: their output was there.
+        for stage_id in job.stage_ids.clone() {
+            let first = StageKey { stage_id, stage_attempt_id: i32::MIN };
+            let last = StageKey { stage_id, stage_attempt_id: i32::MAX };
+            let keys = self.live_stages.range(first..=last);
+            let pending: Vec<StageKey> =
+                keys.filter(|(_, stage)| stage.status == Status::Pending).map(|(key, _)| *key).collect();
+            for key in pending {
+                let Some(mut stage) = self.live_stages.remove(&key) else { continue };
+                stage.status = Status::Skipped;
+                job.skipped_stages.insert(stage_id);
+                job.skipped_tasks = job.skipped_tasks.wrapping_add(stage.num_tasks());
+                stage.seal();
+                self.ended_stages.insert(key, stage);
+            }
+        }
+        job.end(event);
+        job.write();
+        self.application.job_ended(job.status == "FAILED", event.completion_time);
+        self.forget_indices_of(at);
+    }
+
+    /// An ended job without a live stage cannot change: the bits of its tasks can go.
+    fn forget_indices_of(&mut self, job: usize) {
+        let ended = !self.live_jobs.values().any(|live| *live == job);
+        if ended && !self.live_stages.values().any(|stage| stage.jobs.contains(&job)) {
+            self.jobs[job].forget_indices();
+        }
+    }
+
+    fn stage_submitted(&mut self, event: &StageSubmitted<'_>) {
+        let stage_id = event.info.stage_id;
+        self.application.saw(event.info.submission_time.unwrap_or(-1));
+        let stage = get_or_add_stage(&mut self.live_stages, &event.info);
+        stage.submit(event);
+        stage.jobs.clear();
+        stage.job_ids.clear();
+        for (job_id, at) in &self.live_jobs {
+            let job = &mut self.jobs[*at];
+            if job.stage_ids.contains(&stage_id) {
+                stage.jobs.push(*at);
+                stage.job_ids.insert(*job_id);
+                job.completed_stages.remove(&stage_id);
+                job.active_stages += 1;
+            }
+        }
+        for rdd in &event.info.rdds {
+            if rdd.storage_level.is_valid() {
+                self.rdds.entry(rdd.id).or_insert_with(|| LiveRdd::new(rdd.storage_level));
+            }
+        }
+    }
+
+    fn stage_completed(&mut self, info: &StageInfo<'_>) {
+        self.application.saw(info.completion_time.unwrap_or(-1));
+        let key = StageKey { stage_id: info.stage_id, stage_attempt_id: info.attempt_id.unwrap_or(0) };
+        if let Some(stage) = self.live_stages.get_mut(&key) {
+            stage.complete(info);
+            for at in &stage.jobs {
+                let job = &mut self.jobs[*at];
+                match stage.status {
+                    Status::Complete => {
+                        job.completed_stages.insert(info.stage_id);
+                    }
+                    Status::Skipped => {
+                        job.skipped_stages.insert(info.stage_id);
+                        job.skipped_tasks = job.skipped_tasks.wrapping_add(info.num_tasks);
+                    }
+                    _ => job.failed_stages += 1,
+                }
+                job.active_stages -= 1;
+            }
+            for executor in &stage.excluded_executors {
+                if let Some(at) = self.live_executors.get(&**executor) {
+                    self.executors[*at].excluded_in_stages.remove(&info.stage_id);
+                }
+            }
+            // A stage whose tasks still run stays: they count for it.
+            if stage.counts.active == 0 {
+                self.end_stage(key);
+            }
+        }
+        let dead: Vec<String> = self
+            .dead_executors
+            .iter()
+            .filter(|(_, at)| !self.ran_with_a_live_stage(**at))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in dead {
+            self.dead_executors.remove(&id);
+        }
+    }
+
+    fn end_stage(&mut self, key: StageKey) {
+        let Some(mut stage) = self.live_stages.remove(&key) else { return };
+        stage.seal();
+        let jobs = std::mem::take(&mut stage.jobs);
+        self.ended_stages.insert(key, stage);
+        for job in jobs {
+            self.forget_indices_of(job);
+        }
+    }
+
+    fn task_start(&mut self, event: &TaskStart<'_>) {
+        let info = &event.info;
+        self.application.saw(info.launch_time);
+        let key = StageKey { stage_id: event.stage_id, stage_attempt_id: event.stage_attempt_id.unwrap_or(0) };
+        let names = &mut self.names;
+        let task = LiveTask::new(key, info, &mut |name| intern(names, name));
+        self.live_tasks.insert(info.task_id, task);
+        if self.ended_tasks.contains(info.task_id.cast_unsigned()) {
+            self.tasks.supersede(info.task_id);
+        }
+        if let Some(stage) = self.live_stages.get_mut(&key) {
+            if info.speculative == Some(true) {
+                let speculation = stage.speculation.get_or_insert(Speculation::default());
+                speculation.active += 1;
+                speculation.tasks += 1;
+            }
+            stage.launch(info.launch_time);
+            for job in &stage.jobs {
+                self.jobs[*job].counts.active += 1;
+            }
+        }
+        if let Some(at) = info.executor_id.as_deref().and_then(|id| self.live_executors.get(id)) {
+            let executor = &mut self.executors[*at];
+            executor.active_tasks += 1;
+            executor.total_tasks += 1;
+        }
+    }
+
+    fn task_end(&mut self, event: &TaskEnd<'_>) {
+        let info = &event.info;
+        self.application.saw(info.finish_time);
+        let key = StageKey { stage_id: event.stage_id, stage_attempt_id: event.stage_attempt_id.unwrap_or(0) };
+        let metrics = event.metrics.as_ref().map_or(Metrics::ABSENT, Metrics::of);
+        let duration = info.finish_time.wrapping_sub(info.launch_time);
+        let (error, killed_reason) = match event.reason {
+            TaskEndReason::Success => (None, None),
+            _ => (event.reason.error_message(), event.reason.killed_reason()),
+        };
+
+        // Spark counts metrics of tasks that it saw start, and once.
+        let delta = self.live_tasks.remove(&info.task_id).map(|task| {
+            self.ended_tasks.insert(info.task_id.cast_unsigned());
+            let key = self.application.key();
+            self.tasks.end(key, event, (error.as_deref(), killed_reason.as_deref()), &metrics);
+            self.application.task_ended(info.failed, &metrics);
+            task.metrics.map_or(metrics, |old| metrics.minus(&old))
+        });
+
+        let killed = killed_reason.as_deref();
+        let outcome = match event.reason {
+            TaskEndReason::Success => Outcome { completed: 1, failed: 0, killed: 0, active: 1, killed_reason: None },
+            TaskEndReason::TaskKilled { .. } | TaskEndReason::TaskCommitDenied { .. } => {
+                Outcome { completed: 0, failed: 0, killed: 1, active: 1, killed_reason: killed }
+            }
+            // A task that had ended runs again, because its output was lost: it has no start of its own (SPARK-41187).
+            TaskEndReason::Resubmitted => Outcome { completed: 0, failed: 1, killed: 0, active: 0, killed_reason: None },
+            _ => Outcome { completed: 0, failed: 1, killed: 0, active: 1, killed_reason: None },
+        };
+
+        if let Some(stage) = self.live_stages.get_mut(&key) {
+            if let Some(delta) = &delta {
+                stage.metrics.add(delta);
+            }
+            stage.counts.end(&outcome);
+            if outcome.completed > 0 {
+                stage.completed_task(info.index, duration);
+            }
+            stage.peaks.raise(event.executor_metrics.as_ref());
+            let over = stage.is_over();
+            for at in &stage.jobs {
+                let job = &mut self.jobs[*at];
+                job.counts.end(&outcome);
+                if outcome.completed > 0 {
+                    job.completed_task(event.stage_id, info.index);
+                }
+                if over {
+                    job.write_if_ended();
+                }
+            }
+            if info.speculative == Some(true) {
+                let speculation = stage.speculation.get_or_insert(Speculation::default());
+                speculation.active -= 1;
+                speculation.completed += outcome.completed;
+                speculation.failed += outcome.failed;
+                speculation.killed += outcome.killed;
+            }
+            if over {
+                self.end_stage(key);
+            }
+        }
+
+        if let Some(at) = info.executor_id.as_deref().and_then(|id| self.live_executors.get(id)) {
+            let executor = &mut self.executors[*at];
+            executor.active_tasks -= outcome.active;
+            executor.completed_tasks += outcome.completed;
+            executor.failed_tasks += outcome.failed;
+            executor.total_duration = executor.total_duration.wrapping_add(duration);
+            raise(executor, event.executor_metrics.as_ref());
+            // A resubmitted task keeps the metrics of its first attempt.
+            if !matches!(event.reason, TaskEndReason::Resubmitted) {
+                executor.total_gc_time += metrics.value(index::JVM_GC_TIME);
+                executor.total_input_bytes += metrics.value(index::INPUT_BYTES);
+                executor.total_shuffle_read += metrics.shuffle_read_bytes();
+                executor.total_shuffle_write += metrics.value(index::SHUFFLE_WRITE_BYTES);
+            }
+        }
+    }
+
+    fn executor_metrics_update(&mut self, event: &ExecutorMetricsUpdate<'_>) {
+        for update in &event.task_updates {
+            let Some(task) = self.live_tasks.get_mut(&update.task_id) else { continue };
+            let metrics = metrics::of_accumulators(&update.accumulators);
+            let delta = task.metrics.replace(metrics).map_or(metrics, |old| metrics.minus(&old));
+            let key = StageKey { stage_id: update.stage_id, stage_attempt_id: update.stage_attempt_id };
+            if let Some(stage) = self.live_stages.get_mut(&key) {
+                stage.metrics.add(&delta);
+            }
+        }
+        for update in event.executor_updates.iter().flatten() {
+            if let Some(at) = self.live_executors.get(&*event.executor_id) {
+                raise(&mut self.executors[*at], update.metrics.as_ref());
+            }
+            let key = StageKey { stage_id: update.stage_id, stage_attempt_id: update.stage_attempt_id };
+            if let Some(stage) = self.live_stages.get_mut(&key) {
+                stage.peaks.raise(update.metrics.as_ref());
+            }
+        }
+    }
+
+    fn block_updated(&mut self, info: &BlockUpdatedInfo<'_>) {
+        let level = info.storage_level;
+        let memory = if level.use_memory { info.memory_size } else { -info.memory_size };
+        let disk = if level.use_disk { info.disk_size } else { -info.disk_size };
+        let id = &*info.manager.executor_id;
+        let executor = self.live_executors.get(id).copied();
+        match BlockKind::of(&info.block_id) {
+            BlockKind::Other => {}
+            BlockKind::Broadcast => {
+                if let Some(at) = executor {
+                    self.executors[at].store(level, memory, disk);
+                }
+            }
+            BlockKind::Rdd { rdd_id } => {
+                if let Some(at) = executor {
+                    self.executors[at].store(level, memory, disk);
+                }
+                let Some(rdd) = self.rdds.get_mut(&rdd_id) else { return };
+                let partition = rdd.partitions.entry(info.block_id.clone().into_owned()).or_default();
+                let here = partition.executors.iter().position(|executor| executor == id);
+                let mut blocks = 0;
+                match (level.is_valid(), here) {
+                    (true, Some(_)) => {}
+                    (true, None) => {
+                        blocks = 1;
+                        partition.executors.push(id.to_owned());
+                    }
+                    (false, here) => {
+                        blocks = -1;
+                        if let Some(here) = here {
+                            partition.executors.remove(here);
+                        }
+                    }
+                }
+                if partition.executors.is_empty() {
+                    rdd.partitions.remove(&*info.block_id);
+                } else {
+                    add_delta(&mut partition.memory_used, memory);
+                    add_delta(&mut partition.disk_used, disk);
+                }
+                if let Some(at) = executor {
+                    let executor = &mut self.executors[at];
+                    if executor.rdd_blocks + blocks > 0 {
+                        let distribution = rdd.distributions.entry(id.to_owned()).or_default();
+                        add_delta(&mut distribution.memory_used, memory);
+                        add_delta(&mut distribution.disk_used, disk);
+                        if executor.has_heap() {
+                            let off = level.use_off_heap;
+                            let used =
+                                if off { &mut distribution.off_heap_used } else { &mut distribution.on_heap_used };
+                            add_delta(used, memory);
+                        }
+                    } else {
+                        rdd.distributions.remove(id);
+                    }
+                    executor.rdd_blocks += blocks;
+                }
+                add_delta(&mut rdd.memory_used, memory);
+                add_delta(&mut rdd.disk_used, disk);
+            }
+        }
+    }
+
+    fn unpersist(&mut self, rdd_id: i32) {
+        let Some(rdd) = self.rdds.remove(&rdd_id) else { return };
+        for id in rdd.partitions.values().flat_map(|partition| &partition.executors) {
+            if let Some(at) = self.live_executors.get(id) {
+                self.executors[*at].rdd_blocks -= 1;
+            }
+        }
+        for (id, distribution) in &rdd.distributions {
+            if let Some(at) = self.live_executors.get(id) {
+                self.executors[*at].unpersist(rdd.storage_level, distribution);
+            }
+        }
+    }
+
     /// Rows as of now; the fold can go on afterwards. `None` until `SparkListenerApplicationStart` with an id was seen.
-    pub fn rows(&self, _log: &Arc<EventLog>) -> Option<AttemptRows> {
-        None
+    pub fn rows(&mut self, log: &Arc<EventLog>) -> Option<AttemptRows> {
+        let (app_id, attempt_id) = self.application.id()?;
+        let mut tables: BTreeMap<&'static str, Vec<arrow::array::RecordBatch>> = BTreeMap::new();
+        let mut table = |def: &'static TableDef, fill: &mut dyn FnMut(&mut Rows)| {
+            let mut rows = Rows::new(def, 0);
+            fill(&mut rows);
+            if !rows.is_empty() {
+                tables.insert(def.name, vec![rows.finish()]);
+            }
+        };
+        let (app, attempt) = (&*app_id, &*attempt_id);
+        table(&JOBS, &mut |rows| {
+            self.job_rows.values().for_each(|at| self.jobs[*at].shown().push_row(app, attempt, rows));
+        });
+        let mut stages: BTreeMap<StageKey, &LiveStage> = self.ended_stages.iter().map(|(key, s)| (*key, s)).collect();
+        stages.extend(self.live_stages.iter().map(|(key, stage)| (*key, stage)));
+        table(&STAGES, &mut |rows| stages.values().for_each(|stage| stage.push_row(app, attempt, rows)));
+        let failed_stages = stages.values().filter(|stage| stage.status == Status::Failed).count();
+        let duration = self.application.duration();
+        let end = self.application.last_time();
+        let shown: Vec<&LiveExecutor> = self
+            .executor_rows
+            .values()
+            .map(|at| &self.executors[*at])
+            .filter(|executor| executor.executor_id != executor::FALLBACK)
+            .collect();
+        table(&EXECUTORS, &mut |rows| {
+            shown.iter().for_each(|executor| executor.push_row(app, attempt, duration, end, rows));
+        });
+        table(&ENVIRONMENT, &mut |rows| {
+            self.environment.iter().for_each(|environment| environment.push_rows(app, attempt, rows));
+        });
+        table(&RESOURCE_PROFILES, &mut |rows| {
+            self.profiles.values().for_each(|profile| profile.push_row(app, attempt, rows));
+        });
+        let failed_jobs = self.job_rows.values().filter(|at| self.jobs[**at].shown().status == "FAILED").count();
+        let totals = application::Totals {
+            jobs: self.job_rows.len(),
+            failed_jobs,
+            stages: stages.len(),
+            failed_stages,
+            running_tasks: self.live_tasks.len(),
+            executors: shown.len(),
+            cores: most_cores(&shown, end),
+            core_ms: shown.iter().map(|executor| executor.core_ms(end)).sum(),
+            events: self.report.events,
+            problems: self.report.malformed_lines,
+        };
+        let summary = self.application.row(log, &totals);
+        tables.insert(crate::table::APPLICATION_ATTEMPTS.name, vec![summary]);
+        let mut running: Vec<&LiveTask> = self.live_tasks.values().collect();
+        running.sort_by_key(|task| task.task_id());
+        let tasks = self.tasks.batches((app, attempt), running.into_iter());
+        if !tasks.is_empty() {
+            tables.insert(TASKS.name, tasks);
+        }
+        let start_time_ms = self.application.start_time();
+        Some(AttemptRows { app_id, attempt_id, start_time_ms, log: Arc::clone(log), tables })
+    }
+
+    /// Task attempts that ended so far: rows that [`Self::rows`] gives.
+    pub fn ended_tasks(&self) -> usize {
+        self.tasks.rows()
     }
 }
 
-/// Rows of `applications` for one application: the newest attempt, with totals over all.
-pub fn merge_attempts(_attempts: &[&AttemptRows]) -> Option<arrow::array::RecordBatch> {
-    None
+fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+    match names.get(name) {
+        Some(name) => Arc::clone(name),
+        None => {
+            let name: Arc<str> = Arc::from(name);
+            names.insert(Arc::clone(&name));
+            name
+        }
+    }
+}
+
+fn raise(executor: &mut LiveExecutor, metrics: Option<&ExecutorMetrics>) {
+    executor.peaks.raise(metrics);
+    executor.has_metrics = true;
+}
+
+fn get_or_add_stage<'s>(
+    stages: &'s mut BTreeMap<StageKey, LiveStage>,
+    info: &StageInfo<'_>,
+) -> &'s mut LiveStage {
+    let key = StageKey { stage_id: info.stage_id, stage_attempt_id: info.attempt_id.unwrap_or(0) };
+    let stage = stages.entry(key).or_insert_with(|| LiveStage::new(info));
+    stage.update(info);
+    stage
+}
+
+/// Most cores that were there at one time.
+fn most_cores(executors: &[&LiveExecutor], end: i64) -> i64 {
+    let mut changes: Vec<(i64, bool, i64)> = Vec::with_capacity(executors.len() * 2);
+    for executor in executors {
+        let cores = i64::from(executor.total_cores);
+        // At one moment, what goes goes first; an executor that came and went at once was there.
+        changes.push((executor.add_time, true, cores));
+        changes.push((executor.remove_time.unwrap_or(end.max(executor.add_time)).max(executor.add_time + 1), false, -cores));
+    }
+    changes.sort_unstable();
+    changes
+        .into_iter()
+        .scan(0, |cores, (_, _, change)| {
+            *cores += change;
+            Some(*cores)
+        })
+        .max()
+        .unwrap_or(0)
+}
+
+/// `\ud83d` without its other half is no text: written as the replacement character.
+fn without_lone_surrogates(text: &str) -> String {
+    let escape = |at: usize| -> Option<u32> {
+        let rest = text.get(at..at + 6)?;
+        u32::from_str_radix(rest.strip_prefix("\\u")?, 16).ok()
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let rest = &text[at..];
+        match escape(at) {
+            Some(high @ 0xD800..=0xDBFF) if matches!(escape(at + 6), Some(0xDC00..=0xDFFF)) => {
+                let _ = high;
+                out.push_str(&text[at..at + 12]);
+                at += 12;
+            }
+            Some(0xD800..=0xDFFF) => {
+                out.push_str("\\ufffd");
+                at += 6;
+            }
+            _ if rest.starts_with("\\\\") => {
+                out.push_str("\\\\");
+                at += 2;
+            }
+            _ => {
+                let next = rest.chars().next().map_or(1, char::len_utf8);
+                out.push_str(&rest[..next]);
+                at += next;
+            }
+        }
+    }
+    out
 }

@@ -3,7 +3,25 @@
 //! Docs (`docs/schema.md`), `pg_description`, the REST shape and the parity tests read these definitions.
 //! Naming rules are in `docs/schema.md`; a test holds every column to them.
 
+mod applications;
+mod environment;
+mod executors;
+mod jobs;
+pub mod metrics;
+mod rows;
+mod stages;
+mod tasks;
+
 use std::sync::Arc;
+
+pub use applications::{APPLICATION_ATTEMPTS, APPLICATIONS};
+pub(crate) use applications::{MAXIMA, SUMMED};
+pub use environment::{ENVIRONMENT, RESOURCE_PROFILES};
+pub use executors::EXECUTORS;
+pub use jobs::JOBS;
+pub use rows::{Rows, Value};
+pub use stages::STAGES;
+pub use tasks::TASKS;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
@@ -101,7 +119,76 @@ impl TableDef {
     }
 }
 
-/// Every table of `public`, in the order of the documentation.
+static ALL: [&TableDef; 8] = [
+    &APPLICATIONS,
+    &APPLICATION_ATTEMPTS,
+    &JOBS,
+    &STAGES,
+    &TASKS,
+    &EXECUTORS,
+    &ENVIRONMENT,
+    &RESOURCE_PROFILES,
+];
+
+/// Every table that the replay of a log fills, in the order of the documentation.
 pub fn all() -> &'static [&'static TableDef] {
-    &[]
+    &ALL
+}
+
+/// Accumulators that users made: neither Spark's internal ones nor those of SQL metrics.
+const ACCUMULABLES: Type = Type::List(&Type::Struct(&[
+    ("id", Type::Int64),
+    ("name", Type::Text),
+    ("update", Type::Text),
+    ("value", Type::Text),
+]));
+
+/// Key columns that several tables share.
+mod keys {
+    use super::{Column, Type};
+
+    pub(super) const APP_ID: Column = Column::new("app_id", Type::Text, "", "ApplicationStart: App ID", "application id");
+    pub(super) const ATTEMPT_ID: Column = Column::new(
+        "attempt_id",
+        Type::Text,
+        "",
+        "ApplicationStart: App Attempt ID",
+        "attempt of the application, '' where the cluster manager has none",
+    );
+    pub(super) const STAGE_ID: Column =
+        Column::new("stage_id", Type::Int32, "stageId", "Stage ID", "a retried stage keeps its id");
+    pub(super) const STAGE_ATTEMPT_ID: Column =
+        Column::new("stage_attempt_id", Type::Int32, "attemptId", "Stage Attempt ID", "attempt of the stage, from 0");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_is_documented_and_named_by_the_rules() {
+        for table in all() {
+            assert!(table.grain.starts_with("one row per "), "{}", table.name);
+            for key in table.sort_order {
+                assert!(table.column(key).is_some(), "{} sorts by {key}, which it does not have", table.name);
+            }
+            for (i, column) in table.columns.iter().enumerate() {
+                let full = format!("{}.{}", table.name, column.name);
+                assert!(!column.doc.is_empty() && !column.source.is_empty(), "{full} is not documented");
+                assert!(column.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{full}");
+                assert!(!table.columns[..i].iter().any(|other| other.name == column.name), "{full} is there twice");
+                if column.ty == Type::Timestamp {
+                    let named = ["_time", "_updated", "_start"].iter().any(|end| column.name.ends_with(end));
+                    assert!(named, "{full} is an instant and does not say so");
+                }
+                if column.name.contains("duration") || column.name.contains("_time") {
+                    let unit = ["_ms", "_ns", "_time", "_skew"].iter().any(|end| column.name.ends_with(end));
+                    assert!(unit, "{full} is a span of time without a unit");
+                }
+                if column.name.contains("memory") && column.ty == Type::Int64 {
+                    assert!(column.name.contains("bytes"), "{full} is memory without a unit");
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,381 @@
+//! `SparkListenerTaskStart`, `SparkListenerTaskEnd`: nearly all lines of a large log.
+//!
+//! Most bytes of a modern `TaskEnd` are accumulators that nobody reads: internal ones repeat the task metrics, and those of
+//! SQL are read with the plan. [`compact`] leaves them out before the line is parsed.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::Text;
+use super::executor::{BlockManagerId, ExecutorMetrics};
+use super::stage::Accumulable;
+
+#[derive(Debug, Deserialize)]
+pub struct TaskStart<'a> {
+    #[serde(rename = "Stage ID")]
+    pub stage_id: i32,
+    #[serde(rename = "Stage Attempt ID", default)]
+    pub stage_attempt_id: Option<i32>,
+    #[serde(borrow, rename = "Task Info")]
+    pub info: TaskInfo<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct TaskInfo<'a> {
+    #[serde(rename = "Task ID")]
+    pub task_id: i64,
+    #[serde(rename = "Index")]
+    pub index: i32,
+    /// Absent before Spark 1.1: then 1.
+    #[serde(rename = "Attempt", default)]
+    pub attempt: Option<i32>,
+    /// Since Spark 3.3.
+    #[serde(rename = "Partition ID", default)]
+    pub partition_id: Option<i32>,
+    /// Milliseconds since the epoch, as the other instants here; 0 is "not yet".
+    #[serde(rename = "Launch Time")]
+    pub launch_time: i64,
+    #[serde(borrow, rename = "Executor ID")]
+    pub executor_id: Option<Text<'a>>,
+    #[serde(borrow, rename = "Host")]
+    pub host: Option<Text<'a>>,
+    #[serde(borrow, rename = "Locality")]
+    pub locality: Text<'a>,
+    #[serde(rename = "Speculative", default)]
+    pub speculative: Option<bool>,
+    #[serde(rename = "Getting Result Time")]
+    pub getting_result_time: i64,
+    #[serde(rename = "Finish Time")]
+    pub finish_time: i64,
+    #[serde(rename = "Failed")]
+    pub failed: bool,
+    #[serde(rename = "Killed", default)]
+    pub killed: Option<bool>,
+    #[serde(borrow, rename = "Accumulables", default)]
+    pub accumulables: Option<Vec<Accumulable<'a>>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct TaskEnd<'a> {
+    #[serde(rename = "Stage ID")]
+    pub stage_id: i32,
+    #[serde(rename = "Stage Attempt ID", default)]
+    pub stage_attempt_id: Option<i32>,
+    #[serde(borrow, rename = "Task End Reason", deserialize_with = "reason")]
+    pub reason: TaskEndReason<'a>,
+    #[serde(borrow, rename = "Task Info")]
+    pub info: TaskInfo<'a>,
+    /// Since Spark 3.0.
+    #[serde(rename = "Task Executor Metrics", default)]
+    pub executor_metrics: Option<ExecutorMetrics>,
+    /// Null for a task whose metrics never reached the driver.
+    #[serde(rename = "Task Metrics", default)]
+    pub metrics: Option<TaskMetrics>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct TaskMetrics {
+    #[serde(rename = "Executor Deserialize Time")]
+    pub executor_deserialize_time: i64,
+    #[serde(rename = "Executor Deserialize CPU Time", default)]
+    pub executor_deserialize_cpu_time: Option<i64>,
+    #[serde(rename = "Executor Run Time")]
+    pub executor_run_time: i64,
+    #[serde(rename = "Executor CPU Time", default)]
+    pub executor_cpu_time: Option<i64>,
+    #[serde(rename = "Peak Execution Memory", default)]
+    pub peak_execution_memory: Option<i64>,
+    #[serde(rename = "Result Size")]
+    pub result_size: i64,
+    #[serde(rename = "JVM GC Time")]
+    pub jvm_gc_time: i64,
+    #[serde(rename = "Result Serialization Time")]
+    pub result_serialization_time: i64,
+    #[serde(rename = "Memory Bytes Spilled")]
+    pub memory_bytes_spilled: i64,
+    #[serde(rename = "Disk Bytes Spilled")]
+    pub disk_bytes_spilled: i64,
+    #[serde(rename = "Shuffle Read Metrics", default)]
+    pub shuffle_read: Option<ShuffleRead>,
+    #[serde(rename = "Shuffle Write Metrics", default)]
+    pub shuffle_write: Option<ShuffleWrite>,
+    #[serde(rename = "Input Metrics", default)]
+    pub input: Option<Input>,
+    #[serde(rename = "Output Metrics", default)]
+    pub output: Option<Output>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct ShuffleRead {
+    #[serde(rename = "Remote Blocks Fetched")]
+    pub remote_blocks_fetched: i64,
+    #[serde(rename = "Local Blocks Fetched")]
+    pub local_blocks_fetched: i64,
+    #[serde(rename = "Fetch Wait Time")]
+    pub fetch_wait_time: i64,
+    #[serde(rename = "Remote Bytes Read")]
+    pub remote_bytes_read: i64,
+    #[serde(rename = "Remote Bytes Read To Disk", default)]
+    pub remote_bytes_read_to_disk: Option<i64>,
+    #[serde(rename = "Local Bytes Read", default)]
+    pub local_bytes_read: Option<i64>,
+    #[serde(rename = "Total Records Read", default)]
+    pub records_read: Option<i64>,
+    #[serde(rename = "Remote Requests Duration", default)]
+    pub remote_requests_duration: Option<i64>,
+    /// Since Spark 3.5.
+    #[serde(rename = "Push Based Shuffle", default)]
+    pub push: Option<PushBasedShuffle>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PushBasedShuffle {
+    #[serde(rename = "Corrupt Merged Block Chunks", default)]
+    pub corrupt_merged_block_chunks: Option<i64>,
+    #[serde(rename = "Merged Fetch Fallback Count", default)]
+    pub merged_fetch_fallback_count: Option<i64>,
+    #[serde(rename = "Merged Remote Blocks Fetched", default)]
+    pub remote_blocks_fetched: Option<i64>,
+    #[serde(rename = "Merged Local Blocks Fetched", default)]
+    pub local_blocks_fetched: Option<i64>,
+    #[serde(rename = "Merged Remote Chunks Fetched", default)]
+    pub remote_chunks_fetched: Option<i64>,
+    #[serde(rename = "Merged Local Chunks Fetched", default)]
+    pub local_chunks_fetched: Option<i64>,
+    #[serde(rename = "Merged Remote Bytes Read", default)]
+    pub remote_bytes_read: Option<i64>,
+    #[serde(rename = "Merged Local Bytes Read", default)]
+    pub local_bytes_read: Option<i64>,
+    #[serde(rename = "Merged Remote Requests Duration", default)]
+    pub remote_requests_duration: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct ShuffleWrite {
+    #[serde(rename = "Shuffle Bytes Written")]
+    pub bytes_written: i64,
+    #[serde(rename = "Shuffle Write Time")]
+    pub write_time: i64,
+    #[serde(rename = "Shuffle Records Written", default)]
+    pub records_written: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Input {
+    #[serde(rename = "Bytes Read")]
+    pub bytes_read: i64,
+    #[serde(rename = "Records Read", default)]
+    pub records_read: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Output {
+    #[serde(rename = "Bytes Written")]
+    pub bytes_written: i64,
+    #[serde(rename = "Records Written", default)]
+    pub records_written: Option<i64>,
+}
+
+/// Why a task ended (Spark's `TaskEndReason`).
+#[derive(Debug, Deserialize)]
+#[serde(tag = "Reason")]
+pub enum TaskEndReason<'a> {
+    Success,
+    Resubmitted,
+    TaskResultLost,
+    UnknownReason,
+    FetchFailed {
+        #[serde(borrow, rename = "Block Manager Address", default)]
+        address: Option<BlockManagerId<'a>>,
+        #[serde(rename = "Shuffle ID")]
+        shuffle_id: i32,
+        #[serde(rename = "Map ID")]
+        map_id: i64,
+        /// Since Spark 3.0.
+        #[serde(rename = "Map Index", default)]
+        map_index: Option<i32>,
+        #[serde(rename = "Reduce ID")]
+        reduce_id: i32,
+        #[serde(borrow, rename = "Message", default)]
+        message: Option<Text<'a>>,
+    },
+    ExceptionFailure {
+        #[serde(borrow, rename = "Class Name")]
+        class_name: Option<Text<'a>>,
+        #[serde(borrow, rename = "Description")]
+        description: Option<Text<'a>>,
+        #[serde(borrow, rename = "Stack Trace", default)]
+        stack_trace: Option<Vec<StackFrame<'a>>>,
+        /// Since Spark 1.2.
+        #[serde(borrow, rename = "Full Stack Trace", default)]
+        full_stack_trace: Option<Text<'a>>,
+    },
+    TaskKilled {
+        /// Since Spark 2.2.
+        #[serde(borrow, rename = "Kill Reason", default)]
+        reason: Option<Text<'a>>,
+    },
+    TaskCommitDenied {
+        #[serde(rename = "Job ID", default)]
+        job_id: Option<i32>,
+        #[serde(rename = "Partition ID", default)]
+        partition_id: Option<i32>,
+        #[serde(rename = "Attempt Number", default)]
+        attempt_number: Option<i32>,
+    },
+    ExecutorLostFailure {
+        #[serde(borrow, rename = "Executor ID", default)]
+        executor_id: Option<Text<'a>>,
+        #[serde(rename = "Exit Caused By App", default)]
+        exit_caused_by_app: Option<bool>,
+        #[serde(borrow, rename = "Loss Reason", default)]
+        loss_reason: Option<Text<'a>>,
+    },
+}
+
+/// Nearly every task succeeds: that one text is recognised before anything is parsed.
+fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TaskEndReason<'de>, D::Error> {
+    let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+    if raw == r#"{"Reason":"Success"}"# {
+        return Ok(TaskEndReason::Success);
+    }
+    serde_json::from_str(raw).map_err(serde::de::Error::custom)
+}
+
+#[derive(Debug, Deserialize)]
+pub struct StackFrame<'a> {
+    #[serde(borrow, rename = "Declaring Class")]
+    pub declaring_class: Option<Text<'a>>,
+    #[serde(borrow, rename = "Method Name")]
+    pub method_name: Option<Text<'a>>,
+    #[serde(borrow, rename = "File Name", default)]
+    pub file_name: Option<Text<'a>>,
+    #[serde(rename = "Line Number")]
+    pub line_number: i32,
+}
+
+impl std::fmt::Display for StackFrame<'_> {
+    /// As `java.lang.StackTraceElement.toString`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let class = self.declaring_class.as_deref().unwrap_or("null");
+        let method = self.method_name.as_deref().unwrap_or("null");
+        match (self.line_number, self.file_name.as_deref()) {
+            (-2, _) => write!(f, "{class}.{method}(Native Method)"),
+            (line, Some(file)) if line >= 0 => write!(f, "{class}.{method}({file}:{line})"),
+            (_, Some(file)) => write!(f, "{class}.{method}({file})"),
+            (_, None) => write!(f, "{class}.{method}(Unknown Source)"),
+        }
+    }
+}
+
+impl TaskEndReason<'_> {
+    /// What Spark shows as the task's error; `None` for success.
+    pub fn error_message(&self) -> Option<String> {
+        let text = |text: &Option<Text<'_>>, absent: &str| text.as_deref().unwrap_or(absent).to_owned();
+        Some(match self {
+            TaskEndReason::Success => return None,
+            TaskEndReason::Resubmitted => "Resubmitted (resubmitted due to lost executor)".to_owned(),
+            TaskEndReason::TaskResultLost => "TaskResultLost (result lost from block manager)".to_owned(),
+            TaskEndReason::UnknownReason => "UnknownReason".to_owned(),
+            TaskEndReason::FetchFailed { address, shuffle_id, map_id, map_index, reduce_id, message } => {
+                let address = match address {
+                    Some(id) => format!("BlockManagerId({}, {}, {}, None)", id.executor_id, id.host, id.port),
+                    None => "null".to_owned(),
+                };
+                let map_index = map_index.map_or("Unknown".to_owned(), |index| index.to_string());
+                let message = text(message, "Unknown reason");
+                format!(
+                    "FetchFailed({address}, shuffleId={shuffle_id}, mapIndex={map_index}, mapId={map_id}, \
+                     reduceId={reduce_id}, message=\n{message}\n)"
+                )
+            }
+            TaskEndReason::ExceptionFailure { full_stack_trace: Some(trace), .. } => trace.clone().into_owned(),
+            TaskEndReason::ExceptionFailure { class_name, description, stack_trace, .. } => {
+                let frames: Vec<String> =
+                    stack_trace.iter().flatten().map(|frame| format!("        {frame}")).collect();
+                format!("{}: {}\n{}", text(class_name, "null"), text(description, ""), frames.join("\n"))
+            }
+            TaskEndReason::TaskKilled { reason } => text(reason, "unknown reason"),
+            TaskEndReason::TaskCommitDenied { .. } => self.killed_reason().expect("a denied commit has one"),
+            TaskEndReason::ExecutorLostFailure { executor_id, exit_caused_by_app, loss_reason } => {
+                let cause = if exit_caused_by_app.unwrap_or(true) {
+                    "caused by one of the running tasks"
+                } else {
+                    "unrelated to the running tasks"
+                };
+                let reason = loss_reason.as_deref().map_or(String::new(), |reason| format!(" Reason: {reason}"));
+                format!("ExecutorLostFailure (executor {} exited {cause}){reason}", text(executor_id, "Unknown"))
+            }
+        })
+    }
+
+    /// What the task counts under in a summary of killed tasks; `None` if it was not killed.
+    pub fn killed_reason(&self) -> Option<String> {
+        match self {
+            TaskEndReason::TaskKilled { .. } => self.error_message(),
+            TaskEndReason::TaskCommitDenied { job_id, partition_id, attempt_number } => Some(format!(
+                "TaskCommitDenied (Driver denied task commit) for job: {}, partition: {}, attemptNumber: {}",
+                job_id.unwrap_or(-1),
+                partition_id.unwrap_or(-1),
+                attempt_number.unwrap_or(-1)
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// Copies a `TaskEnd` line to `out`, without the accumulators that no table reads.
+///
+/// The list of accumulators stands between two quoted keys. A quote inside a JSON string is escaped, so that `"…":` with
+/// the character before it can only be a key: the search cannot be misled by the text of an accumulator. Whatever does not
+/// look as expected is copied as it is, and parsed in full.
+pub fn compact(line: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    let Some((start, end)) = accumulables(line) else {
+        out.extend_from_slice(line);
+        return;
+    };
+    out.extend_from_slice(&line[..start]);
+    let list = &line[start..end];
+    let mut first = true;
+    for item in shown_items(list) {
+        if !first {
+            out.push(b',');
+        }
+        out.extend_from_slice(item);
+        first = false;
+    }
+    out.extend_from_slice(&line[end..]);
+}
+
+/// Bounds of what stands between the brackets of `Task Info / Accumulables`.
+fn accumulables(line: &[u8]) -> Option<(usize, usize)> {
+    const OPEN: &[u8] = b",\"Accumulables\":[";
+    const CLOSE: [&[u8]; 2] = [b"]},\"Task Executor Metrics\":", b"]},\"Task Metrics\":"];
+    let start = memchr::memmem::find(line, OPEN)? + OPEN.len();
+    let end = CLOSE.iter().find_map(|close| memchr::memmem::find(&line[start..], close))?;
+    Some((start, start + end))
+}
+
+/// The accumulators of a list that are neither internal nor of SQL, as they are written.
+fn shown_items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const BORDER: &[u8] = b"},{\"ID\":";
+    let mut rest = Some(list).filter(|list| !list.is_empty());
+    std::iter::from_fn(move || {
+        let current = rest?;
+        match memchr::memmem::find(current, BORDER) {
+            Some(border) => {
+                rest = Some(&current[border + 2..]);
+                Some(&current[..=border])
+            }
+            None => {
+                rest = None;
+                Some(current)
+            }
+        }
+    })
+    .filter(|item| {
+        memchr::memmem::find(item, b",\"Internal\":true").is_none()
+            && memchr::memmem::find(item, b",\"Metadata\":\"sql\"").is_none()
+    })
+}
