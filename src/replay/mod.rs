@@ -124,7 +124,7 @@ impl LiveApplication {
         }
         self.report.lines += 1;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
+        if line.iter().all(u8::is_ascii_whitespace) {
             self.problem(None, "blank line".to_owned());
             return;
         }

@@ -6,7 +6,7 @@ use super::{ACCUMULABLES, Column, TableDef, Type, keys};
 const HEAD: [Column; 22] = [
     keys::APP_ID,
     keys::ATTEMPT_ID,
-    keys::STAGE_ID,
+    Column::new("stage_id", Type::Int32, "", "TaskStart: Stage ID", "stage of the task"),
     Column::new("stage_attempt_id", Type::Int32, "", "TaskStart: Stage Attempt ID", "attempt of the stage"),
     Column::new("task_id", Type::Int64, "taskId", "TaskStart: Task Info / Task ID", "unique within an application attempt"),
     Column::new("task_index", Type::Int32, "index", "TaskStart: Task Info / Index", "number of the task in its stage"),
