@@ -25,7 +25,9 @@ impl BlockFormat for Lz4Block {
     fn step(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Step, CodecError> {
         let magic = &bytes[..bytes.len().min(MAGIC.len())];
         if !MAGIC.starts_with(magic) {
-            return Err(CodecError::new("expected an lz4 block (\"LZ4Block\"), found something else"));
+            return Err(CodecError::new(
+                "expected an lz4 block (\"LZ4Block\"), found something else",
+            ));
         }
         let (Some([token]), Some(compressed), Some(original), Some(checksum)) = (
             bytes_at::<1>(bytes, 8),
@@ -71,7 +73,9 @@ impl BlockFormat for Lz4Block {
                 Ok(written) if written == original => {}
                 Ok(written) => {
                     out.truncate(start);
-                    return Err(CodecError::new(format!("lz4 block gives {written} bytes instead of {original}")));
+                    return Err(CodecError::new(format!(
+                        "lz4 block gives {written} bytes instead of {original}"
+                    )));
                 }
                 Err(error) => {
                     out.truncate(start);
@@ -96,7 +100,9 @@ const PRIME_5: u32 = 0x1656_67B1;
 /// XXH32 of `bytes` (xxHash's `xxhash_spec.md`).
 fn xxhash32(bytes: &[u8], seed: u32) -> u32 {
     let round = |lane: u32, word: [u8; 4]| {
-        lane.wrapping_add(u32::from_le_bytes(word).wrapping_mul(PRIME_2)).rotate_left(13).wrapping_mul(PRIME_1)
+        lane.wrapping_add(u32::from_le_bytes(word).wrapping_mul(PRIME_2))
+            .rotate_left(13)
+            .wrapping_mul(PRIME_1)
     };
     let (stripes, rest) = bytes.as_chunks::<16>();
     let mut hash = if stripes.is_empty() {
@@ -112,16 +118,25 @@ fn xxhash32(bytes: &[u8], seed: u32) -> u32 {
             c = round(c, [s[8], s[9], s[10], s[11]]);
             d = round(d, [s[12], s[13], s[14], s[15]]);
         }
-        a.rotate_left(1).wrapping_add(b.rotate_left(7)).wrapping_add(c.rotate_left(12)).wrapping_add(d.rotate_left(18))
+        a.rotate_left(1)
+            .wrapping_add(b.rotate_left(7))
+            .wrapping_add(c.rotate_left(12))
+            .wrapping_add(d.rotate_left(18))
     };
     // The length counts modulo 2^32.
     hash = hash.wrapping_add(bytes.len() as u32);
     let (words, rest) = rest.as_chunks::<4>();
     for word in words {
-        hash = hash.wrapping_add(u32::from_le_bytes(*word).wrapping_mul(PRIME_3)).rotate_left(17).wrapping_mul(PRIME_4);
+        hash = hash
+            .wrapping_add(u32::from_le_bytes(*word).wrapping_mul(PRIME_3))
+            .rotate_left(17)
+            .wrapping_mul(PRIME_4);
     }
     for byte in rest {
-        hash = hash.wrapping_add(u32::from(*byte).wrapping_mul(PRIME_5)).rotate_left(11).wrapping_mul(PRIME_1);
+        hash = hash
+            .wrapping_add(u32::from(*byte).wrapping_mul(PRIME_5))
+            .rotate_left(11)
+            .wrapping_mul(PRIME_1);
     }
     hash = (hash ^ (hash >> 15)).wrapping_mul(PRIME_2);
     hash = (hash ^ (hash >> 13)).wrapping_mul(PRIME_3);
@@ -139,7 +154,11 @@ mod tests {
         out.push(method | 5);
         out.extend_from_slice(&(stored.len() as u32).to_le_bytes());
         out.extend_from_slice(&(original.len() as u32).to_le_bytes());
-        let checksum = if original.is_empty() { 0 } else { xxhash32(original, SEED) & CHECKSUM_MASK };
+        let checksum = if original.is_empty() {
+            0
+        } else {
+            xxhash32(original, SEED) & CHECKSUM_MASK
+        };
         out.extend_from_slice(&checksum.to_le_bytes());
         out.extend_from_slice(stored);
         out

@@ -103,7 +103,13 @@ mod tests {
     }
 
     fn compressed(original: usize, body: &[u8]) -> Vec<u8> {
-        [b"ZV\x01", &(body.len() as u16).to_be_bytes()[..], &(original as u16).to_be_bytes()[..], body].concat()
+        [
+            b"ZV\x01",
+            &(body.len() as u16).to_be_bytes()[..],
+            &(original as u16).to_be_bytes()[..],
+            body,
+        ]
+        .concat()
     }
 
     /// A greedy encoder: the longest earlier match at any distance, else a literal.
@@ -120,7 +126,17 @@ mod tests {
         let mut at = 0;
         while at < text.len() {
             let best = (at.saturating_sub(8192)..at)
-                .map(|from| (text[from..].iter().zip(&text[at..]).take_while(|(a, b)| a == b).count().min(264), from))
+                .map(|from| {
+                    (
+                        text[from..]
+                            .iter()
+                            .zip(&text[at..])
+                            .take_while(|(a, b)| a == b)
+                            .count()
+                            .min(264),
+                        from,
+                    )
+                })
                 .max()
                 .unwrap_or((0, 0));
             if best.0 < 3 {
@@ -146,7 +162,12 @@ mod tests {
     #[test]
     fn raw_and_compressed_chunks_decode_in_any_pieces_and_may_be_cut_anywhere() {
         let text = sample(3000);
-        let stored = [encode_chunk(&text[..1500]), raw(&text[1500..1600]), encode_chunk(&text[1600..])].concat();
+        let stored = [
+            encode_chunk(&text[..1500]),
+            raw(&text[1500..1600]),
+            encode_chunk(&text[1600..]),
+        ]
+        .concat();
         check_stream(Codec::Lzf, &stored, &text);
         check_damage(Codec::Lzf, &stored);
     }

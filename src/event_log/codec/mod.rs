@@ -70,7 +70,9 @@ pub struct CodecError {
 
 impl CodecError {
     fn new(message: impl Into<String>) -> Self {
-        CodecError { message: message.into() }
+        CodecError {
+            message: message.into(),
+        }
     }
 }
 
@@ -244,10 +246,21 @@ pub(super) mod tests {
 
     /// Checks a good stream: whole, in pieces, and cut at every byte.
     pub(super) fn check_stream(codec: Codec, stored: &[u8], truth: &[u8]) {
-        for (piece, room) in [(usize::MAX, usize::MAX), (1, 1 << 20), (7, 100), (usize::MAX, 1), (4096, 4096)] {
+        for (piece, room) in [
+            (usize::MAX, usize::MAX),
+            (1, 1 << 20),
+            (7, 100),
+            (usize::MAX, 1),
+            (4096, 4096),
+        ] {
             let (out, undecoded, error) = decode_in_pieces(codec, stored, piece.min(stored.len()), room);
             assert_eq!(error, None, "{codec} in pieces of {piece}");
-            assert!(out == truth, "{codec} in pieces of {piece}: {} of {} bytes", out.len(), truth.len());
+            assert!(
+                out == truth,
+                "{codec} in pieces of {piece}: {} of {} bytes",
+                out.len(),
+                truth.len()
+            );
             assert_eq!(undecoded, 0, "{codec} in pieces of {piece}");
         }
         for cut in 0..stored.len() {
@@ -275,7 +288,10 @@ pub(super) mod tests {
         let mut state = 12345u32;
         while out.len() < length {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let line = format!("{{\"Event\":\"SparkListenerTaskEnd\",\"Stage ID\":{},\"x\":{state}}}\n", state >> 24);
+            let line = format!(
+                "{{\"Event\":\"SparkListenerTaskEnd\",\"Stage ID\":{},\"x\":{state}}}\n",
+                state >> 24
+            );
             out.extend_from_slice(line.as_bytes());
         }
         out

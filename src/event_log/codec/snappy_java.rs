@@ -23,7 +23,9 @@ pub(super) struct SnappyJava {
 impl BlockFormat for SnappyJava {
     fn step(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Step, CodecError> {
         if !self.started && !MAGIC.starts_with(&bytes[..bytes.len().min(MAGIC.len())]) {
-            return Err(CodecError::new("expected snappy-java's header (\"\\x82SNAPPY\"), found something else"));
+            return Err(CodecError::new(
+                "expected snappy-java's header (\"\\x82SNAPPY\"), found something else",
+            ));
         }
         let Some(first) = bytes_at::<LENGTH>(bytes, 0) else {
             return Ok(Step::Need(LENGTH));
@@ -44,7 +46,9 @@ impl BlockFormat for SnappyJava {
         let unreadable = |error: snap::Error| CodecError::new(format!("unreadable snappy chunk: {error}"));
         let original = snap::raw::decompress_len(body).map_err(unreadable)?;
         if original > MAX_CHUNK || original > length.saturating_mul(MAX_RATIO) {
-            return Err(CodecError::new(format!("impossible snappy chunk: {original} bytes from {length}")));
+            return Err(CodecError::new(format!(
+                "impossible snappy chunk: {original} bytes from {length}"
+            )));
         }
         let start = out.len();
         out.resize(start + original, 0);
@@ -71,7 +75,9 @@ impl SnappyJava {
             return Ok(Step::Need(HEADER));
         }
         if version < OLDEST_VERSION {
-            return Err(CodecError::new(format!("snappy-java stream of version {version}; known from {OLDEST_VERSION} on")));
+            return Err(CodecError::new(format!(
+                "snappy-java stream of version {version}; known from {OLDEST_VERSION} on"
+            )));
         }
         self.started = true;
         Ok(Step::Taken(HEADER))
@@ -114,12 +120,21 @@ mod tests {
     fn damage_is_an_error_and_never_a_panic() {
         let stored = encode(&sample(2500));
         check_damage(Codec::Snappy, &stored);
-        for bad in [b"{\"Event\":".to_vec(), [header(), vec![0xFF; 8]].concat(), [header(), vec![0; 4]].concat()] {
+        for bad in [
+            b"{\"Event\":".to_vec(),
+            [header(), vec![0xFF; 8]].concat(),
+            [header(), vec![0; 4]].concat(),
+        ] {
             let (_, _, error) = decode_in_pieces(Codec::Snappy, &bad, 3, 1 << 20);
             assert!(error.is_some(), "{bad:?}");
         }
         // A chunk of five bytes that claims to hold 4 GiB.
-        let greedy = [header(), 5i32.to_be_bytes().to_vec(), vec![0xFF, 0xFF, 0xFF, 0xFF, 0x0F]].concat();
+        let greedy = [
+            header(),
+            5i32.to_be_bytes().to_vec(),
+            vec![0xFF, 0xFF, 0xFF, 0xFF, 0x0F],
+        ]
+        .concat();
         let (_, _, error) = decode_in_pieces(Codec::Snappy, &greedy, 100, 1 << 20);
         assert!(error.unwrap().message.starts_with("impossible snappy chunk"));
     }

@@ -86,7 +86,9 @@ mod tests {
     use super::super::tests::{check_damage, check_stream, decode_in_pieces, sample};
 
     fn frames(text: &[u8], size: usize) -> Vec<u8> {
-        text.chunks(size).flat_map(|chunk| zstd::bulk::compress(chunk, 1).unwrap()).collect()
+        text.chunks(size)
+            .flat_map(|chunk| zstd::bulk::compress(chunk, 1).unwrap())
+            .collect()
     }
 
     #[test]
