@@ -113,8 +113,8 @@ impl fmt::Display for SkipReason {
 
 /// Lists `source` (a directory of logs, or one log) and says what is there.
 ///
-/// `source` is a path of the store. A file is one log, even a hidden one, for somebody named it; a directory is one log if
-/// its name is a rolling log's or if it has the files of one. Only a source that itself cannot be listed is an error.
+/// `source` is a path of the store. A file is one log; a directory is one log if its name is a rolling log's or if it has
+/// the files of one. Only a source that itself cannot be listed is an error.
 pub async fn discover(store: &dyn LogStore, source: &str) -> Result<Discovery, StoreError> {
     let source = match source.trim_end_matches('/') {
         "" => source,
@@ -125,7 +125,7 @@ pub async fn discover(store: &dyn LogStore, source: &str) -> Result<Discovery, S
         Ok(entries) => entries,
         Err(StoreError::NotADirectory { .. }) => {
             let file = store.head(source).await?;
-            discovery.add(&file, single_file(&file));
+            discovery.add(&file, unless_hidden(&file, single_file));
             return Ok(discovery);
         }
         Err(error) => return Err(error),
@@ -148,13 +148,13 @@ pub async fn discover(store: &dyn LogStore, source: &str) -> Result<Discovery, S
         .iter()
         .partition(|entry| entry.is_dir && name::is_rolling_directory(&entry.name));
     for entry in others {
-        let result = if name::is_hidden(&entry.name) {
-            Err(SkipReason::Hidden)
-        } else if entry.is_dir {
-            Err(SkipReason::NotAnEventLogDirectory)
-        } else {
-            single_file(entry)
-        };
+        let result = unless_hidden(entry, |entry| {
+            if entry.is_dir {
+                Err(SkipReason::NotAnEventLogDirectory)
+            } else {
+                single_file(entry)
+            }
+        });
         discovery.add(entry, result);
     }
     for some in rolling.chunks(PARALLEL_LISTS) {
@@ -227,6 +227,17 @@ impl Discovery {
                 reason: SkipReason::Superseded { by },
             });
         }
+    }
+}
+
+fn unless_hidden(
+    entry: &Entry,
+    listed: impl FnOnce(&Entry) -> Result<EventLog, SkipReason>,
+) -> Result<EventLog, SkipReason> {
+    if name::is_hidden(&entry.name) {
+        Err(SkipReason::Hidden)
+    } else {
+        listed(entry)
     }
 }
 
@@ -497,7 +508,10 @@ mod tests {
     async fn one_file_is_a_source_and_a_missing_source_is_an_error() {
         let store = Names::default().with("/l", &[("app.lzf", 5), (".app", 5), ("eventlog_v2_gone/", 0)]);
         assert_eq!(discover(&store, "/l/app.lzf").await.unwrap().logs.len(), 1);
-        assert_eq!(discover(&store, "/l/.app").await.unwrap().logs.len(), 1);
+        assert_eq!(
+            discover(&store, "/l/.app").await.unwrap().skipped[0].reason,
+            SkipReason::Hidden
+        );
         assert!(matches!(
             discover(&store, "/nowhere").await,
             Err(StoreError::NotFound { .. })

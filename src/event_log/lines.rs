@@ -15,7 +15,7 @@ use super::codec::Decoder;
 use super::{Codec, EventLog, LogFile, LogStore, StoreError};
 
 /// Stored bytes per read of an uncompressed file: large enough that a read's fixed cost does not count.
-const PLAIN_READ: u64 = 4 << 20;
+const PLAIN_READ: u64 = 8 << 20;
 /// Stored bytes per read of a compressed file; they unpack to about 20 times as much.
 const COMPRESSED_READ: u64 = 1 << 20;
 /// Decoded bytes per block of lines of a compressed file.
@@ -190,6 +190,9 @@ impl LogReader {
 
     /// Lines of an uncompressed file; `None` at its end, with the torn last line in `carry`.
     async fn next_plain(&mut self, file: &LogFile, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        if let Some(damage) = &self.damage {
+            return Err(damage.clone().into());
+        }
         // Not much more than is there, so that a small file takes a small buffer; but a byte more, to see the end.
         let listed = file.size_bytes.saturating_sub(self.position).saturating_add(1);
         let mut want = listed.clamp(PLAIN_READ >> 6, PLAIN_READ);
@@ -327,13 +330,18 @@ impl LogReader {
         Ok(Vec::from(bytes))
     }
 
+    /// Gives up the log for good, and the memory of the line.
     fn line_too_long(&mut self, file: &LogFile) -> ReadError {
-        Damage {
+        let damage = Damage {
             path: file.path.clone(),
             offset: self.position,
             message: format!("a line is longer than {MAX_LINE} bytes"),
-        }
-        .into()
+        };
+        self.carry = Vec::new();
+        self.scanned = 0;
+        self.input = Bytes::new();
+        self.damage = Some(damage.clone());
+        damage.into()
     }
 }
 
