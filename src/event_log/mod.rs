@@ -4,6 +4,9 @@
 //! with `.inprogress` behind it while the application runs, or a **rolling directory** `eventlog_v2_<app>[_<attempt>]`
 //! with `events_<n>_<app>…` files and an empty `appstatus_…` file whose name says whether the application still runs.
 //! A history server may have compacted the older files of a directory into one with the suffix `.compact`.
+//!
+//! The way of the bytes: [`discover`] lists a source through a [`LogStore`], [`LogReader`] reads one [`EventLog`] of it through a
+//! [`Decoder`] and gives [`LineBlock`]s. What a line says is not looked at here.
 
 pub mod codec;
 pub mod discover;
@@ -11,10 +14,10 @@ pub mod lines;
 pub mod name;
 pub mod store;
 
-pub use codec::Codec;
+pub use codec::{Codec, CodecError, Decoder};
 pub use discover::{Discovery, NotALog, SkipReason, discover};
 pub use lines::{LineBlock, LogReader, ReadError};
-pub use store::{LogStore, StoreError};
+pub use store::{Entry, LocalStore, LogStore, StoreError, local_path, path_text};
 
 /// One event log: what one attempt of one application wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +41,13 @@ pub struct EventLog {
 /// One file of an event log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
+    /// Its path in the store.
     pub path: String,
+    /// Size in bytes as stored, when it was listed.
     pub size_bytes: u64,
+    /// Modification time, milliseconds since the epoch.
     pub modified_ms: i64,
+    /// From its name; the files of a log need not agree.
     pub codec: Codec,
     /// The `<n>` of `events_<n>_…`; `None` for a single file.
     pub index: Option<u64>,
