@@ -1,0 +1,216 @@
+//! A source as an operator gives it -> the store and the path where its logs are.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::event_log::{LogStore, StoreError};
+
+/// A directory of event logs, or one log.
+#[derive(Debug, Clone)]
+pub struct Source {
+    given: String,
+    path: String,
+    store: Arc<dyn LogStore>,
+}
+
+/// Why a source cannot be used. All of these are for the operator to put right.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("the source is empty: name a directory of event logs or one log")]
+    Empty,
+    #[error("source {given}: {scheme}:// is not built yet; local paths and file:// URIs are")]
+    NotBuilt { given: String, scheme: String },
+    #[error("source {given}: nothing is known of {scheme}://; use a path or a file:// URI")]
+    UnknownScheme { given: String, scheme: String },
+    #[error("source {given} is no file URI of this machine; write file:///directory")]
+    NotLocal { given: String },
+    #[error("source {given} does not exist: name an existing directory of event logs or one log")]
+    Missing { given: String },
+    #[error("source {given} cannot be read")]
+    Unreadable {
+        given: String,
+        #[source]
+        source: StoreError,
+    },
+}
+
+/// Storage that later versions read.
+const SCHEMES_TO_COME: [&str; 13] =
+    ["s3", "s3a", "s3n", "hdfs", "webhdfs", "viewfs", "gs", "gcs", "abfs", "abfss", "wasb", "wasbs", "adl"];
+
+impl Source {
+    /// Understands a path (a relative one belongs to the working directory) or a `file:` URI.
+    pub fn parse(given: &str) -> Result<Self, SourceError> {
+        if given.trim().is_empty() {
+            return Err(SourceError::Empty);
+        }
+        let path = match given.split_once(':') {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") && rest.starts_with('/') => file_uri(given)?,
+            Some((scheme, rest)) if rest.starts_with("//") && is_scheme(scheme) => {
+                let (given, scheme) = (given.to_owned(), scheme.to_lowercase());
+                return Err(if SCHEMES_TO_COME.contains(&scheme.as_str()) {
+                    SourceError::NotBuilt { given, scheme }
+                } else {
+                    SourceError::UnknownScheme { given, scheme }
+                });
+            }
+            _ => given.to_owned(),
+        };
+        // Only the text is made absolute: a link stays a link, so that it may be pointed elsewhere while we run.
+        let absolute = std::path::absolute(Path::new(&path))
+            .ok()
+            .and_then(|path| path.into_os_string().into_string().ok())
+            .unwrap_or(path);
+        let path = match absolute.trim_end_matches('/') {
+            "" => "/".to_owned(),
+            trimmed => trimmed.to_owned(),
+        };
+        Ok(Source { given: given.to_owned(), path, store: open_store() })
+    }
+
+    /// A source in a store of the caller's.
+    pub fn new(given: &str, path: &str, store: Arc<dyn LogStore>) -> Self {
+        Source { given: given.to_owned(), path: path.to_owned(), store }
+    }
+
+    /// As it was given on the command line or in the configuration.
+    pub fn given(&self) -> &str {
+        &self.given
+    }
+
+    /// Its absolute path in its store.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub fn store(&self) -> &Arc<dyn LogStore> {
+        &self.store
+    }
+
+    /// Looks whether there is anything at all, so that a mistyped path fails at start and not silently later.
+    pub async fn check(&self) -> Result<(), SourceError> {
+        match self.store.head(&self.path).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::NotFound { .. }) => Err(SourceError::Missing { given: self.given.clone() }),
+            Err(source) => Err(SourceError::Unreadable { given: self.given.clone(), source }),
+        }
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+}
+
+/// The path of `file:///directory` or, as Hadoop writes it, `file:/directory`.
+fn file_uri(given: &str) -> Result<String, SourceError> {
+    let not_local = || SourceError::NotLocal { given: given.to_owned() };
+    let uri = url::Url::parse(given).map_err(|_| not_local())?;
+    let path = uri.to_file_path().map_err(|()| not_local())?;
+    path.into_os_string().into_string().map_err(|_| not_local())
+}
+
+/// The store of local files.
+// INTEGRATION: event_log::store gets the real local store; put it here and delete `local` below.
+fn open_store() -> Arc<dyn LogStore> {
+    Arc::new(local::LocalFiles)
+}
+
+/// Stands in for the local store of `event_log` until that is there.
+mod local {
+    use std::io::{ErrorKind, Read, Seek, SeekFrom};
+    use std::ops::Range;
+    use std::os::unix::fs::MetadataExt;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use crate::event_log::LogStore;
+    use crate::event_log::StoreError;
+    use crate::event_log::store::Entry;
+
+    #[derive(Debug)]
+    pub(super) struct LocalFiles;
+
+    fn error(path: &str, source: std::io::Error) -> StoreError {
+        let path = path.to_owned();
+        match source.kind() {
+            ErrorKind::NotFound => StoreError::NotFound { path },
+            ErrorKind::PermissionDenied => StoreError::Denied { path },
+            ErrorKind::NotADirectory => StoreError::NotADirectory { path },
+            _ => StoreError::Io { path, source },
+        }
+    }
+
+    fn entry(path: &str) -> std::io::Result<Entry> {
+        let meta = std::fs::metadata(path)?;
+        Ok(Entry {
+            path: path.to_owned(),
+            name: path.rsplit('/').next().unwrap_or_default().to_owned(),
+            is_dir: meta.is_dir(),
+            size_bytes: meta.len(),
+            modified_ms: meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000,
+        })
+    }
+
+    #[async_trait]
+    impl LogStore for LocalFiles {
+        async fn list(&self, dir: &str) -> Result<Vec<Entry>, StoreError> {
+            let mut entries = Vec::new();
+            for item in std::fs::read_dir(dir).map_err(|e| error(dir, e))? {
+                let name = item.map_err(|e| error(dir, e))?.file_name();
+                let path = format!("{dir}/{}", name.to_string_lossy());
+                entries.extend(entry(&path).ok());
+            }
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(entries)
+        }
+
+        async fn head(&self, path: &str) -> Result<Entry, StoreError> {
+            entry(path).map_err(|e| error(path, e))
+        }
+
+        async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+            let read = || -> std::io::Result<Bytes> {
+                let mut file = std::fs::File::open(path)?;
+                file.seek(SeekFrom::Start(range.start))?;
+                let mut bytes = Vec::new();
+                file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?;
+                Ok(bytes.into())
+            };
+            read().map_err(|e| error(path, e))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_and_a_file_uri_name_the_same_directory() {
+        for given in ["/logs/a b", "/logs/a b/", "file:///logs/a%20b", "file:/logs/a%20b/"] {
+            assert_eq!(Source::parse(given).unwrap().path(), "/logs/a b", "{given}");
+        }
+        assert_eq!(Source::parse("/logs/a%20b").unwrap().path(), "/logs/a%20b", "a path is not decoded");
+        assert!(Source::parse("logs").unwrap().path().starts_with('/'));
+        assert_eq!(Source::parse("/").unwrap().path(), "/");
+    }
+
+    #[test]
+    fn other_storage_is_refused_by_name() {
+        let message = |given| Source::parse(given).unwrap_err().to_string();
+        assert!(message("s3a://bucket/logs").contains("s3a:// is not built yet"));
+        assert!(message("hdfs://namenode:8020/logs").contains("hdfs:// is not built yet"));
+        assert!(message("ftp://host/logs").contains("nothing is known of ftp://"));
+        assert!(message("file://elsewhere/logs").contains("no file URI of this machine"));
+        assert!(message(" ").contains("empty"));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_not_there_is_named_as_it_was_given() {
+        let error = Source::parse("nowhere/at/all").unwrap().check().await.unwrap_err();
+        assert!(matches!(error, SourceError::Missing { .. }));
+        assert!(error.to_string().starts_with("source nowhere/at/all does not exist"));
+    }
+}
