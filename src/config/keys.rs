@@ -59,7 +59,7 @@ pub(super) const OTHER_VARIABLES: [(&str, &str); 2] = [
     (
         "SPARKGATE_LOG",
         "What is logged to standard error, as `tracing` filters are written (`info`, `sparkgate=debug`); \
-         `info` for `serve`, `warn` for the other commands.",
+         `info` for `serve`, `warn` for `sql`, `error` for `check`.",
     ),
 ];
 

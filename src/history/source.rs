@@ -89,7 +89,12 @@ impl Source {
 
     /// Looks whether there is anything at all, so that a mistyped path fails at start and not silently later.
     pub async fn check(&self) -> Result<(), SourceError> {
-        match self.store.head(&self.path).await {
+        let found = match (self.store.head(&self.path).await, self.path.strip_suffix(".inprogress")) {
+            // A single log that got its final name since it was named here.
+            (Err(StoreError::NotFound { .. }), Some(final_name)) => self.store.head(final_name).await,
+            (found, _) => found,
+        };
+        match found {
             Ok(_) => Ok(()),
             Err(StoreError::NotFound { .. }) => Err(SourceError::Missing { given: self.given.clone() }),
             Err(source) => Err(SourceError::Unreadable { given: self.given.clone(), source }),
