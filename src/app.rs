@@ -33,9 +33,16 @@ const NETWORK_THREADS: usize = 2;
 pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // A panic is a defect of ours. It is one line, and the thread it happened on is all it may end.
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(|place| format!(" at {}:{}", place.file(), place.line()))
+            .unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("no message").replace('\n', " ");
-        writeln!(io::stderr(), "sparkgate: a defect in sparkgate{place}, please report it: {message}").ok();
+        writeln!(
+            io::stderr(),
+            "sparkgate: a defect in sparkgate{place}, please report it: {message}"
+        )
+        .ok();
     }));
     let environment: Vec<_> = std::env::vars_os().collect();
     let args: Vec<OsString> = args.into_iter().collect();
@@ -138,7 +145,9 @@ fn command(
 
 fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> {
     let DoorAddr::At(pg_addr) = loaded.config.pg.addr else {
-        return Err(AppError::Usage("no door is open: give --pg an address, such as 127.0.0.1:5433".into()));
+        return Err(AppError::Usage(
+            "no door is open: give --pg an address, such as 127.0.0.1:5433".into(),
+        ));
     };
     let history = Arc::new(history(loaded)?);
     // The parts outlive the runtime of the network, so that whatever still runs there finds them.
@@ -181,7 +190,10 @@ fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> 
         tracing::info!("stopping");
         let all_closed = async { while doors.join_next().await.is_some() {} };
         if tokio::time::timeout(SHUTDOWN_GRACE, all_closed).await.is_err() {
-            tracing::warn!(grace_s = SHUTDOWN_GRACE.as_secs(), "some connections did not close in time");
+            tracing::warn!(
+                grace_s = SHUTDOWN_GRACE.as_secs(),
+                "some connections did not close in time"
+            );
         }
         Ok(())
     });
@@ -192,7 +204,9 @@ fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> 
 
 /// Stands in for `server::pg::serve` until that is there: the address is taken, nobody answers.
 async fn wait_for_the_wire(
-    listener: TcpListener, engine: Arc<QueryEngine>, mut shutdown: watch::Receiver<bool>,
+    listener: TcpListener,
+    engine: Arc<QueryEngine>,
+    mut shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
     shutdown.wait_for(|stop| *stop).await.ok();
     drop((listener, engine));
@@ -222,7 +236,9 @@ async fn listen(door: &str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr
         )),
         _ => failed(&format!("cannot listen on {addr}"), &error),
     })?;
-    let addr = listener.local_addr().map_err(|error| failed(&format!("cannot listen on {addr}"), &error))?;
+    let addr = listener
+        .local_addr()
+        .map_err(|error| failed(&format!("cannot listen on {addr}"), &error))?;
     Ok((listener, addr))
 }
 
@@ -249,7 +265,9 @@ fn on_signal() -> Result<watch::Receiver<bool>, AppError> {
 fn sql(args: &SqlArgs, loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> {
     let is_binary = matches!(args.format, OutputFormat::Arrow | OutputFormat::Parquet);
     if is_binary && io::stdout().is_terminal() {
-        return Err(AppError::Usage("arrow and parquet are not for a terminal: send standard output to a file".into()));
+        return Err(AppError::Usage(
+            "arrow and parquet are not for a terminal: send standard output to a file".into(),
+        ));
     }
     let texts = statement_texts(args)?;
     let history = Arc::new(history(loaded)?);
@@ -258,10 +276,16 @@ fn sql(args: &SqlArgs, loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<
     let engine = engine(&history, loaded, timeout)?;
     let mut statements = Vec::new();
     for text in &texts {
-        statements.extend(engine.split(text).map_err(|error| AppError::Failed(error_chain(&error)))?);
+        statements.extend(
+            engine
+                .split(text)
+                .map_err(|error| AppError::Failed(error_chain(&error)))?,
+        );
     }
     if statements.is_empty() {
-        return Err(AppError::Usage("there is no statement to run: give one with -c, -f or on standard input".into()));
+        return Err(AppError::Usage(
+            "there is no statement to run: give one with -c, -f or on standard input".into(),
+        ));
     }
     if is_binary && statements.len() > 1 {
         return Err(AppError::Usage(format!(
@@ -274,7 +298,11 @@ fn sql(args: &SqlArgs, loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<
         scan_all(&history).await?;
         let vars = SessionVars::default();
         for (index, statement) in statements.iter().enumerate() {
-            let place = if statements.len() > 1 { format!("statement {}: ", index + 1) } else { String::new() };
+            let place = if statements.len() > 1 {
+                format!("statement {}: ", index + 1)
+            } else {
+                String::new()
+            };
             let failure = |error: QueryError| AppError::Failed(format!("{place}{}", error_chain(&error)));
             let rows = engine.run(statement, &vars).await.map_err(failure)?;
             match output::write_result(out, args.format, rows.schema, rows.batches).await {
@@ -308,26 +336,37 @@ fn statement_texts(args: &SqlArgs) -> Result<Vec<String>, AppError> {
     Ok(vec![text])
 }
 
-fn check(
-    args: &CheckArgs, loaded: &Loaded, out: &mut (dyn Write + Send), err: &mut dyn Write,
-) -> Result<(), AppError> {
+fn check(args: &CheckArgs, loaded: &Loaded, out: &mut (dyn Write + Send), err: &mut dyn Write) -> Result<(), AppError> {
     let history = Arc::new(history(loaded)?);
     runtime()?.block_on(scan_all(&history))?;
     let snapshot = history.snapshot();
     output::write_check(out, args.format, &snapshot)?;
 
     let counts = counts(&snapshot);
-    let listed: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {}", state.as_str())).collect();
+    let listed: Vec<String> = counts
+        .iter()
+        .map(|(state, count)| format!("{count} {}", state.as_str()))
+        .collect();
     let total = snapshot.event_logs.len();
     let entries = if total == 1 { "entry" } else { "entries" };
-    let summary = if listed.is_empty() { String::new() } else { format!(": {}", listed.join(", ")) };
+    let summary = if listed.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", listed.join(", "))
+    };
     writeln!(err, "{total} {entries}{summary}").ok();
 
     let bad = |state: &LogState| matches!(state, LogState::Damaged | LogState::Failed);
-    let damaged: usize = counts.iter().filter(|(state, _)| bad(state)).map(|(_, count)| count).sum();
+    let damaged: usize = counts
+        .iter()
+        .filter(|(state, _)| bad(state))
+        .map(|(_, count)| count)
+        .sum();
     if args.strict && damaged > 0 {
         let logs = if damaged == 1 { "log is" } else { "logs are" };
-        return Err(AppError::Failed(format!("{damaged} {logs} damaged or could not be read; the lines say why")));
+        return Err(AppError::Failed(format!(
+            "{damaged} {logs} damaged or could not be read; the lines say why"
+        )));
     }
     Ok(())
 }
@@ -353,7 +392,12 @@ async fn scan_all(history: &History) -> Result<(), AppError> {
 
 fn history(loaded: &Loaded) -> Result<History, AppError> {
     let config = &loaded.config;
-    let sources = config.sources.paths.iter().map(|given| Source::parse(given)).collect::<Result<_, _>>()?;
+    let sources = config
+        .sources
+        .paths
+        .iter()
+        .map(|given| Source::parse(given))
+        .collect::<Result<_, _>>()?;
     let options = HistoryOptions {
         threads: config.ingest.threads.into(),
         follow_log_deletion: config.sources.follow_log_deletion,
@@ -404,7 +448,11 @@ mod tests {
         let args = std::iter::once(&"sparkgate").chain(args).map(OsString::from).collect();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let code = run(args, &[], &mut out, &mut err);
-        Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+        Ran {
+            code,
+            out: String::from_utf8(out).unwrap(),
+            err: String::from_utf8(err).unwrap(),
+        }
     }
 
     #[test]
@@ -415,14 +463,29 @@ mod tests {
             (&["serve", "--colour", "x"], "--colour"),
             (&["sql", "x", "-c", "SELECT 1", "-f", "y"], "cannot be used with"),
             (&["serve"], "no source is given"),
-            (&["check", "/no/such/directory"], "source /no/such/directory does not exist"),
-            (&["serve", "/no/such/directory", "--pg", "127.0.0.1:0"], "source /no/such/directory does not exist"),
+            (
+                &["check", "/no/such/directory"],
+                "source /no/such/directory does not exist",
+            ),
+            (
+                &["serve", "/no/such/directory", "--pg", "127.0.0.1:0"],
+                "source /no/such/directory does not exist",
+            ),
             (&["check", "s3://bucket/logs"], "s3:// is not built yet"),
-            (&["serve", "x", "--http", "127.0.0.1:18080"], "REST API is not built yet"),
+            (
+                &["serve", "x", "--http", "127.0.0.1:18080"],
+                "REST API is not built yet",
+            ),
             (&["serve", "x", "--pg", "192.168.0.1:5433"], "no authentication yet"),
             (&["serve", "x", "--pg", "off"], "no door is open"),
-            (&["check", "x", "--config", "/no/such/file.toml"], "cannot read the configuration file"),
-            (&["sql", "x", "-f", "/no/such/file.sql"], "cannot read the statements of /no/such/file.sql"),
+            (
+                &["check", "x", "--config", "/no/such/file.toml"],
+                "cannot read the configuration file",
+            ),
+            (
+                &["sql", "x", "-f", "/no/such/file.sql"],
+                "cannot read the statements of /no/such/file.sql",
+            ),
             (&["sql", "x", "--format", "xml", "-c", "SELECT 1"], "possible values"),
         ];
         for (args, message) in wrong {

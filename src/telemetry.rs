@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 ///
 /// The first call of a process counts; later ones (tests) change nothing. A filter that cannot be read is an error.
 pub fn init(default: &str) -> Result<(), String> {
-    let written = std::env::var("SPARKGATE_LOG").ok().filter(|text| !text.trim().is_empty());
+    let written = std::env::var("SPARKGATE_LOG")
+        .ok()
+        .filter(|text| !text.trim().is_empty());
     let text = written.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_new(text).map_err(|error| {
         format!("SPARKGATE_LOG: {text:?} is no filter ({error}); write a level such as info, or sparkgate=debug,info")

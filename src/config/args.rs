@@ -8,7 +8,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Apache Spark event logs as a SQL database.
 #[derive(Debug, Parser)]
-#[command(name = "sparkgate", version, about, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "sparkgate",
+    version,
+    about,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct CommandLine {
     #[command(subcommand)]
     pub command: Command,

@@ -33,7 +33,11 @@ pub fn render_docs() -> String {
         }
         let flag = key.flag.map_or(String::new(), |flag| format!("`{flag}`"));
         let default = default_value(key.name);
-        let default = if default.is_empty() { "none".to_owned() } else { format!("`{default}`") };
+        let default = if default.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("`{default}`")
+        };
         text += &format!("| `{}` | {default} | {flag} | {} |\n", key.key(), key.doc);
     }
     text += "\n## Other variables\n\n| variable | meaning |\n| --- | --- |\n";
@@ -54,6 +58,9 @@ mod tests {
             std::fs::write(path, render_docs()).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == render_docs(), "docs/configuration.md is stale: UPDATE_DOCS=1 cargo test --lib config");
+        assert!(
+            written == render_docs(),
+            "docs/configuration.md is stale: UPDATE_DOCS=1 cargo test --lib config"
+        );
     }
 }

@@ -55,7 +55,10 @@ pub(super) const PREFIX: &str = "SPARKGATE_";
 
 /// Variables with our prefix that are no keys of the configuration.
 pub(super) const OTHER_VARIABLES: [(&str, &str); 2] = [
-    ("SPARKGATE_CONFIG", "The configuration file, where `--config` does not name one."),
+    (
+        "SPARKGATE_CONFIG",
+        "The configuration file, where `--config` does not name one.",
+    ),
     (
         "SPARKGATE_LOG",
         "What is logged to standard error, as `tracing` filters are written (`info`, `sparkgate=debug`); \
@@ -138,7 +141,9 @@ pub(super) fn nearest(written: &str) -> &'static Key {
     KEYS.iter()
         .min_by_key(|key| {
             let section = edit_distance(written, key.section()) + 1;
-            edit_distance(written, key.name).min(edit_distance(written, key.key())).min(section)
+            edit_distance(written, key.name)
+                .min(edit_distance(written, key.key()))
+                .min(section)
         })
         .expect("the list of keys is not empty")
 }

@@ -47,7 +47,10 @@ impl Layer {
 }
 
 fn flag(name: &str) -> &str {
-    KEYS.iter().find(|key| key.name == name).and_then(|key| key.flag).unwrap_or(name)
+    KEYS.iter()
+        .find(|key| key.name == name)
+        .and_then(|key| key.flag)
+        .unwrap_or(name)
 }
 
 /// What is wrong with the configuration. All of these are for the operator to put right: exit code 2.
@@ -68,7 +71,11 @@ pub enum ConfigError {
     #[error("{place}: {message}")]
     Invalid { place: String, message: String },
     #[error("{place}: {what} is not built yet; leave it out{instead}")]
-    NotBuilt { place: String, what: &'static str, instead: &'static str },
+    NotBuilt {
+        place: String,
+        what: &'static str,
+        instead: &'static str,
+    },
     #[error(
         "{place}: {addr} can be reached from other machines, and there is no authentication yet; use an address of this \
          machine alone, such as 127.0.0.1:{port}", port = addr.port()
@@ -91,7 +98,9 @@ pub struct Loaded {
 impl Loaded {
     /// Whether somebody set a key, instead of leaving its default.
     pub fn is_set(&self, name: &str) -> bool {
-        self.settings.iter().any(|setting| setting.name == name && setting.source != Layer::Default)
+        self.settings
+            .iter()
+            .any(|setting| setting.name == name && setting.source != Layer::Default)
     }
 }
 
@@ -119,7 +128,10 @@ pub fn load(line: &CommandLine, environment: &[(OsString, OsString)]) -> Result<
         .iter()
         .map(|key| ResolvedSetting {
             name: key.name,
-            value: resolved.find_value(key.name).map(|value| text(&value)).unwrap_or_default(),
+            value: resolved
+                .find_value(key.name)
+                .map(|value| text(&value))
+                .unwrap_or_default(),
             source: source_of(&layers, key.name),
             description: key.doc,
         })
@@ -135,16 +147,27 @@ pub(super) fn default_value(name: &str) -> String {
 }
 
 fn config_file(line: &CommandLine, environment: &[(OsString, OsString)]) -> Option<PathBuf> {
-    let named = || environment.iter().find(|(name, value)| name == "SPARKGATE_CONFIG" && !value.is_empty());
-    line.command.common().config.clone().or_else(|| named().map(|(_, value)| PathBuf::from(value)))
+    let named = || {
+        environment
+            .iter()
+            .find(|(name, value)| name == "SPARKGATE_CONFIG" && !value.is_empty())
+    };
+    line.command
+        .common()
+        .config
+        .clone()
+        .or_else(|| named().map(|(_, value)| PathBuf::from(value)))
 }
 
 fn file_layer(path: PathBuf) -> Result<(Layer, Dict), ConfigError> {
-    let text = std::fs::read_to_string(&path)
-        .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-    let data = Toml::string(&text)
-        .data()
-        .map_err(|error| ConfigError::NotToml { path: path.clone(), message: one_line(&error.kind.to_string()) })?;
+    let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
+    let data = Toml::string(&text).data().map_err(|error| ConfigError::NotToml {
+        path: path.clone(),
+        message: one_line(&error.kind.to_string()),
+    })?;
     let dict = data.into_values().next().unwrap_or_default();
     let layer = Layer::File(path);
     check_keys(&layer, &dict, "")?;
@@ -164,12 +187,21 @@ fn one_line(message: &str) -> String {
 /// Walks down to every value and compares its path with the known keys.
 fn check_keys(layer: &Layer, dict: &Dict, above: &str) -> Result<(), ConfigError> {
     for (key, value) in dict {
-        let name = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
+        let name = if above.is_empty() {
+            key.clone()
+        } else {
+            format!("{above}.{key}")
+        };
         let is_section = KEYS.iter().any(|known| known.section() == name);
         match value {
             Value::Dict(_, inner) if !inner.is_empty() => check_keys(layer, inner, &name)?,
             Value::Dict(..) if is_section => {}
-            _ if is_section => return Err(ConfigError::Section { place: layer.place(&name), section: name }),
+            _ if is_section => {
+                return Err(ConfigError::Section {
+                    place: layer.place(&name),
+                    section: name,
+                });
+            }
             _ if KEYS.iter().any(|known| known.name == name) => {}
             _ => return Err(unknown_key(layer, &name)),
         }
@@ -183,7 +215,10 @@ fn unknown_key(layer: &Layer, name: &str) -> ConfigError {
         Layer::Environment => nearest.variable(),
         _ => keys::in_file(nearest.name),
     };
-    ConfigError::UnknownKey { place: layer.place(name), nearest }
+    ConfigError::UnknownKey {
+        place: layer.place(name),
+        nearest,
+    }
 }
 
 fn environment_layer(environment: &[(OsString, OsString)]) -> Result<Dict, ConfigError> {
@@ -191,18 +226,26 @@ fn environment_layer(environment: &[(OsString, OsString)]) -> Result<Dict, Confi
     for (variable, value) in environment {
         // A name that is not UTF-8 cannot be ours.
         let Some(variable) = variable.to_str() else { continue };
-        let Some(written) = variable.strip_prefix(PREFIX) else { continue };
+        let Some(written) = variable.strip_prefix(PREFIX) else {
+            continue;
+        };
         if OTHER_VARIABLES.iter().any(|(other, _)| *other == variable) {
             continue;
         }
         let name = written.to_lowercase().replace("__", ".");
         let Some(key) = KEYS.iter().find(|key| key.variable() == variable) else {
             let nearest = keys::nearest(&name).variable();
-            return Err(ConfigError::UnknownKey { place: format!("the variable {variable}"), nearest });
+            return Err(ConfigError::UnknownKey {
+                place: format!("the variable {variable}"),
+                nearest,
+            });
         };
         let Some(value) = value.to_str() else {
             let message = "its value is not UTF-8".to_owned();
-            return Err(ConfigError::Invalid { place: variable.to_owned(), message });
+            return Err(ConfigError::Invalid {
+                place: variable.to_owned(),
+                message,
+            });
         };
         put(&mut dict, key.name, environment_value(key.form, value));
     }
@@ -224,7 +267,11 @@ fn flag_layer(command: &Command) -> Result<Dict, ConfigError> {
     let mut dict = Dict::new();
     let common = command.common();
     if common.cache.is_some() {
-        return Err(ConfigError::NotBuilt { place: "--cache".into(), what: "the column cache", instead: "" });
+        return Err(ConfigError::NotBuilt {
+            place: "--cache".into(),
+            what: "the column cache",
+            instead: "",
+        });
     }
     if !common.sources.is_empty() {
         put(&mut dict, "sources.paths", Value::from(common.sources.clone()));
@@ -247,7 +294,9 @@ fn flag_layer(command: &Command) -> Result<Dict, ConfigError> {
 
 fn put(dict: &mut Dict, name: &str, value: Value) {
     let (section, key) = name.split_once('.').expect("every key has a section");
-    let section = dict.entry(section.to_owned()).or_insert_with(|| Value::Dict(Tag::Default, Dict::new()));
+    let section = dict
+        .entry(section.to_owned())
+        .or_insert_with(|| Value::Dict(Tag::Default, Dict::new()));
     if let Value::Dict(_, keys) = section {
         keys.insert(key.to_owned(), value);
     }
@@ -276,15 +325,24 @@ fn merge(layers: &[(Layer, Dict)]) -> Result<Config, ConfigError> {
         // on into a list: `sources.paths.0`.
         let name = error.path.iter().take(2).cloned().collect::<Vec<_>>().join(".");
         let message = error.kind.to_string().trim_start_matches("invalid type: ").to_owned();
-        ConfigError::Invalid { place: source_of(layers, &name).place(&name), message }
+        ConfigError::Invalid {
+            place: source_of(layers, &name).place(&name),
+            message,
+        }
     })
 }
 
 /// The last layer that has a key.
 fn source_of(layers: &[(Layer, Dict)], name: &str) -> Layer {
-    let Some((section, key)) = name.split_once('.') else { return Layer::Default };
+    let Some((section, key)) = name.split_once('.') else {
+        return Layer::Default;
+    };
     let has = |dict: &Dict| matches!(dict.get(section), Some(Value::Dict(_, keys)) if keys.contains_key(key));
-    layers.iter().rev().find(|(_, dict)| has(dict)).map_or(Layer::Default, |(layer, _)| layer.clone())
+    layers
+        .iter()
+        .rev()
+        .find(|(_, dict)| has(dict))
+        .map_or(Layer::Default, |(layer, _)| layer.clone())
 }
 
 /// A value as it would be written, a list with commas.
@@ -306,29 +364,54 @@ const SMALLEST_MEMORY_LIMIT: ByteSize = ByteSize(1 << 20);
 
 fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Result<(), ConfigError> {
     let place = |name: &str| source_of(layers, name).place(name);
-    let invalid = |name: &str, message: String| Err(ConfigError::Invalid { place: place(name), message });
+    let invalid = |name: &str, message: String| {
+        Err(ConfigError::Invalid {
+            place: place(name),
+            message,
+        })
+    };
 
     if config.flight.addr != DoorAddr::Off {
         let what = "Arrow Flight SQL";
-        return Err(ConfigError::NotBuilt { place: place("flight.addr"), what, instead: " or set it to off" });
+        return Err(ConfigError::NotBuilt {
+            place: place("flight.addr"),
+            what,
+            instead: " or set it to off",
+        });
     }
     if config.http.addr != DoorAddr::Off {
         let what = "Spark's REST API";
-        return Err(ConfigError::NotBuilt { place: place("http.addr"), what, instead: " or set it to off" });
+        return Err(ConfigError::NotBuilt {
+            place: place("http.addr"),
+            what,
+            instead: " or set it to off",
+        });
     }
     if let DoorAddr::At(addr) = config.pg.addr
         && !addr.ip().is_loopback()
     {
-        return Err(ConfigError::NotLoopback { place: place("pg.addr"), addr });
+        return Err(ConfigError::NotLoopback {
+            place: place("pg.addr"),
+            addr,
+        });
     }
     if config.sources.scan_interval.0 < SHORTEST_SCAN_INTERVAL {
-        return invalid("sources.scan_interval", format!("{} is too short; at least 100ms", config.sources.scan_interval));
+        return invalid(
+            "sources.scan_interval",
+            format!("{} is too short; at least 100ms", config.sources.scan_interval),
+        );
     }
     if config.query.memory_limit < SMALLEST_MEMORY_LIMIT {
-        return invalid("query.memory_limit", format!("{} is too little; at least 1MiB", config.query.memory_limit));
+        return invalid(
+            "query.memory_limit",
+            format!("{} is too little; at least 1MiB", config.query.memory_limit),
+        );
     }
     if config.query.timeout.0 == Some(Duration::ZERO) {
-        return invalid("query.timeout", "no statement ends in no time; \"off\" is without limit".into());
+        return invalid(
+            "query.timeout",
+            "no statement ends in no time; \"off\" is without limit".into(),
+        );
     }
     if config.pg.max_connections == 0 {
         return invalid("pg.max_connections", "nobody could connect; at least 1".into());
@@ -352,7 +435,10 @@ mod tests {
 
     fn try_load(args: &[&str], environment: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
         let line = CommandLine::try_parse_from(std::iter::once(&"sparkgate").chain(args)).unwrap();
-        let environment: Vec<_> = environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v))).collect();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(n, v)| (OsString::from(n), OsString::from(v)))
+            .collect();
         load(&line, &environment)
     }
 
@@ -376,7 +462,9 @@ mod tests {
         let defaults = Serialized::defaults(Config::default()).data().unwrap();
         let mut names = Vec::new();
         for (section, keys) in defaults.into_values().next().unwrap() {
-            let Value::Dict(_, keys) = keys else { panic!("{section} is no section") };
+            let Value::Dict(_, keys) = keys else {
+                panic!("{section} is no section")
+            };
             names.extend(keys.keys().map(|key| format!("{section}.{key}")));
         }
         let mut known: Vec<_> = KEYS.iter().map(|key| key.name.to_owned()).collect();
@@ -386,15 +474,22 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_environment_over_the_file_over_defaults() {
-        let file = "[pg]\naddr = \"127.0.0.1:1\"\nmax_connections = 7\n[sources]\npaths = [\"f\"]\nscan_interval = \"3s\"";
-        let environment = [("SPARKGATE_PG__ADDR", "127.0.0.1:2"), ("SPARKGATE_SOURCES__SCAN_INTERVAL", "4s")];
+        let file =
+            "[pg]\naddr = \"127.0.0.1:1\"\nmax_connections = 7\n[sources]\npaths = [\"f\"]\nscan_interval = \"3s\"";
+        let environment = [
+            ("SPARKGATE_PG__ADDR", "127.0.0.1:2"),
+            ("SPARKGATE_SOURCES__SCAN_INTERVAL", "4s"),
+        ];
         let loaded = with_file(file, &["serve", "--pg", "127.0.0.1:3"], &environment).unwrap();
         assert_eq!(loaded.config.pg.addr.to_string(), "127.0.0.1:3");
         assert_eq!(loaded.config.sources.scan_interval.to_string(), "4s");
         assert_eq!(loaded.config.pg.max_connections, 7);
         assert_eq!(loaded.config.query.memory_limit, ByteSize(1 << 30));
-        let shown: Vec<_> =
-            loaded.settings.iter().map(|s| format!("{}={} ({})", s.name, s.value, s.source.as_str())).collect();
+        let shown: Vec<_> = loaded
+            .settings
+            .iter()
+            .map(|s| format!("{}={} ({})", s.name, s.value, s.source.as_str()))
+            .collect();
         assert_eq!(
             shown,
             [
@@ -425,9 +520,15 @@ mod tests {
     #[test]
     fn an_unknown_key_names_its_file_and_the_nearest_key() {
         let message = with_file("[pg]\nadr = \"off\"", &["serve", "x"], &[]).unwrap_err();
-        assert_eq!(message, "sparkgate.toml: [pg] adr is no key of the configuration; did you mean [pg] addr?");
+        assert_eq!(
+            message,
+            "sparkgate.toml: [pg] adr is no key of the configuration; did you mean [pg] addr?"
+        );
         let message = with_file("[qery]\ntimeout = \"1s\"", &["serve", "x"], &[]).unwrap_err();
-        assert_eq!(message, "sparkgate.toml: [qery] timeout is no key of the configuration; did you mean [query] timeout?");
+        assert_eq!(
+            message,
+            "sparkgate.toml: [qery] timeout is no key of the configuration; did you mean [query] timeout?"
+        );
         let message = with_file("pg = 5", &["serve", "x"], &[]).unwrap_err();
         assert_eq!(message, "sparkgate.toml: pg is a section: its keys go under [pg]");
     }
@@ -445,19 +546,28 @@ mod tests {
     #[test]
     fn a_wrong_type_names_key_and_place() {
         let message = with_file("[pg]\nmax_connections = \"many\"", &["serve", "x"], &[]).unwrap_err();
-        assert_eq!(message, "sparkgate.toml: [pg] max_connections: found string \"many\", expected u32");
+        assert_eq!(
+            message,
+            "sparkgate.toml: [pg] max_connections: found string \"many\", expected u32"
+        );
         let message = with_file("[sources]\nscan_interval = 10", &["serve", "x"], &[]).unwrap_err();
         assert_eq!(
             message,
-            "sparkgate.toml: [sources] scan_interval: found unsigned int `10`, expected a span of time with its unit, \
+            "sparkgate.toml: [sources] scan_interval: found signed int `10`, expected a span of time with its unit, \
              such as \"10s\" or \"5m\""
         );
         let message = error(&["serve", "x"], &[("SPARKGATE_INGEST__THREADS", "few")]);
-        assert!(message.starts_with("SPARKGATE_INGEST__THREADS: found string \"few\""), "{message}");
+        assert!(
+            message.starts_with("SPARKGATE_INGEST__THREADS: found string \"few\""),
+            "{message}"
+        );
         let message = error(&["serve", "x", "--pg", "here"], &[]);
         assert!(message.starts_with("--pg: \"here\" is not an address"), "{message}");
         let message = with_file("[pg\nx", &["serve", "x"], &[]).unwrap_err();
-        assert!(message.starts_with("sparkgate.toml is not TOML: at line 1") && !message.contains('\n'), "{message}");
+        assert!(
+            message.starts_with("sparkgate.toml is not TOML: at line 1") && !message.contains('\n'),
+            "{message}"
+        );
     }
 
     #[test]
@@ -482,7 +592,12 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/sparkgate.toml");
         let loaded = try_load(&["serve", "--config", path], &[]).unwrap();
         for setting in &loaded.settings {
-            assert_eq!(setting.source.as_str(), "file", "{} is not in sparkgate.toml", setting.name);
+            assert_eq!(
+                setting.source.as_str(),
+                "file",
+                "{} is not in sparkgate.toml",
+                setting.name
+            );
             if setting.name != "sources.paths" {
                 assert_eq!(setting.value, default_value(setting.name), "{}", setting.name);
             }

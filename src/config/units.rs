@@ -32,7 +32,9 @@ impl FromStr for DoorAddr {
         {
             return Ok(DoorAddr::At(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
         }
-        text.parse().map(DoorAddr::At).map_err(|_| format!("{text:?} is not {}", Self::FORM))
+        text.parse()
+            .map(DoorAddr::At)
+            .map_err(|_| format!("{text:?} is not {}", Self::FORM))
     }
 }
 
@@ -57,7 +59,9 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text).map(Span).map_err(|_| format!("{text:?} is not {}", Self::FORM))
+        humantime::parse_duration(text)
+            .map(Span)
+            .map_err(|_| format!("{text:?} is not {}", Self::FORM))
     }
 }
 
@@ -100,10 +104,13 @@ impl fmt::Display for TimeLimit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
-/// Units, the largest first, so that a size is written with the largest unit that divides it.
 const BINARY_UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-const DECIMAL_UNITS: [(&str, u64); 4] =
-    [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+const DECIMAL_UNITS: [(&str, u64); 4] = [
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+];
 
 impl ByteSize {
     const FORM: &str = "a size with its unit, such as \"512MiB\" or \"2GB\"";
@@ -135,14 +142,15 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = BINARY_UNITS
+        let whole = |(name, factor): &(&str, u64)| {
+            (self.0 >= *factor && self.0.is_multiple_of(*factor)).then(|| format!("{}{name}", self.0 / factor))
+        };
+        let shortest = BINARY_UNITS
             .iter()
             .chain(&DECIMAL_UNITS)
-            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
-        match unit {
-            Some((name, factor)) => write!(f, "{}{name}", self.0 / factor),
-            None => write!(f, "{}", self.0),
-        }
+            .filter_map(whole)
+            .min_by_key(String::len);
+        f.write_str(&shortest.unwrap_or_else(|| self.0.to_string()))
     }
 }
 
@@ -168,7 +176,10 @@ macro_rules! as_text {
     ($type:ty) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(TextVisitor { form: Self::FORM, value: std::marker::PhantomData })
+                deserializer.deserialize_any(TextVisitor {
+                    form: Self::FORM,
+                    value: std::marker::PhantomData,
+                })
             }
         }
 

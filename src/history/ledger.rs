@@ -99,8 +99,17 @@ pub(super) struct Listed {
 
 impl Ledger {
     pub(super) fn new(sources: impl IntoIterator<Item = String>) -> Self {
-        let sources = sources.into_iter().map(|given| SourceBook { given, ..SourceBook::default() }).collect();
-        Ledger { sources, ..Ledger::default() }
+        let sources = sources
+            .into_iter()
+            .map(|given| SourceBook {
+                given,
+                ..SourceBook::default()
+            })
+            .collect();
+        Ledger {
+            sources,
+            ..Ledger::default()
+        }
     }
 
     /// The source could not be listed. Its rows stay: storage that is down must not empty the tables.
@@ -108,25 +117,19 @@ impl Ledger {
         let book = &mut self.sources[source];
         let reachability_changed = book.unreachable.is_none();
         book.unreachable = Some(message);
-        Listed { reachability_changed, ..Listed::default() }
+        Listed {
+            reachability_changed,
+            ..Listed::default()
+        }
     }
 
     pub(super) fn listed(&mut self, source: usize, found: Discovery, follow_deletion: bool, now: Instant) -> Listed {
         let given = self.sources[source].given.clone();
         let mut skipped: Vec<LogEntry> = found.skipped.iter().map(|entry| not_a_log(&given, entry)).collect();
 
-        let mut current: BTreeMap<LogKey, EventLog> = BTreeMap::new();
-        for log in found.logs {
-            // The final file beside its own `.inprogress` file: a writer died between copying and deleting.
-            let Some(other) = current.remove(&log.identity) else {
-                current.insert(log.identity.clone(), log);
-                continue;
-            };
-            let (counts, left_over) = if log.in_progress { (other, log) } else { (log, other) };
-            let reason = format!("left over: {} is the same log under its final name", counts.path);
-            skipped.push(LogEntry { error: Some(reason), status: LogState::NotListed, ..listed_only(&given, &left_over) });
-            current.insert(counts.identity.clone(), counts);
-        }
+        // `discover` gives each log once.
+        let current: BTreeMap<LogKey, EventLog> =
+            found.logs.into_iter().map(|log| (log.identity.clone(), log)).collect();
 
         let gone: Vec<LogKey> = self
             .logs
@@ -244,7 +247,9 @@ impl Ledger {
 
     /// Takes what reading a log gave; `false` if it failed just as it did before.
     pub(super) fn read(&mut self, key: &LogKey, outcome: Outcome, now_ms: i64) -> bool {
-        let Some(tracked) = self.logs.get_mut(key) else { return false };
+        let Some(tracked) = self.logs.get_mut(key) else {
+            return false;
+        };
         let lines_before = tracked.report.as_ref().map_or(0, |report| report.lines);
         let same_failure =
             tracked.failure.is_some() && tracked.failure == outcome.failure && outcome.report.lines <= lines_before;
@@ -259,8 +264,14 @@ impl Ledger {
             return !same_failure;
         }
         tracked.report = Some(outcome.report);
-        let before = tracked.rows.take().map(|rows| (rows.app_id.clone(), rows.attempt_id.clone()));
-        let after = outcome.rows.as_ref().map(|rows| (rows.app_id.clone(), rows.attempt_id.clone()));
+        let before = tracked
+            .rows
+            .take()
+            .map(|rows| (rows.app_id.clone(), rows.attempt_id.clone()));
+        let after = outcome
+            .rows
+            .as_ref()
+            .map(|rows| (rows.app_id.clone(), rows.attempt_id.clone()));
         tracked.rows = outcome.rows.map(Arc::new);
         if let Some(before) = before
             && after.as_ref() != Some(&before)
@@ -290,7 +301,10 @@ impl Ledger {
         let mut applications = BTreeSet::new();
         for attempt in changed {
             let winner = self.claims.get(&attempt).and_then(|claims| {
-                claims.iter().filter_map(|key| self.logs.get_key_value(key)).max_by_key(|(_, tracked)| rank(tracked))
+                claims
+                    .iter()
+                    .filter_map(|key| self.logs.get_key_value(key))
+                    .max_by_key(|(_, tracked)| rank(tracked))
             });
             match winner {
                 Some((key, TrackedLog { rows: Some(rows), .. })) => {
@@ -341,14 +355,19 @@ impl Ledger {
         let (mut status, mut error) = state(tracked);
         if let Some(rows) = &tracked.rows {
             let attempt = (rows.app_id.clone(), rows.attempt_id.clone());
-            let winner = self.winners.get(&attempt).filter(|winner| *winner != key).and_then(|w| self.logs.get(w));
+            let winner = self
+                .winners
+                .get(&attempt)
+                .filter(|winner| *winner != key)
+                .and_then(|w| self.logs.get(w));
             if let Some(winner) = winner {
                 status = LogState::NotListed;
                 error = Some(beaten(&attempt, tracked, winner));
             }
         }
         if tracked.deleted {
-            error = Some("the log was deleted; its rows stay until the gateway stops (follow_log_deletion is off)".into());
+            error =
+                Some("the log was deleted; its rows stay until the gateway stops (follow_log_deletion is off)".into());
         }
         if let Some(message) = &book.unreachable {
             status = LogState::Failed;
@@ -377,7 +396,10 @@ fn note_failure(tracked: &mut TrackedLog, failure: Option<Failure>) {
         // Storage may recover at any time and costs little to ask; damaged bytes would be decoded again each time.
         Some(failure) => {
             tracked.failures += 1;
-            let doubled = 1_u32.checked_shl(tracked.failures - 1).unwrap_or(u32::MAX).min(MOST_SCANS_BETWEEN_TRIES);
+            let doubled = 1_u32
+                .checked_shl(tracked.failures - 1)
+                .unwrap_or(u32::MAX)
+                .min(MOST_SCANS_BETWEEN_TRIES);
             tracked.scans_to_wait = if failure.corrupt { doubled - 1 } else { 0 };
         }
     }
@@ -387,13 +409,20 @@ fn note_failure(tracked: &mut TrackedLog, failure: Option<Failure>) {
 /// Of several logs of one attempt the one with the highest rank counts: one that ended over one that did not, an
 /// undamaged one over a damaged one, then the newer.
 fn rank(tracked: &TrackedLog) -> (bool, bool, i64) {
-    let ended = tracked.report.as_ref().is_some_and(|report| report.application_end_seen);
+    let ended = tracked
+        .report
+        .as_ref()
+        .is_some_and(|report| report.application_end_seen);
     let sound = !matches!(state(tracked).0, LogState::Damaged | LogState::Failed);
     (ended, sound, tracked.log.modified_ms)
 }
 
 fn beaten((app_id, attempt_id): &AttemptKey, loser: &TrackedLog, winner: &TrackedLog) -> String {
-    let attempt = if attempt_id.is_empty() { String::new() } else { format!(" attempt {attempt_id}") };
+    let attempt = if attempt_id.is_empty() {
+        String::new()
+    } else {
+        format!(" attempt {attempt_id}")
+    };
     let (won, lost) = (rank(winner), rank(loser));
     let why = if won.0 != lost.0 {
         "which has the application's end"
@@ -410,10 +439,16 @@ fn beaten((app_id, attempt_id): &AttemptKey, loser: &TrackedLog, winner: &Tracke
 /// The state of a log, and what is wrong with it.
 fn state(tracked: &TrackedLog) -> (LogState, Option<String>) {
     if let Some(failure) = &tracked.failure {
-        let state = if tracked.rows.is_some() { LogState::Damaged } else { LogState::Failed };
+        let state = if tracked.rows.is_some() {
+            LogState::Damaged
+        } else {
+            LogState::Failed
+        };
         return (state, Some(failure.message.clone()));
     }
-    let Some(report) = &tracked.report else { return (LogState::Waiting, None) };
+    let Some(report) = &tracked.report else {
+        return (LogState::Waiting, None);
+    };
     let problem = report.problems.first().map(|problem| match &problem.event {
         Some(event) => format!("line {} ({event}): {}", problem.line, problem.message),
         None => format!("line {}: {}", problem.line, problem.message),
@@ -435,7 +470,14 @@ fn state(tracked: &TrackedLog) -> (LogState, Option<String>) {
     if problem.is_some() || report.malformed_lines > 0 {
         return (LogState::Damaged, problem);
     }
-    (if report.application_end_seen { LogState::Complete } else { LogState::InProgress }, None)
+    (
+        if report.application_end_seen {
+            LogState::Complete
+        } else {
+            LogState::InProgress
+        },
+        None,
+    )
 }
 
 /// What the listing alone says of a log.
@@ -460,18 +502,9 @@ fn listed_only(source: &str, log: &EventLog) -> LogEntry {
 }
 
 fn not_a_log(source: &str, entry: &NotALog) -> LogEntry {
-    let (status, reason) = match &entry.reason {
-        SkipReason::Hidden => (LogState::NotListed, "its name marks it as hidden".to_owned()),
-        SkipReason::Empty => (LogState::NotListed, "it is empty".to_owned()),
-        SkipReason::UnknownCodec { suffix } => {
-            (LogState::NotListed, format!("no decoder for suffix {suffix:?}; Spark writes lz4, lzf, snappy or zstd"))
-        }
-        SkipReason::NoAppStatus => (LogState::NotListed, "the rolling directory has no appstatus file".to_owned()),
-        SkipReason::NoEventFiles => (LogState::NotListed, "the rolling directory has no complete list of events files".to_owned()),
-        SkipReason::NotAnEventLogDirectory => {
-            (LogState::NotListed, "a directory that is no rolling event log (eventlog_v2_…)".to_owned())
-        }
-        SkipReason::Unreadable { message } => (LogState::Failed, message.clone()),
+    let status = match &entry.reason {
+        SkipReason::Unreadable { .. } => LogState::Failed,
+        _ => LogState::NotListed,
     };
     LogEntry {
         source: source.to_owned(),
@@ -487,7 +520,7 @@ fn not_a_log(source: &str, entry: &NotALog) -> LogEntry {
         events: 0,
         unknown_events: 0,
         malformed_lines: 0,
-        error: Some(reason),
+        error: Some(entry.reason.to_string()),
         read_ms: None,
     }
 }
@@ -504,7 +537,14 @@ mod tests {
     use crate::replay::LineProblem;
 
     fn log(path: &str, size_bytes: u64, modified_ms: i64) -> EventLog {
-        let file = LogFile { path: path.into(), size_bytes, modified_ms, codec: Codec::None, index: None, compacted: false };
+        let file = LogFile {
+            path: path.into(),
+            size_bytes,
+            modified_ms,
+            codec: Codec::None,
+            index: None,
+            compacted: false,
+        };
         EventLog {
             path: path.into(),
             identity: path.trim_end_matches(".inprogress").into(),
@@ -517,7 +557,10 @@ mod tests {
     }
 
     fn found(logs: &[EventLog]) -> Discovery {
-        Discovery { logs: logs.to_vec(), skipped: Vec::new() }
+        Discovery {
+            logs: logs.to_vec(),
+            skipped: Vec::new(),
+        }
     }
 
     fn rows(log: &Arc<EventLog>, app_id: &str) -> AttemptRows {
@@ -538,7 +581,13 @@ mod tests {
             application_end_seen: ended,
             ..ReplayReport::default()
         };
-        Outcome { log: Arc::clone(log), rows: Some(rows(log, app_id)), report, failure: None, live: None }
+        Outcome {
+            log: Arc::clone(log),
+            rows: Some(rows(log, app_id)),
+            report,
+            failure: None,
+            live: None,
+        }
     }
 
     /// Reads everything there is to read, each log as `app`.
@@ -551,7 +600,12 @@ mod tests {
     }
 
     fn status(ledger: &mut Ledger) -> Vec<(String, LogState, Option<String>)> {
-        ledger.snapshot().event_logs.into_iter().map(|e| (e.path, e.status, e.error)).collect()
+        ledger
+            .snapshot()
+            .event_logs
+            .into_iter()
+            .map(|e| (e.path, e.status, e.error))
+            .collect()
     }
 
     #[test]
@@ -560,10 +614,16 @@ mod tests {
         let now = Instant::now();
         ledger.listed(0, found(&[log("a", 1, 0), log("b", 9, 0), log("c", 5, 0)]), true, now);
         assert_eq!(ledger.snapshot().event_logs[0].status, LogState::Waiting);
-        assert_eq!(ledger.work().iter().map(|job| job.key.as_str()).collect::<Vec<_>>(), ["b", "c", "a"]);
+        assert_eq!(
+            ledger.work().iter().map(|job| job.key.as_str()).collect::<Vec<_>>(),
+            ["b", "c", "a"]
+        );
         assert_eq!(read_all(&mut ledger, true), 3, "a scan that was dropped lost nothing");
         ledger.listed(0, found(&[log("a", 1, 0), log("b", 10, 0), log("c", 5, 0)]), true, now);
-        assert_eq!(ledger.work().iter().map(|job| job.key.as_str()).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(
+            ledger.work().iter().map(|job| job.key.as_str()).collect::<Vec<_>>(),
+            ["b"]
+        );
     }
 
     #[test]
@@ -579,11 +639,25 @@ mod tests {
         let snapshot = ledger.snapshot();
         assert_eq!(snapshot.attempts.len(), 1);
         assert_eq!(snapshot.event_logs[0].status, LogState::Failed);
-        assert!(snapshot.event_logs[0].error.as_ref().unwrap().ends_with("no route to host"));
+        assert!(
+            snapshot.event_logs[0]
+                .error
+                .as_ref()
+                .unwrap()
+                .ends_with("no route to host")
+        );
 
-        assert!(ledger.listed(0, found(&[log("a", 1, 0)]), true, now).reachability_changed);
+        assert!(
+            ledger
+                .listed(0, found(&[log("a", 1, 0)]), true, now)
+                .reachability_changed
+        );
         assert_eq!(status(&mut ledger), [("a".into(), LogState::Complete, None)]);
-        assert_eq!(ledger.work().len(), 0, "nothing is read again when the source comes back");
+        assert_eq!(
+            ledger.work().len(),
+            0,
+            "nothing is read again when the source comes back"
+        );
 
         assert_eq!(ledger.listed(0, found(&[]), true, now).removed, 1);
         let snapshot = ledger.snapshot();
@@ -613,14 +687,21 @@ mod tests {
         assert_eq!(
             status(&mut ledger),
             [
-                ("new".into(), LogState::NotListed, Some("app is served from old, which has the application's end".into())),
+                (
+                    "new".into(),
+                    LogState::NotListed,
+                    Some("app is served from old, which has the application's end".into())
+                ),
                 ("old".into(), LogState::Complete, None),
             ]
         );
         // When the winner goes, the other takes its place.
         ledger.listed(0, found(&[log("new", 1, 20)]), true, now);
         assert_eq!(status(&mut ledger), [("new".into(), LogState::InProgress, None)]);
-        assert_eq!(ledger.snapshot().attempts[&("app".into(), String::new())].log.path, "new");
+        assert_eq!(
+            ledger.snapshot().attempts[&("app".into(), String::new())].log.path,
+            "new"
+        );
     }
 
     #[test]
@@ -631,7 +712,10 @@ mod tests {
         read_all(&mut ledger, true);
         ledger.listed(0, found(&[log("a", 2, 0)]), true, now);
         let job = ledger.work().remove(0);
-        let failure = Failure { message: "a cannot be read: permission denied".into(), corrupt: false };
+        let failure = Failure {
+            message: "a cannot be read: permission denied".into(),
+            corrupt: false,
+        };
         let failed = |log: &Arc<EventLog>, failure: &Failure| Outcome {
             log: Arc::clone(log),
             rows: None,
@@ -641,14 +725,20 @@ mod tests {
         };
         ledger.read(&job.key, failed(&job.log, &failure), 2);
         assert_eq!(ledger.snapshot().attempts.len(), 1);
-        assert_eq!(status(&mut ledger), [("a".into(), LogState::Damaged, Some(failure.message))]);
+        assert_eq!(
+            status(&mut ledger),
+            [("a".into(), LogState::Damaged, Some(failure.message))]
+        );
         ledger.listed(0, found(&[log("a", 2, 0)]), true, now);
         assert_eq!(read_all(&mut ledger, true), 1);
         assert_eq!(status(&mut ledger), [("a".into(), LogState::Complete, None)]);
 
         // Damaged bytes are decoded again after 1, 2, 4 … scans only.
         ledger.listed(0, found(&[log("a", 3, 0)]), true, now);
-        let corrupt = Failure { message: "a is damaged at byte 2".into(), corrupt: true };
+        let corrupt = Failure {
+            message: "a is damaged at byte 2".into(),
+            corrupt: true,
+        };
         let mut tries = Vec::new();
         for scan in 0..12 {
             for job in ledger.work() {
@@ -664,9 +754,18 @@ mod tests {
     fn states_and_reasons_follow_what_was_read() {
         let mut ledger = Ledger::new(["logs".to_owned()]);
         let now = Instant::now();
-        let logs = [log("a", 5, 0), log("b", 4, 0), log("c", 3, 0), log("d.inprogress", 2, 0)];
+        let logs = [
+            log("a", 5, 0),
+            log("b", 4, 0),
+            log("c", 3, 0),
+            log("d.inprogress", 2, 0),
+        ];
         ledger.listed(0, found(&logs), true, now);
-        let problem = LineProblem { line: 7, event: Some("SparkListenerTaskEnd".into()), message: "no Task Info".into() };
+        let problem = LineProblem {
+            line: 7,
+            event: Some("SparkListenerTaskEnd".into()),
+            message: "no Task Info".into(),
+        };
         for job in ledger.work() {
             let mut outcome = outcome(&job.log, &job.key, 3, false);
             match job.key.as_str() {
@@ -680,25 +779,23 @@ mod tests {
         assert_eq!(
             status(&mut ledger),
             [
-                ("a".into(), LogState::Damaged, Some("line 7 (SparkListenerTaskEnd): no Task Info".into())),
+                (
+                    "a".into(),
+                    LogState::Damaged,
+                    Some("line 7 (SparkListenerTaskEnd): no Task Info".into())
+                ),
                 (
                     "b".into(),
                     LogState::NotListed,
                     Some("its SparkListenerApplicationStart has no application id".into())
                 ),
-                ("c".into(), LogState::NotListed, Some("it has no SparkListenerApplicationStart".into())),
+                (
+                    "c".into(),
+                    LogState::NotListed,
+                    Some("it has no SparkListenerApplicationStart".into())
+                ),
                 ("d.inprogress".into(), LogState::InProgress, None),
             ]
         );
-    }
-
-    #[test]
-    fn a_left_over_inprogress_file_does_not_hide_the_final_one() {
-        let mut ledger = Ledger::new(["logs".to_owned()]);
-        ledger.listed(0, found(&[log("a", 5, 0), log("a.inprogress", 4, 0)]), true, Instant::now());
-        read_all(&mut ledger, true);
-        let status = status(&mut ledger);
-        assert_eq!(status[0], ("a".into(), LogState::Complete, None));
-        assert_eq!((status[1].0.as_str(), status[1].1), ("a.inprogress", LogState::NotListed));
     }
 }

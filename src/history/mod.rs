@@ -52,7 +52,10 @@ pub struct HistoryOptions {
 
 impl Default for HistoryOptions {
     fn default() -> Self {
-        HistoryOptions { threads: 0, follow_log_deletion: true }
+        HistoryOptions {
+            threads: 0,
+            follow_log_deletion: true,
+        }
     }
 }
 
@@ -100,7 +103,14 @@ impl History {
             .build()?;
         let ledger = Mutex::new(Ledger::new(sources.iter().map(|source| source.given().to_owned())));
         let snapshot = RwLock::new(Arc::new(Snapshot::default()));
-        Ok(History { sources, options, snapshot, ledger, readers: Some(readers), threads })
+        Ok(History {
+            sources,
+            options,
+            snapshot,
+            ledger,
+            readers: Some(readers),
+            threads,
+        })
     }
 
     /// Looks whether every source is there.
@@ -179,7 +189,11 @@ impl History {
                 Err(_panicked) => "a defect in sparkgate stopped the listing; please report it".to_owned(),
             };
             if ledger.unreachable(index, failure.clone()).reachability_changed {
-                tracing::warn!(source = source.given(), error = failure, "source cannot be listed; rows read before stay");
+                tracing::warn!(
+                    source = source.given(),
+                    error = failure,
+                    "source cannot be listed; rows read before stay"
+                );
                 summary.changed = true;
             }
             summary.unreachable.push(format!("{}: {failure}", source.given()));
@@ -222,7 +236,10 @@ impl History {
                     summary.failed += 1;
                     summary.changed = true;
                     if let Some(key) = keys.remove(&panicked.id()) {
-                        tracing::error!(log = key, "a defect in sparkgate stopped reading a log; please report it");
+                        tracing::error!(
+                            log = key,
+                            "a defect in sparkgate stopped reading a log; please report it"
+                        );
                         ledger.panicked(&key, now_ms());
                     }
                 }
@@ -258,7 +275,11 @@ impl SnapshotSource for History {
     }
 
     fn open_log(&self, log: &Arc<EventLog>) -> LogReader {
-        let inside = |source: &&Source| log.path.strip_prefix(source.path()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let inside = |source: &&Source| {
+            log.path
+                .strip_prefix(source.path())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         let source = self.sources.iter().find(inside).or_else(|| self.sources.first());
         let source = source.expect("a log comes from a source");
         LogReader::new(Arc::clone(source.store()), Arc::clone(log))
@@ -285,4 +306,130 @@ async fn list_source(store: Arc<dyn LogStore>, path: String) -> Result<Discovery
 fn now_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    const LINE: &str = "{\"Event\":\"SparkListenerLogStart\",\"Spark Version\":\"4.1.0\"}\n";
+
+    fn history(dir: &Path) -> History {
+        let source = Source::parse(dir.to_str().unwrap()).unwrap();
+        History::new(
+            vec![source],
+            HistoryOptions {
+                threads: 2,
+                ..HistoryOptions::default()
+            },
+        )
+        .unwrap()
+    }
+
+    /// Name and lines of each entry.
+    fn lines(history: &History) -> Vec<(String, i64)> {
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        history
+            .snapshot()
+            .event_logs
+            .iter()
+            .map(|entry| (name(&entry.path), entry.lines))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_log_that_grows_and_is_renamed_goes_on_where_it_was_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let (running, ended) = (dir.path().join("app-1.inprogress"), dir.path().join("app-1"));
+        let history = history(dir.path());
+        fs::write(&running, LINE).unwrap();
+        let summary = history.scan_once().await;
+        assert_eq!((summary.new, summary.grown, summary.bytes), (1, 0, LINE.len() as u64));
+        assert!(!history.scan_once().await.changed);
+
+        fs::write(&running, LINE.repeat(3)).unwrap();
+        let summary = history.scan_once().await;
+        assert_eq!(
+            (summary.new, summary.grown, summary.bytes),
+            (0, 1, 2 * LINE.len() as u64)
+        );
+        assert_eq!(lines(&history), [("app-1.inprogress".to_owned(), 3)]);
+
+        fs::rename(&running, &ended).unwrap();
+        let summary = history.scan_once().await;
+        assert_eq!((summary.new, summary.removed, summary.bytes), (0, 0, 0));
+        assert_eq!(lines(&history), [("app-1".to_owned(), 3)]);
+
+        fs::write(&ended, LINE).unwrap();
+        history.scan_once().await;
+        assert_eq!(
+            lines(&history),
+            [("app-1".to_owned(), 1)],
+            "a log that shrank is read from its start"
+        );
+
+        fs::remove_file(&ended).unwrap();
+        assert_eq!(history.scan_once().await.removed, 1);
+        assert!(lines(&history).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_source_that_goes_away_keeps_its_entries_and_recovers() {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, elsewhere) = (dir.path().join("logs"), dir.path().join("elsewhere"));
+        fs::create_dir(&logs).unwrap();
+        fs::write(logs.join("app-1"), LINE).unwrap();
+        let history = history(&logs);
+        history.check_sources().await.unwrap();
+        history.scan_once().await;
+
+        fs::rename(&logs, &elsewhere).unwrap();
+        let summary = history.scan_once().await;
+        assert!(summary.changed && summary.unreachable.len() == 1, "{summary:?}");
+        assert!(!history.scan_once().await.changed);
+        let entry = history.snapshot().event_logs[0].clone();
+        assert_eq!((entry.status, entry.lines), (LogState::Failed, 1));
+        assert!(entry.error.unwrap().contains("does not exist"));
+
+        fs::rename(&elsewhere, &logs).unwrap();
+        let summary = history.scan_once().await;
+        assert_eq!((summary.changed, summary.new, summary.grown), (true, 0, 0));
+        assert!(history.snapshot().event_logs[0].status != LogState::Failed);
+    }
+
+    #[tokio::test]
+    async fn a_single_log_is_found_under_its_final_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let running = dir.path().join("app-1.inprogress");
+        fs::write(&running, LINE).unwrap();
+        let history = history(&running);
+        history.scan_once().await;
+        fs::rename(&running, dir.path().join("app-1")).unwrap();
+        assert!(history.scan_once().await.unreachable.is_empty());
+        assert_eq!(lines(&history), [("app-1".to_owned(), 1)]);
+        history.check_sources().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn scans_go_on_until_they_are_told_to_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let history = Arc::new(history(dir.path()));
+        let (stop, stopped) = watch::channel(false);
+        fs::write(dir.path().join("app-1"), LINE).unwrap();
+        let scans = async {
+            let until_seen = async {
+                while lines(&history).is_empty() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), until_seen)
+                .await
+                .expect("the log is seen");
+            stop.send(true).unwrap();
+        };
+        tokio::join!(history.run(Duration::from_millis(20), stopped), scans);
+    }
 }

@@ -37,14 +37,20 @@ pub(super) struct Failure {
 impl Failure {
     /// The task that read the log panicked: a defect of ours, which must not stop the other logs.
     pub(super) fn panicked(path: &str) -> Self {
-        Failure { message: format!("reading {path} stopped because of a defect in sparkgate; please report it"), corrupt: true }
+        Failure {
+            message: format!("reading {path} stopped because of a defect in sparkgate; please report it"),
+            corrupt: true,
+        }
     }
 }
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         let corrupt = matches!(error, ReadError::Corrupt { .. });
-        Failure { message: crate::telemetry::error_chain(&error), corrupt }
+        Failure {
+            message: crate::telemetry::error_chain(&error),
+            corrupt,
+        }
     }
 }
 
@@ -67,7 +73,13 @@ pub(super) async fn read_log(store: Arc<dyn LogStore>, log: Arc<EventLog>, live:
     // What ended and got its final name is done. A log that ends inside a line is read again from the start should it
     // grow after all, because the fold has recorded the torn line.
     let may_go_on = failure.is_none() && !torn && (log.in_progress || !report.application_end_seen);
-    Outcome { log, rows, report, failure, live: may_go_on.then_some(live) }
+    Outcome {
+        log,
+        rows,
+        report,
+        failure,
+        live: may_go_on.then_some(live),
+    }
 }
 
 async fn read_lines(live: &mut Live) -> Result<(), ReadError> {
@@ -104,12 +116,18 @@ fn end_of_log(live: &mut Live, log: &EventLog) -> bool {
     if tail_bytes > 0 && live.fold.apply_tail(live.reader.tail()) {
         live.reader.consume_tail();
     } else if tail_bytes > 0 && !log.in_progress {
-        live.fold.torn_tail(format!("{} is cut off: its last {tail_bytes} bytes are not a whole event", log.path));
+        live.fold.torn_tail(format!(
+            "{} is cut off: its last {tail_bytes} bytes are not a whole event",
+            log.path
+        ));
         return true;
     }
     let undecoded = live.reader.undecoded_bytes();
     if undecoded > 0 && !log.in_progress {
-        live.fold.torn_tail(format!("{} is cut off: its last {undecoded} compressed bytes are not a whole block", log.path));
+        live.fold.torn_tail(format!(
+            "{} is cut off: its last {undecoded} compressed bytes are not a whole block",
+            log.path
+        ));
         return true;
     }
     false
@@ -121,7 +139,11 @@ mod tests {
 
     #[test]
     fn a_block_is_cut_at_its_newlines_and_empty_lines_count() {
-        let cut = |bytes: &'static [u8]| lines(bytes).map(|l| std::str::from_utf8(l).unwrap()).collect::<Vec<_>>();
+        let cut = |bytes: &'static [u8]| {
+            lines(bytes)
+                .map(|l| std::str::from_utf8(l).unwrap())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(cut(b"a\nbc\n"), ["a", "bc"]);
         assert_eq!(cut(b"a\n\nb\n"), ["a", "", "b"]);
         assert_eq!(cut(b"a"), ["a"]);

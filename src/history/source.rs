@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::event_log::store::LocalStore;
 use crate::event_log::{LogStore, StoreError};
 
 /// A directory of event logs, or one log.
@@ -35,8 +36,9 @@ pub enum SourceError {
 }
 
 /// Storage that later versions read.
-const SCHEMES_TO_COME: [&str; 13] =
-    ["s3", "s3a", "s3n", "hdfs", "webhdfs", "viewfs", "gs", "gcs", "abfs", "abfss", "wasb", "wasbs", "adl"];
+const SCHEMES_TO_COME: [&str; 13] = [
+    "s3", "s3a", "s3n", "hdfs", "webhdfs", "viewfs", "gs", "gcs", "abfs", "abfss", "wasb", "wasbs", "adl",
+];
 
 impl Source {
     /// Understands a path (a relative one belongs to the working directory) or a `file:` URI.
@@ -65,12 +67,20 @@ impl Source {
             "" => "/".to_owned(),
             trimmed => trimmed.to_owned(),
         };
-        Ok(Source { given: given.to_owned(), path, store: open_store() })
+        Ok(Source {
+            given: given.to_owned(),
+            path,
+            store: Arc::new(LocalStore),
+        })
     }
 
     /// A source in a store of the caller's.
     pub fn new(given: &str, path: &str, store: Arc<dyn LogStore>) -> Self {
-        Source { given: given.to_owned(), path: path.to_owned(), store }
+        Source {
+            given: given.to_owned(),
+            path: path.to_owned(),
+            store,
+        }
     }
 
     /// As it was given on the command line or in the configuration.
@@ -96,96 +106,32 @@ impl Source {
         };
         match found {
             Ok(_) => Ok(()),
-            Err(StoreError::NotFound { .. }) => Err(SourceError::Missing { given: self.given.clone() }),
-            Err(source) => Err(SourceError::Unreadable { given: self.given.clone(), source }),
+            Err(StoreError::NotFound { .. }) => Err(SourceError::Missing {
+                given: self.given.clone(),
+            }),
+            Err(source) => Err(SourceError::Unreadable {
+                given: self.given.clone(),
+                source,
+            }),
         }
     }
 }
 
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
 }
 
 /// The path of `file:///directory` or, as Hadoop writes it, `file:/directory`.
 fn file_uri(given: &str) -> Result<String, SourceError> {
-    let not_local = || SourceError::NotLocal { given: given.to_owned() };
+    let not_local = || SourceError::NotLocal {
+        given: given.to_owned(),
+    };
     let uri = url::Url::parse(given).map_err(|_| not_local())?;
     let path = uri.to_file_path().map_err(|()| not_local())?;
     path.into_os_string().into_string().map_err(|_| not_local())
-}
-
-/// The store of local files.
-// INTEGRATION: event_log::store gets the real local store; put it here and delete `local` below.
-fn open_store() -> Arc<dyn LogStore> {
-    Arc::new(local::LocalFiles)
-}
-
-/// Stands in for the local store of `event_log` until that is there.
-mod local {
-    use std::io::{ErrorKind, Read, Seek, SeekFrom};
-    use std::ops::Range;
-    use std::os::unix::fs::MetadataExt;
-
-    use async_trait::async_trait;
-    use bytes::Bytes;
-
-    use crate::event_log::LogStore;
-    use crate::event_log::StoreError;
-    use crate::event_log::store::Entry;
-
-    #[derive(Debug)]
-    pub(super) struct LocalFiles;
-
-    fn error(path: &str, source: std::io::Error) -> StoreError {
-        let path = path.to_owned();
-        match source.kind() {
-            ErrorKind::NotFound => StoreError::NotFound { path },
-            ErrorKind::PermissionDenied => StoreError::Denied { path },
-            ErrorKind::NotADirectory => StoreError::NotADirectory { path },
-            _ => StoreError::Io { path, source },
-        }
-    }
-
-    fn entry(path: &str) -> std::io::Result<Entry> {
-        let meta = std::fs::metadata(path)?;
-        Ok(Entry {
-            path: path.to_owned(),
-            name: path.rsplit('/').next().unwrap_or_default().to_owned(),
-            is_dir: meta.is_dir(),
-            size_bytes: meta.len(),
-            modified_ms: meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000,
-        })
-    }
-
-    #[async_trait]
-    impl LogStore for LocalFiles {
-        async fn list(&self, dir: &str) -> Result<Vec<Entry>, StoreError> {
-            let mut entries = Vec::new();
-            for item in std::fs::read_dir(dir).map_err(|e| error(dir, e))? {
-                let name = item.map_err(|e| error(dir, e))?.file_name();
-                let path = format!("{dir}/{}", name.to_string_lossy());
-                entries.extend(entry(&path).ok());
-            }
-            entries.sort_by(|a, b| a.name.cmp(&b.name));
-            Ok(entries)
-        }
-
-        async fn head(&self, path: &str) -> Result<Entry, StoreError> {
-            entry(path).map_err(|e| error(path, e))
-        }
-
-        async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-            let read = || -> std::io::Result<Bytes> {
-                let mut file = std::fs::File::open(path)?;
-                file.seek(SeekFrom::Start(range.start))?;
-                let mut bytes = Vec::new();
-                file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?;
-                Ok(bytes.into())
-            };
-            read().map_err(|e| error(path, e))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -197,7 +143,11 @@ mod tests {
         for given in ["/logs/a b", "/logs/a b/", "file:///logs/a%20b", "file:/logs/a%20b/"] {
             assert_eq!(Source::parse(given).unwrap().path(), "/logs/a b", "{given}");
         }
-        assert_eq!(Source::parse("/logs/a%20b").unwrap().path(), "/logs/a%20b", "a path is not decoded");
+        assert_eq!(
+            Source::parse("/logs/a%20b").unwrap().path(),
+            "/logs/a%20b",
+            "a path is not decoded"
+        );
         assert!(Source::parse("logs").unwrap().path().starts_with('/'));
         assert_eq!(Source::parse("/").unwrap().path(), "/");
     }

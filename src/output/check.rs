@@ -30,7 +30,9 @@ const FIRST_NUMBER: usize = 7;
 pub fn write_check(out: &mut (dyn Write + Send), format: CheckFormat, snapshot: &Snapshot) -> io::Result<()> {
     match format {
         CheckFormat::Text => {
-            let numbers = (0..COLUMNS.len()).map(|i| (FIRST_NUMBER..COLUMNS.len() - 1).contains(&i)).collect();
+            let numbers = (0..COLUMNS.len())
+                .map(|i| (FIRST_NUMBER..COLUMNS.len() - 1).contains(&i))
+                .collect();
             let mut table = TableWriter::new(COLUMNS.map(str::to_owned).to_vec(), numbers);
             for entry in &snapshot.event_logs {
                 table.row(out, values(entry, snapshot).map(|value| text(&value)).to_vec())?;
@@ -39,8 +41,11 @@ pub fn write_check(out: &mut (dyn Write + Send), format: CheckFormat, snapshot: 
         }
         CheckFormat::Ndjson => {
             for entry in &snapshot.event_logs {
-                let object: serde_json::Map<_, _> =
-                    COLUMNS.iter().map(|name| (*name).to_owned()).zip(values(entry, snapshot)).collect();
+                let object: serde_json::Map<_, _> = COLUMNS
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .zip(values(entry, snapshot))
+                    .collect();
                 writeln!(out, "{}", serde_json::Value::from(object))?;
             }
         }

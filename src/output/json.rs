@@ -104,7 +104,10 @@ pub(super) fn write_text(out: &mut String, array: &ArrayRef, row: usize) {
                 TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().value(row), 1),
                 TimeUnit::Millisecond => (array.as_primitive::<TimestampMillisecondType>().value(row), 1_000),
                 TimeUnit::Microsecond => (array.as_primitive::<TimestampMicrosecondType>().value(row), 1_000_000),
-                TimeUnit::Nanosecond => (array.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000_000),
+                TimeUnit::Nanosecond => (
+                    array.as_primitive::<TimestampNanosecondType>().value(row),
+                    1_000_000_000,
+                ),
             };
             instant(out, value, per_second, zone.is_some());
         }

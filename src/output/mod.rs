@@ -41,7 +41,11 @@ pub enum OutputError<E> {
 
 impl<E> From<io::Error> for OutputError<E> {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { OutputError::ReaderGone } else { OutputError::Write(error) }
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            OutputError::ReaderGone
+        } else {
+            OutputError::Write(error)
+        }
     }
 }
 
@@ -72,9 +76,15 @@ type Out<'a> = &'a mut (dyn Write + Send);
 enum ResultWriter<'a> {
     /// A result without columns.
     Nothing,
-    Table { out: Out<'a>, table: TableWriter },
+    Table {
+        out: Out<'a>,
+        table: TableWriter,
+    },
     Csv(Out<'a>),
-    Json { out: Out<'a>, rows: usize },
+    Json {
+        out: Out<'a>,
+        rows: usize,
+    },
     Ndjson(Out<'a>),
     Arrow(Box<StreamWriter<Out<'a>>>),
     Parquet(Box<ArrowWriter<Out<'a>>>),
@@ -88,8 +98,15 @@ impl<'a> ResultWriter<'a> {
         let names = || schema.fields().iter().map(|field| field.name().clone());
         Ok(match format {
             OutputFormat::Table => {
-                let numbers = schema.fields().iter().map(|field| json::is_number(field.data_type())).collect();
-                ResultWriter::Table { out, table: TableWriter::new(names().collect(), numbers) }
+                let numbers = schema
+                    .fields()
+                    .iter()
+                    .map(|field| json::is_number(field.data_type()))
+                    .collect();
+                ResultWriter::Table {
+                    out,
+                    table: TableWriter::new(names().collect(), numbers),
+                }
             }
             OutputFormat::Csv => {
                 let header: Vec<String> = names().map(|name| csv_cell(&name)).collect();
@@ -171,7 +188,10 @@ impl<'a> ResultWriter<'a> {
                 writer.finish().map_err(arrow)?;
                 writer.get_mut().flush()?;
             }
-            ResultWriter::Parquet(writer) => writer.into_inner().map_err(parquet)?.flush()?,
+            // Closing flushes.
+            ResultWriter::Parquet(writer) => {
+                writer.close().map_err(parquet)?;
+            }
         }
         Ok(())
     }
@@ -205,7 +225,10 @@ fn csv_cell(text: &str) -> String {
 fn arrow<E>(error: ArrowError) -> OutputError<E> {
     match error {
         ArrowError::IoError(_, source) => source.into(),
-        other => OutputError::Format { format: "arrow", message: other.to_string() },
+        other => OutputError::Format {
+            format: "arrow",
+            message: other.to_string(),
+        },
     }
 }
 
@@ -213,9 +236,15 @@ fn parquet<E>(error: ParquetError) -> OutputError<E> {
     match error {
         ParquetError::External(source) => match source.downcast::<io::Error>() {
             Ok(source) => (*source).into(),
-            Err(other) => OutputError::Format { format: "parquet", message: other.to_string() },
+            Err(other) => OutputError::Format {
+                format: "parquet",
+                message: other.to_string(),
+            },
         },
-        other => OutputError::Format { format: "parquet", message: other.to_string() },
+        other => OutputError::Format {
+            format: "parquet",
+            message: other.to_string(),
+        },
     }
 }
 
@@ -225,7 +254,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::*;
-    use arrow::datatypes::{Field, Int32Type, Schema};
+    use arrow::datatypes::{Field, Int32Type};
 
     use super::*;
 
@@ -253,8 +282,16 @@ mod tests {
             Arc::new(Float64Array::from(vec![Some(f64::NAN), Some(1.0)])) as ArrayRef,
         )]);
         RecordBatch::try_from_iter_with_nullable([
-            ("text", Arc::new(StringArray::from(vec![Some("say \"hi\", you"), None])) as ArrayRef, true),
-            ("empty", Arc::new(StringArray::from(vec!["", "two\nlines"])) as ArrayRef, true),
+            (
+                "text",
+                Arc::new(StringArray::from(vec![Some("say \"hi\", you"), None])) as ArrayRef,
+                true,
+            ),
+            (
+                "empty",
+                Arc::new(StringArray::from(vec!["", "two\nlines"])) as ArrayRef,
+                true,
+            ),
             ("n", Arc::new(Int64Array::from(vec![None, Some(-5)])) as ArrayRef, true),
             ("f", Arc::new(Float64Array::from(vec![0.5, 2.0])) as ArrayRef, true),
             ("t", Arc::new(times.with_timezone("UTC")) as ArrayRef, true),
@@ -267,18 +304,29 @@ mod tests {
 
     #[tokio::test]
     async fn csv_quotes_what_needs_it_and_tells_null_from_empty() {
-        insta::assert_snapshot!(written(OutputFormat::Csv, &awkward()).await, @r###""###);
+        insta::assert_snapshot!(written(OutputFormat::Csv, &awkward()).await, @r###"
+text,empty,n,f,t,l,m,s
+"say ""hi"", you","",,0.5,2026-11-21T06:00:00.000Z,"[1,null]","{""a\""b"":1}","{""x"":""NaN""}"
+,"two
+lines",-5,2,2026-11-21T06:00:00.000001Z,,,"{""x"":1.0}"
+"###);
     }
 
     #[tokio::test]
     async fn ndjson_has_real_json_for_nested_values() {
-        insta::assert_snapshot!(written(OutputFormat::Ndjson, &awkward()).await, @r###""###);
+        insta::assert_snapshot!(written(OutputFormat::Ndjson, &awkward()).await, @r###"
+{"text":"say \"hi\", you","empty":"","n":null,"f":0.5,"t":"2026-11-21T06:00:00.000Z","l":[1,null],"m":{"a\"b":1},"s":{"x":"NaN"}}
+{"text":null,"empty":"two\nlines","n":-5,"f":2.0,"t":"2026-11-21T06:00:00.000001Z","l":null,"m":null,"s":{"x":1.0}}
+"###);
     }
 
     #[tokio::test]
     async fn json_is_one_array_even_without_rows() {
         let batch = awkward().project(&[2, 3]).unwrap();
-        assert_eq!(written(OutputFormat::Json, &batch).await, "[\n{\"n\":null,\"f\":0.5},\n{\"n\":-5,\"f\":2.0}\n]\n");
+        assert_eq!(
+            written(OutputFormat::Json, &batch).await,
+            "[\n{\"n\":null,\"f\":0.5},\n{\"n\":-5,\"f\":2.0}\n]\n"
+        );
         assert_eq!(written(OutputFormat::Json, &batch.slice(0, 0)).await, "[]\n");
         for line in written(OutputFormat::Ndjson, &awkward()).await.lines() {
             serde_json::from_str::<serde_json::Value>(line).unwrap();
@@ -287,14 +335,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_table_is_aligned_and_a_cell_may_have_several_lines() {
-        insta::assert_snapshot!(written(OutputFormat::Table, &awkward().project(&[0, 1, 2, 4, 5]).unwrap()).await, @r###""###);
+        insta::assert_snapshot!(written(OutputFormat::Table, &awkward().project(&[0, 1, 2, 4, 5]).unwrap()).await, @r###"
+ text          | empty | n  | t                           | l
+---------------+-------+----+-----------------------------+----------
+ say "hi", you |       |    | 2026-11-21T06:00:00.000Z    | [1,null]
+               | two  +| -5 | 2026-11-21T06:00:00.000001Z |
+               | lines |    |                             |
+(2 rows)
+"###);
         let one = awkward().project(&[3]).unwrap().slice(0, 1);
-        assert_eq!(written(OutputFormat::Table, &one).await, "  f\n-----\n 0.5\n(1 row)\n\n");
+        assert_eq!(
+            written(OutputFormat::Table, &one).await,
+            " f\n-----\n 0.5\n(1 row)\n\n"
+        );
     }
 
     #[tokio::test]
     async fn a_value_cannot_steer_the_terminal() {
-        let batch = RecordBatch::try_from_iter([("c", Arc::new(StringArray::from(vec!["\u{1b}[2J"])) as ArrayRef)]).unwrap();
+        let batch =
+            RecordBatch::try_from_iter([("c", Arc::new(StringArray::from(vec!["\u{1b}[2J"])) as ArrayRef)]).unwrap();
         assert!(written(OutputFormat::Table, &batch).await.contains(r" \u{1b}[2J"));
     }
 
@@ -303,33 +362,75 @@ mod tests {
         let dictionary: DictionaryArray<Int32Type> = [Some("x"), None, Some("y")].into_iter().collect();
         let batch = RecordBatch::try_from_iter_with_nullable([
             ("d", Arc::new(dictionary) as ArrayRef, true),
-            ("f32", Arc::new(Float32Array::from(vec![0.1, f32::INFINITY, 3.0])) as ArrayRef, true),
-            ("day", Arc::new(Date32Array::from(vec![20_778, 0, -1])) as ArrayRef, true),
-            ("bytes", Arc::new(BinaryArray::from(vec![&b"\x00\xff"[..], b"", b"a"])) as ArrayRef, true),
-            ("local", Arc::new(TimestampNanosecondArray::from(vec![1, 1_000_000, 1_000])) as ArrayRef, true),
             (
-                "dec",
-                Arc::new(Decimal128Array::from(vec![12345, 0, -5]).with_precision_and_scale(10, 2).unwrap()) as ArrayRef,
+                "f32",
+                Arc::new(Float32Array::from(vec![0.1, f32::INFINITY, 3.0])) as ArrayRef,
                 true,
             ),
-            ("view", Arc::new(StringViewArray::from(vec!["a", "b", "c"])) as ArrayRef, true),
-            ("flag", Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])) as ArrayRef, true),
+            (
+                "day",
+                Arc::new(Date32Array::from(vec![20_778, 0, -1])) as ArrayRef,
+                true,
+            ),
+            (
+                "bytes",
+                Arc::new(BinaryArray::from(vec![&b"\x00\xff"[..], b"", b"a"])) as ArrayRef,
+                true,
+            ),
+            (
+                "local",
+                Arc::new(TimestampNanosecondArray::from(vec![1, 1_000_000, 1_000])) as ArrayRef,
+                true,
+            ),
+            (
+                "dec",
+                Arc::new(
+                    Decimal128Array::from(vec![12345, 0, -5])
+                        .with_precision_and_scale(10, 2)
+                        .unwrap(),
+                ) as ArrayRef,
+                true,
+            ),
+            (
+                "view",
+                Arc::new(StringViewArray::from(vec!["a", "b", "c"])) as ArrayRef,
+                true,
+            ),
+            (
+                "flag",
+                Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])) as ArrayRef,
+                true,
+            ),
         ])
         .unwrap();
-        insta::assert_snapshot!(written(OutputFormat::Ndjson, &batch).await, @r###""###);
+        insta::assert_snapshot!(written(OutputFormat::Ndjson, &batch).await, @r###"
+{"d":"x","f32":0.1,"day":"2026-11-21","bytes":"\\x00ff","local":"1970-01-01T00:00:00.000000001","dec":123.45,"view":"a","flag":true}
+{"d":null,"f32":"Infinity","day":"1970-01-01","bytes":"\\x","local":"1970-01-01T00:00:00.001","dec":0.00,"view":"b","flag":false}
+{"d":"y","f32":3.0,"day":"1969-12-31","bytes":"\\x61","local":"1970-01-01T00:00:00.000001","dec":-0.05,"view":"c","flag":null}
+"###);
     }
 
     #[tokio::test]
     async fn arrow_and_parquet_read_back_as_they_were() {
         let batch = awkward();
-        let bytes = try_written(OutputFormat::Arrow, &[batch.clone(), batch.clone()]).await.unwrap();
-        let read: Vec<_> = arrow::ipc::reader::StreamReader::try_new(&bytes[..], None).unwrap().map(Result::unwrap).collect();
+        let bytes = try_written(OutputFormat::Arrow, &[batch.clone(), batch.clone()])
+            .await
+            .unwrap();
+        let read: Vec<_> = arrow::ipc::reader::StreamReader::try_new(&bytes[..], None)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(read.len(), 2);
         // NaN is not equal to itself, so the column with it is left out.
         let comparable: Vec<usize> = (0..7).collect();
-        assert_eq!(read[1].project(&comparable).unwrap(), batch.project(&comparable).unwrap());
+        assert_eq!(
+            read[1].project(&comparable).unwrap(),
+            batch.project(&comparable).unwrap()
+        );
 
-        let bytes = try_written(OutputFormat::Parquet, std::slice::from_ref(&batch)).await.unwrap();
+        let bytes = try_written(OutputFormat::Parquet, std::slice::from_ref(&batch))
+            .await
+            .unwrap();
         let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes));
         let read = reader.unwrap().build().unwrap().next().unwrap().unwrap();
         assert_eq!(read.num_rows(), 2);
@@ -350,10 +451,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_goes_away_is_told_apart_from_a_failure() {
-        for format in [OutputFormat::Table, OutputFormat::Csv, OutputFormat::Json, OutputFormat::Arrow, OutputFormat::Parquet] {
+        for format in [
+            OutputFormat::Table,
+            OutputFormat::Csv,
+            OutputFormat::Json,
+            OutputFormat::Arrow,
+            OutputFormat::Parquet,
+        ] {
             let batch = awkward();
             let stream = futures::stream::iter([Ok::<_, Infallible>(batch.clone())]);
-            let error = write_result(&mut ClosedPipe, format, batch.schema(), stream).await.unwrap_err();
+            let error = write_result(&mut ClosedPipe, format, batch.schema(), stream)
+                .await
+                .unwrap_err();
             assert!(matches!(error, OutputError::ReaderGone), "{format:?}: {error:?}");
         }
     }

@@ -18,7 +18,13 @@ pub(super) struct TableWriter {
 
 impl TableWriter {
     pub(super) fn new(headers: Vec<String>, right_aligned: Vec<bool>) -> Self {
-        TableWriter { headers, right_aligned, waiting: Vec::new(), widths: None, rows: 0 }
+        TableWriter {
+            headers,
+            right_aligned,
+            waiting: Vec::new(),
+            widths: None,
+            rows: 0,
+        }
     }
 
     pub(super) fn row(&mut self, out: &mut dyn Write, cells: Vec<String>) -> io::Result<()> {
@@ -28,7 +34,11 @@ impl TableWriter {
             Some(widths) => write_cells(out, &row, widths, &self.right_aligned),
             None => {
                 self.waiting.push(row);
-                if self.waiting.len() >= ROWS_MEASURED { self.start(out) } else { Ok(()) }
+                if self.waiting.len() >= ROWS_MEASURED {
+                    self.start(out)
+                } else {
+                    Ok(())
+                }
             }
         }
     }
