@@ -1,1 +1,525 @@
-//! (skeleton)
+//! The commands: builds every part, wires them, starts and stops them in order.
+//!
+//! Exit codes: 0 all well, 1 the work failed, 2 wrong usage or configuration. An error is one sentence on standard error,
+//! never a backtrace.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::catalog::{Catalog, SessionVars, Setting, SnapshotSource};
+use crate::config::args::{CheckArgs, Command, CommandLine, OutputFormat, SqlArgs};
+use crate::config::{self, ConfigError, DoorAddr, Loaded};
+use crate::history::{History, HistoryOptions, LogState, Snapshot, Source, SourceError};
+use crate::output::{self, OutputError};
+use crate::server::query::{QueryEngine, QueryError, QueryLimits};
+use crate::telemetry::{self, error_chain};
+
+/// How long clients have after a signal to hear that their statements end.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+/// Threads for the network. Statements and logs have threads of their own, so these only move bytes.
+const NETWORK_THREADS: usize = 2;
+
+/// Runs a command line, the program's name first.
+pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // A panic is a defect of ours. It is one line, and the thread it happened on is all it may end.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(|place| format!(" at {}:{}", place.file(), place.line()))
+            .unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("no message").replace('\n', " ");
+        writeln!(
+            io::stderr(),
+            "sparkgate: a defect in sparkgate{place}, please report it: {message}"
+        )
+        .ok();
+    }));
+    let environment: Vec<_> = std::env::vars_os().collect();
+    let args: Vec<OsString> = args.into_iter().collect();
+    let run = || run(args, &environment, &mut BufWriter::new(io::stdout()), &mut io::stderr());
+    let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(1);
+    ExitCode::from(code)
+}
+
+/// How a command can end without success.
+#[derive(Debug)]
+enum AppError {
+    /// Exit code 2.
+    Usage(String),
+    /// Exit code 1.
+    Failed(String),
+    /// The reader of standard output has gone away, and with it the reason to go on: exit code 0.
+    ReaderGone,
+}
+
+impl From<ConfigError> for AppError {
+    fn from(error: ConfigError) -> Self {
+        AppError::Usage(error_chain(&error))
+    }
+}
+
+impl From<SourceError> for AppError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Unreadable { .. } => AppError::Failed(error_chain(&error)),
+            _ => AppError::Usage(error_chain(&error)),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> From<OutputError<E>> for AppError {
+    fn from(error: OutputError<E>) -> Self {
+        match error {
+            OutputError::ReaderGone => AppError::ReaderGone,
+            other => AppError::Failed(error_chain(&other)),
+        }
+    }
+}
+
+impl From<io::Error> for AppError {
+    fn from(error: io::Error) -> Self {
+        OutputError::<std::convert::Infallible>::from(error).into()
+    }
+}
+
+/// [`main_with`] with its surroundings handed in; gives the exit code.
+fn run(
+    args: Vec<OsString>,
+    environment: &[(OsString, OsString)],
+    out: &mut (dyn Write + Send),
+    err: &mut dyn Write,
+) -> u8 {
+    let line = match CommandLine::try_parse_from(args) {
+        Ok(line) => line,
+        Err(error) => {
+            let text = error.render().to_string();
+            // Nobody to tell if these cannot be written.
+            if error.use_stderr() {
+                err.write_all(text.as_bytes()).ok();
+            } else {
+                out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+            }
+            return if error.use_stderr() { 2 } else { 0 };
+        }
+    };
+    let (code, message) = match command(&line, environment, out, err) {
+        Ok(()) | Err(AppError::ReaderGone) => return 0,
+        Err(AppError::Failed(message)) => (1, message),
+        Err(AppError::Usage(message)) => (2, message),
+    };
+    let sentence = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    writeln!(err, "sparkgate: {sentence}").ok();
+    code
+}
+
+fn command(
+    line: &CommandLine,
+    environment: &[(OsString, OsString)],
+    out: &mut (dyn Write + Send),
+    err: &mut dyn Write,
+) -> Result<(), AppError> {
+    let loaded = config::load(line, environment)?;
+    telemetry::init(match line.command {
+        Command::Serve(_) => "info",
+        Command::Sql(_) => "warn",
+        // The lines of `check` say what is wrong with a log; saying it twice helps nobody.
+        Command::Check(_) => "error",
+    })
+    .map_err(AppError::Usage)?;
+    match &line.command {
+        Command::Serve(_) => serve(&loaded, out),
+        Command::Sql(args) => sql(args, &loaded, out),
+        Command::Check(args) => check(args, &loaded, out, err),
+    }
+}
+
+fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> {
+    let DoorAddr::At(pg_addr) = loaded.config.pg.addr else {
+        return Err(AppError::Usage(
+            "no door is open: give --pg an address, such as 127.0.0.1:5433".into(),
+        ));
+    };
+    let history = Arc::new(history(loaded)?);
+    // The parts outlive the runtime of the network, so that whatever still runs there finds them.
+    let engine = engine(&history, loaded, loaded.config.query.timeout.0)?;
+    let network = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NETWORK_THREADS)
+        .thread_name("network")
+        .enable_all()
+        .build()
+        .map_err(|error| failed("cannot start the threads of the network", &error))?;
+
+    let result = network.block_on(async {
+        let mut shutdown = on_signal()?;
+        history.check_sources().await?;
+        let (pg, pg_addr) = listen("pg", pg_addr).await?;
+
+        let mut doors: JoinSet<io::Result<()>> = JoinSet::new();
+        // INTEGRATION: the door of the PostgreSQL wire starts here, with `loaded.config.pg.max_connections`.
+        doors.spawn(wait_for_the_wire(pg, Arc::clone(&engine), shutdown.clone()));
+
+        tokio::select! {
+            _ = history.scan_once() => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+        if !*shutdown.borrow() {
+            // A reader of standard output that is gone does not stop a server.
+            output::write_line(out, &format!("ready pg={pg_addr}")).ok();
+            tracing::info!(pg = %pg_addr, "ready");
+        }
+        let scans = history.run(loaded.config.sources.scan_interval.0, shutdown.clone());
+        tokio::select! {
+            () = scans => {}
+            // No door ends before the signal unless it cannot go on.
+            Some(ended) = doors.join_next() => {
+                if !*shutdown.borrow() {
+                    return Err(AppError::Failed(door_error(ended)));
+                }
+            }
+        }
+        tracing::info!("stopping");
+        let all_closed = async { while doors.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN_GRACE, all_closed).await.is_err() {
+            tracing::warn!(
+                grace_s = SHUTDOWN_GRACE.as_secs(),
+                "some connections did not close in time"
+            );
+        }
+        Ok(())
+    });
+    network.shutdown_timeout(Duration::from_secs(1));
+    drop(engine);
+    result
+}
+
+/// Stands in for `server::pg::serve` until that is there: the address is taken, nobody answers.
+async fn wait_for_the_wire(
+    listener: TcpListener,
+    engine: Arc<QueryEngine>,
+    mut shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
+    shutdown.wait_for(|stop| *stop).await.ok();
+    drop((listener, engine));
+    Ok(())
+}
+
+fn door_error(ended: Result<io::Result<()>, tokio::task::JoinError>) -> String {
+    match ended {
+        Ok(Ok(())) => "a door closed by itself, which is a defect in sparkgate; please report it".into(),
+        Ok(Err(error)) => format!("a door cannot go on: {error}"),
+        Err(panicked) => format!("a door stopped because of a defect in sparkgate; please report it: {panicked}"),
+    }
+}
+
+/// Takes an address for a door; gives the address with the port that port 0 became.
+async fn listen(door: &str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let listener = TcpListener::bind(addr).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => AppError::Failed(format!(
+            "cannot listen on {addr}: the port is in use; stop what listens there, or choose another with --{door} \
+             (port 0 takes a free one)"
+        )),
+        io::ErrorKind::PermissionDenied => AppError::Failed(format!(
+            "cannot listen on {addr}: permission denied; choose a port above 1023 with --{door}"
+        )),
+        io::ErrorKind::AddrNotAvailable => AppError::Failed(format!(
+            "cannot listen on {addr}: this machine does not have the address; choose another with --{door}"
+        )),
+        _ => failed(&format!("cannot listen on {addr}"), &error),
+    })?;
+    let addr = listener
+        .local_addr()
+        .map_err(|error| failed(&format!("cannot listen on {addr}"), &error))?;
+    Ok((listener, addr))
+}
+
+/// Becomes `true` with the first SIGINT or SIGTERM. A second one ends the process at once.
+fn on_signal() -> Result<watch::Receiver<bool>, AppError> {
+    let handler = |kind| signal(kind).map_err(|error| failed("cannot listen for signals", &error));
+    let (mut interrupt, mut terminate) = (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        for is_first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if !is_first {
+                std::process::exit(1);
+            }
+            stop.send(true).ok();
+        }
+    });
+    Ok(stopped)
+}
+
+fn sql(args: &SqlArgs, loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> {
+    let is_binary = matches!(args.format, OutputFormat::Arrow | OutputFormat::Parquet);
+    if is_binary && io::stdout().is_terminal() {
+        return Err(AppError::Usage(
+            "arrow and parquet are not for a terminal: send standard output to a file".into(),
+        ));
+    }
+    let texts = statement_texts(args)?;
+    let history = Arc::new(history(loaded)?);
+    // Whoever asks for one statement waits for it, unless told otherwise.
+    let timeout = loaded.config.query.timeout.0.filter(|_| loaded.is_set("query.timeout"));
+    let engine = engine(&history, loaded, timeout)?;
+    let mut statements = Vec::new();
+    for text in &texts {
+        statements.extend(
+            engine
+                .split(text)
+                .map_err(|error| AppError::Failed(error_chain(&error)))?,
+        );
+    }
+    if statements.is_empty() {
+        return Err(AppError::Usage(
+            "there is no statement to run: give one with -c, -f or on standard input".into(),
+        ));
+    }
+    if is_binary && statements.len() > 1 {
+        return Err(AppError::Usage(format!(
+            "arrow and parquet hold one result, and there are {} statements: run them one at a time, or use another format",
+            statements.len()
+        )));
+    }
+
+    runtime()?.block_on(async {
+        scan_all(&history).await?;
+        let vars = SessionVars::default();
+        for (index, statement) in statements.iter().enumerate() {
+            let place = if statements.len() > 1 {
+                format!("statement {}: ", index + 1)
+            } else {
+                String::new()
+            };
+            let failure = |error: QueryError| AppError::Failed(format!("{place}{}", error_chain(&error)));
+            let rows = engine.run(statement, &vars).await.map_err(failure)?;
+            match output::write_result(out, args.format, rows.schema, rows.batches).await {
+                Ok(()) => {}
+                Err(OutputError::Statement(error)) => {
+                    // Rows that were written belong before the message.
+                    out.flush().ok();
+                    return Err(failure(error));
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// `-c`, each of them whole; `-f`; or standard input.
+fn statement_texts(args: &SqlArgs) -> Result<Vec<String>, AppError> {
+    if !args.commands.is_empty() {
+        return Ok(args.commands.clone());
+    }
+    if let Some(path) = args.file.as_ref().filter(|path| path.as_os_str() != "-") {
+        return std::fs::read_to_string(path)
+            .map(|text| vec![text])
+            .map_err(|error| AppError::Usage(format!("cannot read the statements of {}: {error}", path.display())));
+    }
+    let mut text = String::new();
+    io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| failed("cannot read statements from standard input", &error))?;
+    Ok(vec![text])
+}
+
+fn check(args: &CheckArgs, loaded: &Loaded, out: &mut (dyn Write + Send), err: &mut dyn Write) -> Result<(), AppError> {
+    let history = Arc::new(history(loaded)?);
+    runtime()?.block_on(scan_all(&history))?;
+    let snapshot = history.snapshot();
+    output::write_check(out, args.format, &snapshot)?;
+
+    let counts = counts(&snapshot);
+    let listed: Vec<String> = counts
+        .iter()
+        .map(|(state, count)| format!("{count} {}", state.as_str()))
+        .collect();
+    let total = snapshot.event_logs.len();
+    let entries = if total == 1 { "entry" } else { "entries" };
+    let summary = if listed.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", listed.join(", "))
+    };
+    writeln!(err, "{total} {entries}{summary}").ok();
+
+    let bad = |state: &LogState| matches!(state, LogState::Damaged | LogState::Failed);
+    let damaged: usize = counts
+        .iter()
+        .filter(|(state, _)| bad(state))
+        .map(|(_, count)| count)
+        .sum();
+    if args.strict && damaged > 0 {
+        let logs = if damaged == 1 { "log is" } else { "logs are" };
+        return Err(AppError::Failed(format!(
+            "{damaged} {logs} damaged or could not be read; the lines say why"
+        )));
+    }
+    Ok(())
+}
+
+/// How many entries there are of each state, without the states that have none.
+fn counts(snapshot: &Snapshot) -> Vec<(LogState, usize)> {
+    let mut counts = std::collections::BTreeMap::new();
+    for entry in &snapshot.event_logs {
+        *counts.entry(entry.status).or_default() += 1;
+    }
+    counts.into_iter().collect()
+}
+
+/// Reads everything there is, for a command that ends afterwards: a source that cannot be listed is its failure.
+async fn scan_all(history: &History) -> Result<(), AppError> {
+    history.check_sources().await?;
+    let summary = history.scan_once().await;
+    match summary.unreachable.first() {
+        Some(source) => Err(AppError::Failed(format!("cannot list source {source}"))),
+        None => Ok(()),
+    }
+}
+
+fn history(loaded: &Loaded) -> Result<History, AppError> {
+    let config = &loaded.config;
+    let sources = config
+        .sources
+        .paths
+        .iter()
+        .map(|given| Source::parse(given))
+        .collect::<Result<_, _>>()?;
+    let options = HistoryOptions {
+        threads: config.ingest.threads.into(),
+        follow_log_deletion: config.sources.follow_log_deletion,
+    };
+    History::new(sources, options).map_err(|error| failed("cannot start the threads that read logs", &error))
+}
+
+fn engine(history: &Arc<History>, loaded: &Loaded, timeout: Option<Duration>) -> Result<Arc<QueryEngine>, AppError> {
+    let settings = loaded
+        .settings
+        .iter()
+        .map(|setting| Setting {
+            name: setting.name.to_owned(),
+            value: setting.value.clone(),
+            source: setting.source.as_str().to_owned(),
+            description: setting.description.to_owned(),
+        })
+        .collect();
+    let catalog = Arc::new(Catalog::new(Arc::<History>::clone(history), settings));
+    let memory_bytes = usize::try_from(loaded.config.query.memory_limit.0).unwrap_or(usize::MAX);
+    QueryEngine::start(catalog, QueryLimits { timeout, memory_bytes })
+        .map_err(|error| failed("cannot start the threads of statements", &error))
+}
+
+/// For commands that end by themselves; their work is done on threads of other parts.
+fn runtime() -> Result<tokio::runtime::Runtime, AppError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed("cannot start", &error))
+}
+
+fn failed(what: &str, error: &io::Error) -> AppError {
+    AppError::Failed(format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Ran {
+        code: u8,
+        out: String,
+        err: String,
+    }
+
+    fn ran(args: &[&str]) -> Ran {
+        let args = std::iter::once(&"sparkgate").chain(args).map(OsString::from).collect();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = run(args, &[], &mut out, &mut err);
+        Ran {
+            code,
+            out: String::from_utf8(out).unwrap(),
+            err: String::from_utf8(err).unwrap(),
+        }
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2_and_says_why_on_standard_error() {
+        let wrong: &[(&[&str], &str)] = &[
+            (&[], "Usage"),
+            (&["ingest", "x"], "unrecognized subcommand"),
+            (&["serve", "--colour", "x"], "--colour"),
+            (&["sql", "x", "-c", "SELECT 1", "-f", "y"], "cannot be used with"),
+            (&["serve"], "no source is given"),
+            (
+                &["check", "/no/such/directory"],
+                "source /no/such/directory does not exist",
+            ),
+            (
+                &["serve", "/no/such/directory", "--pg", "127.0.0.1:0"],
+                "source /no/such/directory does not exist",
+            ),
+            (&["check", "s3://bucket/logs"], "s3:// is not built yet"),
+            (
+                &["serve", "x", "--http", "127.0.0.1:18080"],
+                "REST API is not built yet",
+            ),
+            (&["serve", "x", "--pg", "192.168.0.1:5433"], "no authentication yet"),
+            (&["serve", "x", "--pg", "off"], "no door is open"),
+            (
+                &["check", "x", "--config", "/no/such/file.toml"],
+                "cannot read the configuration file",
+            ),
+            (
+                &["sql", "x", "-f", "/no/such/file.sql"],
+                "cannot read the statements of /no/such/file.sql",
+            ),
+            (&["sql", "x", "--format", "xml", "-c", "SELECT 1"], "possible values"),
+        ];
+        for (args, message) in wrong {
+            let ran = ran(args);
+            assert_eq!(ran.code, 2, "{args:?}: {}", ran.err);
+            assert!(ran.err.contains(message) && ran.out.is_empty(), "{args:?}: {}", ran.err);
+        }
+    }
+
+    #[test]
+    fn help_and_version_go_to_standard_output() {
+        for args in [["--help"], ["--version"]] {
+            let ran = ran(&args);
+            assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+            assert!(ran.out.contains("sparkgate"));
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_ends_with_1_and_says_what_to_do() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = taken.local_addr().unwrap().to_string();
+        let logs = tempfile::tempdir().unwrap();
+        let ran = ran(&["serve", logs.path().to_str().unwrap(), "--pg", &addr]);
+        assert_eq!(ran.code, 1);
+        let expected = format!("sparkgate: cannot listen on {addr}: the port is in use; stop what listens there");
+        assert!(ran.err.starts_with(&expected), "{}", ran.err);
+        assert_eq!(ran.err.lines().count(), 1);
+    }
+
+    #[test]
+    fn checking_an_empty_directory_is_all_well() {
+        let logs = tempfile::tempdir().unwrap();
+        let ran = ran(&["check", logs.path().to_str().unwrap(), "--format", "ndjson", "--strict"]);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", "0 entries\n"));
+    }
+}

@@ -1,1 +1,119 @@
-//! (skeleton)
+//! What an operator can set, and where a value came from.
+//!
+//! Defaults < configuration file < environment (`SPARKGATE_PG__ADDR` for `[pg] addr`) < flags. [`load`] reads the layers,
+//! [`KEYS`] lists every key with its meaning. An unknown key is an error that names the place and the nearest key there is;
+//! no file is read unless `--config` or `SPARKGATE_CONFIG` names it. `docs/configuration.md` is generated from here.
+//!
+//! This module uses nothing of ours and may be used by all.
+
+pub mod args;
+mod docs;
+mod keys;
+mod load;
+mod units;
+
+use serde::{Deserialize, Serialize};
+
+pub use docs::render_docs;
+pub use keys::{KEYS, Key, KeyForm};
+pub use load::{ConfigError, Layer, Loaded, ResolvedSetting, load};
+pub use units::{ByteSize, DoorAddr, Span, TimeLimit};
+
+/// Everything that can be set. What each key means stands beside its name in [`KEYS`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub sources: SourcesConfig,
+    pub ingest: IngestConfig,
+    pub query: QueryConfig,
+    pub pg: PgConfig,
+    pub flight: FlightConfig,
+    pub http: HttpConfig,
+}
+
+/// `[sources]`: where event logs are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourcesConfig {
+    pub paths: Vec<String>,
+    pub scan_interval: Span,
+    pub follow_log_deletion: bool,
+}
+
+impl Default for SourcesConfig {
+    fn default() -> Self {
+        SourcesConfig {
+            paths: Vec::new(),
+            scan_interval: Span(std::time::Duration::from_secs(10)),
+            follow_log_deletion: true,
+        }
+    }
+}
+
+/// `[ingest]`: reading logs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IngestConfig {
+    /// 0 is the number of cores.
+    pub threads: u16,
+}
+
+/// `[query]`: what one statement may use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueryConfig {
+    pub timeout: TimeLimit,
+    pub memory_limit: ByteSize,
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        QueryConfig {
+            timeout: TimeLimit(Some(std::time::Duration::from_secs(300))),
+            memory_limit: ByteSize(1 << 30),
+        }
+    }
+}
+
+/// `[pg]`: the PostgreSQL wire.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PgConfig {
+    pub addr: DoorAddr,
+    pub max_connections: u32,
+}
+
+impl Default for PgConfig {
+    fn default() -> Self {
+        PgConfig {
+            addr: DoorAddr::At(std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 5433))),
+            max_connections: 100,
+        }
+    }
+}
+
+/// `[flight]`: Arrow Flight SQL; not built yet, so only `off` is taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlightConfig {
+    pub addr: DoorAddr,
+}
+
+impl Default for FlightConfig {
+    fn default() -> Self {
+        FlightConfig { addr: DoorAddr::Off }
+    }
+}
+
+/// `[http]`: Spark's REST API; not built yet, so only `off` is taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    pub addr: DoorAddr,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig { addr: DoorAddr::Off }
+    }
+}

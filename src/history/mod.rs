@@ -1,5 +1,435 @@
 //! Keeps rows and logs in step, as Spark's `FsHistoryProvider` does.
+//!
+//! A scan lists every source, reads what is new or has grown, and publishes one immutable [`Snapshot`]. Readers take the
+//! snapshot of the moment and are never waited for. Logs are read on threads of their own, so neither the network nor
+//! statements wait for them.
+//!
+//! What happens to logs:
+//! - A log that grows is read from where it was left; one that was replaced is read again from its start.
+//! - Rows of a deleted log go away (`follow_log_deletion`). Rows of a source that cannot be listed **stay**, and its entries
+//!   say why: storage that is down must not empty the tables. It recovers by itself with a later scan.
+//! - A log that cannot be read is an entry with the reason, and is tried again. It never stops the rest.
+//!
+//! There is no column cache yet: all rows are in memory.
 
+mod ledger;
+mod read;
 pub mod snapshot;
+mod source;
 
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::Runtime;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::catalog::SnapshotSource;
+use crate::event_log::{Discovery, EventLog, LogReader, LogStore, StoreError, discover};
+use crate::telemetry::error_chain;
+
+use ledger::{Job, Ledger, LogKey};
+use read::{Outcome, read_log};
 pub use snapshot::{AttemptRows, LogEntry, LogState, Snapshot};
+pub use source::{Source, SourceError};
+
+/// During a long scan readers see what was read so far, at most this often.
+const SHORTEST_PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+/// And at most this part of the time goes into making snapshots, however many logs there are.
+const PUBLISH_COST_FACTOR: u32 = 20;
+
+/// How logs are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryOptions {
+    /// Logs that are read side by side; 0 is the number of cores.
+    pub threads: usize,
+    /// Rows of a deleted log go away with the next scan.
+    pub follow_log_deletion: bool,
+}
+
+impl Default for HistoryOptions {
+    fn default() -> Self {
+        HistoryOptions {
+            threads: 0,
+            follow_log_deletion: true,
+        }
+    }
+}
+
+/// Everything known of some sources.
+#[derive(Debug)]
+pub struct History {
+    sources: Vec<Source>,
+    options: HistoryOptions,
+    snapshot: RwLock<Arc<Snapshot>>,
+    /// Held over a whole scan: there is one at a time.
+    ledger: Mutex<Ledger>,
+    /// Logs are read here; `None` only while dropping.
+    readers: Option<Runtime>,
+    threads: usize,
+}
+
+/// What one scan did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScanSummary {
+    /// Logs seen, in all sources that could be listed or were listed before.
+    pub logs: usize,
+    pub new: usize,
+    pub grown: usize,
+    pub removed: usize,
+    /// Logs that could not be read to their end this time.
+    pub failed: usize,
+    /// Stored bytes of what was new.
+    pub bytes: u64,
+    /// Sources that cannot be listed, with the reason.
+    pub unreachable: Vec<String>,
+    pub elapsed: Duration,
+    /// Something is different from before the scan.
+    pub changed: bool,
+}
+
+impl History {
+    /// Starts the threads that read logs; nothing is read before [`Self::scan_once`].
+    pub fn new(sources: Vec<Source>, options: HistoryOptions) -> io::Result<Self> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if options.threads == 0 { cores() } else { options.threads };
+        let readers = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("read-logs")
+            .enable_all()
+            .build()?;
+        let ledger = Mutex::new(Ledger::new(sources.iter().map(|source| source.given().to_owned())));
+        let snapshot = RwLock::new(Arc::new(Snapshot::default()));
+        Ok(History {
+            sources,
+            options,
+            snapshot,
+            ledger,
+            readers: Some(readers),
+            threads,
+        })
+    }
+
+    /// Looks whether every source is there.
+    pub async fn check_sources(&self) -> Result<(), SourceError> {
+        for source in &self.sources {
+            source.check().await?;
+        }
+        Ok(())
+    }
+
+    /// Scans every `interval`, from start to start, until `shutdown` says `true` or is dropped. The first scan is due one
+    /// interval from now.
+    pub async fn run(&self, interval: Duration, mut shutdown: watch::Receiver<bool>) {
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let scans = async {
+            loop {
+                ticks.tick().await;
+                self.scan_once().await;
+            }
+        };
+        // A scan that is dropped half-way loses nothing but its work: see `Ledger::work`.
+        tokio::select! {
+            () = scans => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    /// One scan: lists the sources, reads what is new or has grown, publishes what is known then.
+    pub async fn scan_once(&self) -> ScanSummary {
+        let start = Instant::now();
+        let mut ledger = self.ledger.lock().await;
+        let mut summary = self.list(&mut ledger).await;
+        let jobs = ledger.work();
+        if summary.changed || !jobs.is_empty() {
+            self.publish(&mut ledger);
+        }
+        self.read(&mut ledger, jobs, &mut summary).await;
+        if summary.changed {
+            self.publish(&mut ledger);
+        }
+        summary.logs = self.snapshot().event_logs.len();
+        summary.elapsed = start.elapsed();
+        if summary.changed {
+            tracing::info!(
+                logs = summary.logs,
+                new = summary.new,
+                grown = summary.grown,
+                removed = summary.removed,
+                failed = summary.failed,
+                bytes = summary.bytes,
+                elapsed_ms = u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX),
+                "scan"
+            );
+        }
+        summary
+    }
+
+    async fn list(&self, ledger: &mut Ledger) -> ScanSummary {
+        let mut summary = ScanSummary::default();
+        for (index, source) in self.sources.iter().enumerate() {
+            let (store, path) = (Arc::clone(source.store()), source.path().to_owned());
+            // On the readers' threads: a listing may block on slow storage.
+            let listing = self.readers().spawn(list_source(store, path)).await;
+            let failure = match listing {
+                Ok(Ok(found)) => {
+                    let listed = ledger.listed(index, found, self.options.follow_log_deletion, Instant::now());
+                    if listed.reachability_changed {
+                        tracing::info!(source = source.given(), "source can be listed again");
+                    }
+                    summary.removed += listed.removed;
+                    summary.changed |= listed.removed > 0 || listed.reachability_changed || listed.skipped_changed;
+                    continue;
+                }
+                Ok(Err(error)) => error_chain(&error),
+                Err(_panicked) => "a defect in sparkgate stopped the listing; please report it".to_owned(),
+            };
+            if ledger.unreachable(index, failure.clone()).reachability_changed {
+                tracing::warn!(
+                    source = source.given(),
+                    error = failure,
+                    "source cannot be listed; rows read before stay"
+                );
+                summary.changed = true;
+            }
+            summary.unreachable.push(format!("{}: {failure}", source.given()));
+        }
+        summary
+    }
+
+    /// Reads logs, as many at a time as there are threads.
+    async fn read(&self, ledger: &mut Ledger, jobs: Vec<Job>, summary: &mut ScanSummary) {
+        let mut waiting = jobs.into_iter();
+        let mut running: JoinSet<(LogKey, Outcome)> = JoinSet::new();
+        let mut keys: HashMap<tokio::task::Id, LogKey> = HashMap::new();
+        let mut next_publish = Instant::now() + SHORTEST_PUBLISH_INTERVAL;
+        loop {
+            while running.len() < self.threads
+                && let Some(job) = waiting.next()
+            {
+                if !job.retry {
+                    *(if job.new { &mut summary.new } else { &mut summary.grown }) += 1;
+                    summary.bytes += job.bytes;
+                }
+                let store = Arc::clone(self.sources[job.source].store());
+                let key = job.key.clone();
+                let task = async move { (job.key, read_log(store, job.log, job.live.map(|live| *live)).await) };
+                keys.insert(running.spawn_on(task, self.readers().handle()).id(), key);
+            }
+            match running.join_next_with_id().await {
+                None => return,
+                Some(Ok((id, (key, outcome)))) => {
+                    keys.remove(&id);
+                    let failure = outcome.failure.clone();
+                    let changed = ledger.read(&key, outcome, now_ms());
+                    summary.changed |= changed;
+                    summary.failed += usize::from(failure.is_some());
+                    if changed && let Some(failure) = failure {
+                        tracing::warn!(log = key, error = failure.message, "log cannot be read to its end");
+                    }
+                }
+                Some(Err(panicked)) => {
+                    summary.failed += 1;
+                    summary.changed = true;
+                    if let Some(key) = keys.remove(&panicked.id()) {
+                        tracing::error!(
+                            log = key,
+                            "a defect in sparkgate stopped reading a log; please report it"
+                        );
+                        ledger.panicked(&key, now_ms());
+                    }
+                }
+            }
+            if summary.changed && Instant::now() >= next_publish {
+                let cost = self.publish(ledger);
+                next_publish = Instant::now() + SHORTEST_PUBLISH_INTERVAL.max(cost * PUBLISH_COST_FACTOR);
+            }
+        }
+    }
+
+    /// Gives readers what is known now; says how long that took.
+    fn publish(&self, ledger: &mut Ledger) -> Duration {
+        let start = Instant::now();
+        let snapshot = Arc::new(ledger.snapshot());
+        let before = {
+            let mut current = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, snapshot)
+        };
+        // Outside the lock: this may be the last reference to a large snapshot.
+        drop(before);
+        start.elapsed()
+    }
+
+    fn readers(&self) -> &Runtime {
+        self.readers.as_ref().expect("the runtime is taken by drop alone")
+    }
+}
+
+impl SnapshotSource for History {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn open_log(&self, log: &Arc<EventLog>) -> LogReader {
+        let inside = |source: &&Source| {
+            log.path
+                .strip_prefix(source.path())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let source = self.sources.iter().find(inside).or_else(|| self.sources.first());
+        let source = source.expect("a log comes from a source");
+        LogReader::new(Arc::clone(source.store()), Arc::clone(log))
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        // A runtime that is dropped inside another one would wait, and waiting is not allowed there.
+        if let Some(readers) = self.readers.take() {
+            readers.shutdown_background();
+        }
+    }
+}
+
+/// Lists a source. A single log that was named while it was `.inprogress` is found under its final name, too.
+async fn list_source(store: Arc<dyn LogStore>, path: String) -> Result<Discovery, StoreError> {
+    match (discover(&*store, &path).await, path.strip_suffix(".inprogress")) {
+        (Err(StoreError::NotFound { .. }), Some(final_name)) => discover(&*store, final_name).await,
+        (found, _) => found,
+    }
+}
+
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    const LINE: &str = "{\"Event\":\"SparkListenerLogStart\",\"Spark Version\":\"4.1.0\"}\n";
+
+    fn history(dir: &Path) -> History {
+        let source = Source::parse(dir.to_str().unwrap()).unwrap();
+        History::new(
+            vec![source],
+            HistoryOptions {
+                threads: 2,
+                ..HistoryOptions::default()
+            },
+        )
+        .unwrap()
+    }
+
+    /// Name and lines of each entry.
+    fn lines(history: &History) -> Vec<(String, i64)> {
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        history
+            .snapshot()
+            .event_logs
+            .iter()
+            .map(|entry| (name(&entry.path), entry.lines))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_log_that_grows_and_is_renamed_goes_on_where_it_was_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let (running, ended) = (dir.path().join("app-1.inprogress"), dir.path().join("app-1"));
+        let history = history(dir.path());
+        fs::write(&running, LINE).unwrap();
+        let summary = history.scan_once().await;
+        assert_eq!((summary.new, summary.grown, summary.bytes), (1, 0, LINE.len() as u64));
+        assert!(!history.scan_once().await.changed);
+
+        fs::write(&running, LINE.repeat(3)).unwrap();
+        let summary = history.scan_once().await;
+        assert_eq!(
+            (summary.new, summary.grown, summary.bytes),
+            (0, 1, 2 * LINE.len() as u64)
+        );
+        assert_eq!(lines(&history), [("app-1.inprogress".to_owned(), 3)]);
+
+        fs::rename(&running, &ended).unwrap();
+        let summary = history.scan_once().await;
+        assert_eq!((summary.new, summary.removed, summary.bytes), (0, 0, 0));
+        assert_eq!(lines(&history), [("app-1".to_owned(), 3)]);
+
+        fs::write(&ended, LINE).unwrap();
+        history.scan_once().await;
+        assert_eq!(
+            lines(&history),
+            [("app-1".to_owned(), 1)],
+            "a log that shrank is read from its start"
+        );
+
+        fs::remove_file(&ended).unwrap();
+        assert_eq!(history.scan_once().await.removed, 1);
+        assert!(lines(&history).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_source_that_goes_away_keeps_its_entries_and_recovers() {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, elsewhere) = (dir.path().join("logs"), dir.path().join("elsewhere"));
+        fs::create_dir(&logs).unwrap();
+        fs::write(logs.join("app-1"), LINE).unwrap();
+        let history = history(&logs);
+        history.check_sources().await.unwrap();
+        history.scan_once().await;
+
+        fs::rename(&logs, &elsewhere).unwrap();
+        let summary = history.scan_once().await;
+        assert!(summary.changed && summary.unreachable.len() == 1, "{summary:?}");
+        assert!(!history.scan_once().await.changed);
+        let entry = history.snapshot().event_logs[0].clone();
+        assert_eq!((entry.status, entry.lines), (LogState::Failed, 1));
+        assert!(entry.error.unwrap().contains("does not exist"));
+
+        fs::rename(&elsewhere, &logs).unwrap();
+        let summary = history.scan_once().await;
+        assert_eq!((summary.changed, summary.new, summary.grown), (true, 0, 0));
+        assert!(history.snapshot().event_logs[0].status != LogState::Failed);
+    }
+
+    #[tokio::test]
+    async fn a_single_log_is_found_under_its_final_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let running = dir.path().join("app-1.inprogress");
+        fs::write(&running, LINE).unwrap();
+        let history = history(&running);
+        history.scan_once().await;
+        fs::rename(&running, dir.path().join("app-1")).unwrap();
+        assert!(history.scan_once().await.unreachable.is_empty());
+        assert_eq!(lines(&history), [("app-1".to_owned(), 1)]);
+        history.check_sources().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn scans_go_on_until_they_are_told_to_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let history = Arc::new(history(dir.path()));
+        let (stop, stopped) = watch::channel(false);
+        fs::write(dir.path().join("app-1"), LINE).unwrap();
+        let scans = async {
+            let until_seen = async {
+                while lines(&history).is_empty() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), until_seen)
+                .await
+                .expect("the log is seen");
+            stop.send(true).unwrap();
+        };
+        tokio::join!(history.run(Duration::from_millis(20), stopped), scans);
+    }
+}

@@ -46,7 +46,7 @@ pub struct LogEntry {
     pub modified_ms: Option<i64>,
     pub app_id: Option<String>,
     pub attempt_id: Option<String>,
-    /// `complete`, `in progress`, `damaged`, `not listed`, `failed`.
+    /// `waiting`, `complete`, `in progress`, `damaged`, `not listed`, `failed`.
     pub status: LogState,
     /// Lines read, events understood, lines of unknown events, lines that could not be read.
     pub lines: i64,
@@ -62,6 +62,8 @@ pub struct LogEntry {
 /// The state of a log, as `system.event_logs.status` and `sparkgate check` name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogState {
+    /// Seen, and not read yet: the first scan is still under way.
+    Waiting,
     /// The application ended and everything was read.
     Complete,
     /// No `SparkListenerApplicationEnd` so far.
@@ -77,6 +79,7 @@ pub enum LogState {
 impl LogState {
     pub fn as_str(self) -> &'static str {
         match self {
+            LogState::Waiting => "waiting",
             LogState::Complete => "complete",
             LogState::InProgress => "in progress",
             LogState::Damaged => "damaged",

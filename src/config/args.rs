@@ -1,0 +1,127 @@
+//! The command line. What it says is one layer of the configuration: see [`super::load`].
+//!
+//! Values are kept as text here, so that `--scan-interval soon` fails with the same sentence as the same word in a file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Apache Spark event logs as a SQL database.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sparkgate",
+    version,
+    about,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the tables over the PostgreSQL wire, and keep them in step with the logs.
+    Serve(ServeArgs),
+    /// Run statements without a server and print their results.
+    Sql(SqlArgs),
+    /// Read every log and say what it is, what could not be read, and why.
+    Check(CheckArgs),
+}
+
+impl Command {
+    pub fn common(&self) -> &CommonArgs {
+        match self {
+            Command::Serve(args) => &args.common,
+            Command::Sql(args) => &args.common,
+            Command::Check(args) => &args.common,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// A directory of event logs, or one log: a path or a file:// URI. Without one, `[sources] paths` of the configuration.
+    #[arg(value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// Configuration file; without it, SPARKGATE_CONFIG names one. No file is read unless one is named.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the column cache lies (not built yet).
+    #[arg(long, value_name = "DIR_OR_URI", hide = true)]
+    pub cache: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Where the PostgreSQL wire listens; `off` switches it off, port 0 takes a free one [default: 127.0.0.1:5433].
+    #[arg(long, value_name = "ADDR")]
+    pub pg: Option<String>,
+    /// Where Arrow Flight SQL listens (not built yet) [default: off].
+    #[arg(long, value_name = "ADDR")]
+    pub flight: Option<String>,
+    /// Where Spark's REST API listens (not built yet) [default: off].
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    /// Time from one look at the sources to the next [default: 10s].
+    #[arg(long, value_name = "SPAN")]
+    pub scan_interval: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Statements to run; may be given several times. Without -c and -f they are read from standard input.
+    #[arg(short = 'c', long = "command", value_name = "SQL", conflicts_with = "file")]
+    pub commands: Vec<String>,
+    /// File with statements; `-` is standard input.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// How results are written to standard output.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: OutputFormat,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// How the lines are written to standard output.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: CheckFormat,
+    /// Exit with 1 if a log is damaged or cannot be read.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// The form of a result on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum OutputFormat {
+    /// Aligned columns, for people
+    #[default]
+    Table,
+    /// RFC 4180 with a header line; NULL is empty
+    Csv,
+    /// One array of objects
+    Json,
+    /// One object a line
+    Ndjson,
+    /// Arrow IPC stream
+    Arrow,
+    /// One Parquet file
+    Parquet,
+}
+
+/// The form of `sparkgate check` on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum CheckFormat {
+    /// Aligned columns, for people
+    #[default]
+    Text,
+    /// One object a line
+    Ndjson,
+}

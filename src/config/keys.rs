@@ -1,0 +1,179 @@
+//! Every key of the configuration with its meaning: the source of `docs/configuration.md`, `system.settings` and of the
+//! nearest key in an error. A test holds it to the structures that are read.
+
+/// One key of the configuration.
+#[derive(Debug)]
+pub struct Key {
+    /// `section.key`.
+    pub name: &'static str,
+    pub form: KeyForm,
+    /// The flag of `sparkgate serve` that sets it, if there is one.
+    pub flag: Option<&'static str>,
+    /// What it means, and what a value costs.
+    pub doc: &'static str,
+}
+
+/// How a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyForm {
+    Text,
+    TextList,
+    Number,
+    Bool,
+}
+
+impl Key {
+    pub fn section(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(section, _)| section)
+    }
+
+    pub fn key(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(_, key)| key)
+    }
+
+    /// The environment variable that sets it.
+    pub fn variable(&self) -> String {
+        variable(self.name)
+    }
+}
+
+/// `section.key` as a variable of the environment.
+pub(super) fn variable(name: &str) -> String {
+    format!("{PREFIX}{}", name.replace('.', "__").to_uppercase())
+}
+
+/// As a file has it: `[section] key`.
+pub(super) fn in_file(name: &str) -> String {
+    match name.split_once('.') {
+        Some((section, key)) => format!("[{section}] {key}"),
+        None => name.to_owned(),
+    }
+}
+
+/// What all our variables begin with.
+pub(super) const PREFIX: &str = "SPARKGATE_";
+
+/// Variables with our prefix that are no keys of the configuration.
+pub(super) const OTHER_VARIABLES: [(&str, &str); 2] = [
+    (
+        "SPARKGATE_CONFIG",
+        "The configuration file, where `--config` does not name one.",
+    ),
+    (
+        "SPARKGATE_LOG",
+        "What is logged to standard error, as `tracing` filters are written (`info`, `sparkgate=debug`); \
+         `info` for `serve`, `warn` for `sql`, `error` for `check`.",
+    ),
+];
+
+/// Every key there is, by section, in the order of the documentation.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "sources.paths",
+        form: KeyForm::TextList,
+        flag: Some("SOURCE"),
+        doc: "Directories of event logs, or single logs: paths (relative ones to the working directory) or `file://` \
+              URIs. Sources on the command line replace these.",
+    },
+    Key {
+        name: "sources.scan_interval",
+        form: KeyForm::Text,
+        flag: Some("--scan-interval"),
+        doc: "Time from one look at the sources to the next; an event is visible that long after it was written, at the \
+              latest. Each look costs one listing per directory. At least 100ms.",
+    },
+    Key {
+        name: "sources.follow_log_deletion",
+        form: KeyForm::Bool,
+        flag: None,
+        doc: "Rows of a log that was deleted go away with the next scan. If false they stay until the gateway stops.",
+    },
+    Key {
+        name: "ingest.threads",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "Logs that are read side by side, each on a thread of its own; 0 is the number of cores. More than the \
+              cores helps only where storage is slow.",
+    },
+    Key {
+        name: "query.timeout",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Longest time of one statement, planning and rows together; `off` is without limit. The default holds for \
+              `serve`; `sparkgate sql` has a limit only if one is set.",
+    },
+    Key {
+        name: "query.memory_limit",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Memory that one statement may hold before it spills to disk, or fails where it cannot. At least 1MiB.",
+    },
+    Key {
+        name: "pg.addr",
+        form: KeyForm::Text,
+        flag: Some("--pg"),
+        doc: "Where the PostgreSQL wire listens: `ADDRESS:PORT`, port 0 takes a free one, `off` switches it off. Only \
+              loopback addresses for now, because there is no authentication yet.",
+    },
+    Key {
+        name: "pg.max_connections",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "Connections at one time; one more is refused with SQLSTATE 53300. At least 1.",
+    },
+    Key {
+        name: "flight.addr",
+        form: KeyForm::Text,
+        flag: Some("--flight"),
+        doc: "Where Arrow Flight SQL listens. Not built yet: anything but `off` is refused.",
+    },
+    Key {
+        name: "http.addr",
+        form: KeyForm::Text,
+        flag: Some("--http"),
+        doc: "Where Spark's REST API listens. Not built yet: anything but `off` is refused.",
+    },
+];
+
+/// The key whose name is nearest to what was written, by the number of letters to change. What was written may lack the
+/// section.
+pub(super) fn nearest(written: &str) -> &'static Key {
+    KEYS.iter()
+        .min_by_key(|key| {
+            let section = edit_distance(written, key.section()) + 1;
+            edit_distance(written, key.name)
+                .min(edit_distance(written, key.key()))
+                .min(section)
+        })
+        .expect("the list of keys is not empty")
+}
+
+/// Levenshtein's distance: insertions, deletions and substitutions of single characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for (row, letter) in a.chars().enumerate() {
+        let mut diagonal = above[0];
+        above[0] = row + 1;
+        for (column, other) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(letter != *other);
+            diagonal = above[column + 1];
+            above[column + 1] = substituted.min(above[column] + 1).min(diagonal + 1);
+        }
+    }
+    above[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key_is_found_with_and_without_its_section() {
+        assert_eq!(nearest("pg.adr").name, "pg.addr");
+        assert_eq!(nearest("pgg.addr").name, "pg.addr");
+        assert_eq!(nearest("scan_intervall").name, "sources.scan_interval");
+        assert_eq!(nearest("source.path").name, "sources.paths");
+        assert_eq!(nearest("query.time_out").name, "query.timeout");
+    }
+}

@@ -1,0 +1,606 @@
+//! Reads the layers of the configuration and puts them on top of each other.
+//!
+//! Each layer is checked for unknown keys before it is merged, so that an error names the place where the key stands.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use figment::providers::{Format, Serialized, Toml};
+use figment::value::{Dict, Map, Tag, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use super::args::{Command, CommandLine};
+use super::keys::{self, KEYS, KeyForm, OTHER_VARIABLES, PREFIX};
+use super::{ByteSize, Config, DoorAddr};
+
+/// Where a value comes from, the weakest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layer {
+    Default,
+    File(PathBuf),
+    Environment,
+    Flag,
+}
+
+impl Layer {
+    /// As `system.settings.source` names it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Layer::Default => "default",
+            Layer::File(_) => "file",
+            Layer::Environment => "environment",
+            Layer::Flag => "flag",
+        }
+    }
+
+    /// The place of a key in this layer, for an error: `sparkgate.toml: [pg] addr`, `SPARKGATE_PG__ADDR`, `--pg`.
+    fn place(&self, name: &str) -> String {
+        match self {
+            Layer::Default => format!("the default of {}", keys::in_file(name)),
+            Layer::File(path) => format!("{}: {}", path.display(), keys::in_file(name)),
+            Layer::Environment => keys::variable(name),
+            Layer::Flag => flag(name).to_owned(),
+        }
+    }
+}
+
+fn flag(name: &str) -> &str {
+    KEYS.iter()
+        .find(|key| key.name == name)
+        .and_then(|key| key.flag)
+        .unwrap_or(name)
+}
+
+/// What is wrong with the configuration. All of these are for the operator to put right: exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration file {}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} is not TOML: {message}", path.display())]
+    NotToml { path: PathBuf, message: String },
+    #[error("{place} is no key of the configuration; did you mean {nearest}?")]
+    UnknownKey { place: String, nearest: String },
+    #[error("{place} is a section: its keys go under [{section}]")]
+    Section { place: String, section: String },
+    #[error("{place}: {message}")]
+    Invalid { place: String, message: String },
+    #[error("{place}: {what} is not built yet; leave it out{instead}")]
+    NotBuilt {
+        place: String,
+        what: &'static str,
+        instead: &'static str,
+    },
+    #[error(
+        "{place}: {addr} can be reached from other machines, and there is no authentication yet; use an address of this \
+         machine alone, such as 127.0.0.1:{port}", port = addr.port()
+    )]
+    NotLoopback { place: String, addr: SocketAddr },
+    #[error(
+        "no source is given: name a directory of event logs, as in `sparkgate {command} DIRECTORY`, or set [sources] paths \
+         in the configuration file"
+    )]
+    NoSource { command: &'static str },
+}
+
+/// A configuration, and where each value came from.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub settings: Vec<ResolvedSetting>,
+}
+
+impl Loaded {
+    /// Whether somebody set a key, instead of leaving its default.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.settings
+            .iter()
+            .any(|setting| setting.name == name && setting.source != Layer::Default)
+    }
+}
+
+/// One key with its value: a row of `system.settings`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedSetting {
+    pub name: &'static str,
+    pub value: String,
+    pub source: Layer,
+    pub description: &'static str,
+}
+
+/// Reads the configuration for a command line in an environment.
+pub fn load(line: &CommandLine, environment: &[(OsString, OsString)]) -> Result<Loaded, ConfigError> {
+    let mut layers = Vec::new();
+    if let Some(path) = config_file(line, environment) {
+        layers.push(file_layer(path)?);
+    }
+    layers.push((Layer::Environment, environment_layer(environment)?));
+    layers.push((Layer::Flag, flag_layer(&line.command)?));
+
+    let config = merge(&layers)?;
+    let resolved = Figment::from(Serialized::defaults(&config));
+    let settings = KEYS
+        .iter()
+        .map(|key| ResolvedSetting {
+            name: key.name,
+            value: resolved
+                .find_value(key.name)
+                .map(|value| text(&value))
+                .unwrap_or_default(),
+            source: source_of(&layers, key.name),
+            description: key.doc,
+        })
+        .collect();
+    validate(&config, &layers, &line.command)?;
+    Ok(Loaded { config, settings })
+}
+
+/// The default of a key, as it would be written.
+pub(super) fn default_value(name: &str) -> String {
+    let defaults = Figment::from(Serialized::defaults(Config::default()));
+    defaults.find_value(name).map(|value| text(&value)).unwrap_or_default()
+}
+
+fn config_file(line: &CommandLine, environment: &[(OsString, OsString)]) -> Option<PathBuf> {
+    let named = || {
+        environment
+            .iter()
+            .find(|(name, value)| name == "SPARKGATE_CONFIG" && !value.is_empty())
+    };
+    line.command
+        .common()
+        .config
+        .clone()
+        .or_else(|| named().map(|(_, value)| PathBuf::from(value)))
+}
+
+fn file_layer(path: PathBuf) -> Result<(Layer, Dict), ConfigError> {
+    let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
+    let data = Toml::string(&text).data().map_err(|error| ConfigError::NotToml {
+        path: path.clone(),
+        message: one_line(&error.kind.to_string()),
+    })?;
+    let dict = data.into_values().next().unwrap_or_default();
+    let layer = Layer::File(path);
+    check_keys(&layer, &dict, "")?;
+    Ok((layer, dict))
+}
+
+/// A TOML error is drawn over several lines; its first and last say where and what.
+fn one_line(message: &str) -> String {
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    match lines.next_back() {
+        Some(last) => format!("{}: {last}", first.trim_start_matches("TOML parse error ")),
+        None => first.to_owned(),
+    }
+}
+
+/// Walks down to every value and compares its path with the known keys.
+fn check_keys(layer: &Layer, dict: &Dict, above: &str) -> Result<(), ConfigError> {
+    for (key, value) in dict {
+        let name = if above.is_empty() {
+            key.clone()
+        } else {
+            format!("{above}.{key}")
+        };
+        let is_section = KEYS.iter().any(|known| known.section() == name);
+        match value {
+            Value::Dict(_, inner) if !inner.is_empty() => check_keys(layer, inner, &name)?,
+            Value::Dict(..) if is_section => {}
+            _ if is_section => {
+                return Err(ConfigError::Section {
+                    place: layer.place(&name),
+                    section: name,
+                });
+            }
+            _ if KEYS.iter().any(|known| known.name == name) => {}
+            _ => return Err(unknown_key(layer, &name)),
+        }
+    }
+    Ok(())
+}
+
+fn unknown_key(layer: &Layer, name: &str) -> ConfigError {
+    let nearest = keys::nearest(name);
+    let nearest = match layer {
+        Layer::Environment => nearest.variable(),
+        _ => keys::in_file(nearest.name),
+    };
+    ConfigError::UnknownKey {
+        place: layer.place(name),
+        nearest,
+    }
+}
+
+fn environment_layer(environment: &[(OsString, OsString)]) -> Result<Dict, ConfigError> {
+    let mut dict = Dict::new();
+    for (variable, value) in environment {
+        // A name that is not UTF-8 cannot be ours.
+        let Some(variable) = variable.to_str() else { continue };
+        let Some(written) = variable.strip_prefix(PREFIX) else {
+            continue;
+        };
+        if OTHER_VARIABLES.iter().any(|(other, _)| *other == variable) {
+            continue;
+        }
+        let name = written.to_lowercase().replace("__", ".");
+        let Some(key) = KEYS.iter().find(|key| key.variable() == variable) else {
+            let nearest = keys::nearest(&name).variable();
+            return Err(ConfigError::UnknownKey {
+                place: format!("the variable {variable}"),
+                nearest,
+            });
+        };
+        let Some(value) = value.to_str() else {
+            let message = "its value is not UTF-8".to_owned();
+            return Err(ConfigError::Invalid {
+                place: variable.to_owned(),
+                message,
+            });
+        };
+        put(&mut dict, key.name, environment_value(key.form, value));
+    }
+    Ok(dict)
+}
+
+/// A variable is text: a key that wants text takes it as it is, whatever it looks like.
+fn environment_value(form: KeyForm, value: &str) -> Value {
+    let parsed = || value.parse::<Value>().unwrap_or_else(|never| match never {});
+    match form {
+        KeyForm::Text => Value::from(value),
+        KeyForm::TextList if value.trim_start().starts_with('[') => parsed(),
+        KeyForm::TextList => Value::from(vec![value]),
+        KeyForm::Number | KeyForm::Bool => parsed(),
+    }
+}
+
+fn flag_layer(command: &Command) -> Result<Dict, ConfigError> {
+    let mut dict = Dict::new();
+    let common = command.common();
+    if common.cache.is_some() {
+        return Err(ConfigError::NotBuilt {
+            place: "--cache".into(),
+            what: "the column cache",
+            instead: "",
+        });
+    }
+    if !common.sources.is_empty() {
+        put(&mut dict, "sources.paths", Value::from(common.sources.clone()));
+    }
+    if let Command::Serve(args) = command {
+        let flags = [
+            ("pg.addr", &args.pg),
+            ("flight.addr", &args.flight),
+            ("http.addr", &args.http),
+            ("sources.scan_interval", &args.scan_interval),
+        ];
+        for (name, value) in flags {
+            if let Some(value) = value {
+                put(&mut dict, name, Value::from(value.as_str()));
+            }
+        }
+    }
+    Ok(dict)
+}
+
+fn put(dict: &mut Dict, name: &str, value: Value) {
+    let (section, key) = name.split_once('.').expect("every key has a section");
+    let section = dict
+        .entry(section.to_owned())
+        .or_insert_with(|| Value::Dict(Tag::Default, Dict::new()));
+    if let Value::Dict(_, keys) = section {
+        keys.insert(key.to_owned(), value);
+    }
+}
+
+/// One layer, as figment takes it.
+struct LayerProvider<'a>(&'a Dict);
+
+impl Provider for LayerProvider<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("layer")
+    }
+
+    fn data(&self) -> figment::error::Result<Map<Profile, Dict>> {
+        Ok(Profile::Default.collect(self.0.clone()))
+    }
+}
+
+fn merge(layers: &[(Layer, Dict)]) -> Result<Config, ConfigError> {
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    for (_, dict) in layers {
+        figment = figment.merge(LayerProvider(dict));
+    }
+    figment.extract::<Config>().map_err(|error| {
+        // The value that is in force is the one that could not be read, so its layer is the place to name. A path may go
+        // on into a list: `sources.paths.0`.
+        let name = error.path.iter().take(2).cloned().collect::<Vec<_>>().join(".");
+        let message = error.kind.to_string().trim_start_matches("invalid type: ").to_owned();
+        ConfigError::Invalid {
+            place: source_of(layers, &name).place(&name),
+            message,
+        }
+    })
+}
+
+/// The last layer that has a key.
+fn source_of(layers: &[(Layer, Dict)], name: &str) -> Layer {
+    let Some((section, key)) = name.split_once('.') else {
+        return Layer::Default;
+    };
+    let has = |dict: &Dict| matches!(dict.get(section), Some(Value::Dict(_, keys)) if keys.contains_key(key));
+    layers
+        .iter()
+        .rev()
+        .find(|(_, dict)| has(dict))
+        .map_or(Layer::Default, |(layer, _)| layer.clone())
+}
+
+/// A value as it would be written, a list with commas.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => text.clone(),
+        Value::Bool(_, flag) => flag.to_string(),
+        Value::Num(_, number) => number.to_u128().map(|n| n.to_string()).unwrap_or_default(),
+        Value::Array(_, items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Char(_, c) => c.to_string(),
+        Value::Empty(..) | Value::Dict(..) => String::new(),
+    }
+}
+
+/// Below this a scan would do nothing but list directories.
+const SHORTEST_SCAN_INTERVAL: Duration = Duration::from_millis(100);
+/// A statement needs some batches in memory to make any progress.
+const SMALLEST_MEMORY_LIMIT: ByteSize = ByteSize(1 << 20);
+
+fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Result<(), ConfigError> {
+    let place = |name: &str| source_of(layers, name).place(name);
+    let invalid = |name: &str, message: String| {
+        Err(ConfigError::Invalid {
+            place: place(name),
+            message,
+        })
+    };
+
+    if config.flight.addr != DoorAddr::Off {
+        let what = "Arrow Flight SQL";
+        return Err(ConfigError::NotBuilt {
+            place: place("flight.addr"),
+            what,
+            instead: " or set it to off",
+        });
+    }
+    if config.http.addr != DoorAddr::Off {
+        let what = "Spark's REST API";
+        return Err(ConfigError::NotBuilt {
+            place: place("http.addr"),
+            what,
+            instead: " or set it to off",
+        });
+    }
+    if let DoorAddr::At(addr) = config.pg.addr
+        && !addr.ip().is_loopback()
+    {
+        return Err(ConfigError::NotLoopback {
+            place: place("pg.addr"),
+            addr,
+        });
+    }
+    if config.sources.scan_interval.0 < SHORTEST_SCAN_INTERVAL {
+        return invalid(
+            "sources.scan_interval",
+            format!("{} is too short; at least 100ms", config.sources.scan_interval),
+        );
+    }
+    if config.query.memory_limit < SMALLEST_MEMORY_LIMIT {
+        return invalid(
+            "query.memory_limit",
+            format!("{} is too little; at least 1MiB", config.query.memory_limit),
+        );
+    }
+    if config.query.timeout.0 == Some(Duration::ZERO) {
+        return invalid(
+            "query.timeout",
+            "no statement ends in no time; \"off\" is without limit".into(),
+        );
+    }
+    if config.pg.max_connections == 0 {
+        return invalid("pg.max_connections", "nobody could connect; at least 1".into());
+    }
+    if config.sources.paths.is_empty() {
+        let command = match command {
+            Command::Serve(_) => "serve",
+            Command::Sql(_) => "sql",
+            Command::Check(_) => "check",
+        };
+        return Err(ConfigError::NoSource { command });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn try_load(args: &[&str], environment: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+        let line = CommandLine::try_parse_from(std::iter::once(&"sparkgate").chain(args)).unwrap();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(n, v)| (OsString::from(n), OsString::from(v)))
+            .collect();
+        load(&line, &environment)
+    }
+
+    fn error(args: &[&str], environment: &[(&str, &str)]) -> String {
+        try_load(args, environment).unwrap_err().to_string()
+    }
+
+    /// Loads with a configuration file of this text; the name of its directory is taken out of an error.
+    fn with_file(text: &str, args: &[&str], environment: &[(&str, &str)]) -> Result<Loaded, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sparkgate.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut args = args.to_vec();
+        args.extend(["--config", path.to_str().unwrap()]);
+        try_load(&args, environment)
+            .map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
+    }
+
+    #[test]
+    fn the_list_of_keys_is_the_structure_that_is_read() {
+        let defaults = Serialized::defaults(Config::default()).data().unwrap();
+        let mut names = Vec::new();
+        for (section, keys) in defaults.into_values().next().unwrap() {
+            let Value::Dict(_, keys) = keys else {
+                panic!("{section} is no section")
+            };
+            names.extend(keys.keys().map(|key| format!("{section}.{key}")));
+        }
+        let mut known: Vec<_> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+        known.sort();
+        assert_eq!(known, names);
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_over_the_file_over_defaults() {
+        let file =
+            "[pg]\naddr = \"127.0.0.1:1\"\nmax_connections = 7\n[sources]\npaths = [\"f\"]\nscan_interval = \"3s\"";
+        let environment = [
+            ("SPARKGATE_PG__ADDR", "127.0.0.1:2"),
+            ("SPARKGATE_SOURCES__SCAN_INTERVAL", "4s"),
+        ];
+        let loaded = with_file(file, &["serve", "--pg", "127.0.0.1:3"], &environment).unwrap();
+        assert_eq!(loaded.config.pg.addr.to_string(), "127.0.0.1:3");
+        assert_eq!(loaded.config.sources.scan_interval.to_string(), "4s");
+        assert_eq!(loaded.config.pg.max_connections, 7);
+        assert_eq!(loaded.config.query.memory_limit, ByteSize(1 << 30));
+        let shown: Vec<_> = loaded
+            .settings
+            .iter()
+            .map(|s| format!("{}={} ({})", s.name, s.value, s.source.as_str()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "sources.paths=f (file)",
+                "sources.scan_interval=4s (environment)",
+                "sources.follow_log_deletion=true (default)",
+                "ingest.threads=0 (default)",
+                "query.timeout=5m (default)",
+                "query.memory_limit=1GiB (default)",
+                "pg.addr=127.0.0.1:3 (flag)",
+                "pg.max_connections=7 (file)",
+                "flight.addr=off (default)",
+                "http.addr=off (default)",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_environment_names_the_file_and_single_and_several_sources() {
+        let one = try_load(&["serve"], &[("SPARKGATE_SOURCES__PATHS", "/logs/with, comma")]).unwrap();
+        assert_eq!(one.config.sources.paths, ["/logs/with, comma"]);
+        let two = try_load(&["serve"], &[("SPARKGATE_SOURCES__PATHS", r#"["/a", "/b"]"#)]).unwrap();
+        assert_eq!(two.config.sources.paths, ["/a", "/b"]);
+        let message = error(&["serve"], &[("SPARKGATE_CONFIG", "nowhere/gate.toml")]);
+        assert_eq!(message, "cannot read the configuration file nowhere/gate.toml");
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_file_and_the_nearest_key() {
+        let message = with_file("[pg]\nadr = \"off\"", &["serve", "x"], &[]).unwrap_err();
+        assert_eq!(
+            message,
+            "sparkgate.toml: [pg] adr is no key of the configuration; did you mean [pg] addr?"
+        );
+        let message = with_file("[qery]\ntimeout = \"1s\"", &["serve", "x"], &[]).unwrap_err();
+        assert_eq!(
+            message,
+            "sparkgate.toml: [qery] timeout is no key of the configuration; did you mean [query] timeout?"
+        );
+        let message = with_file("pg = 5", &["serve", "x"], &[]).unwrap_err();
+        assert_eq!(message, "sparkgate.toml: pg is a section: its keys go under [pg]");
+    }
+
+    #[test]
+    fn an_unknown_variable_names_the_nearest_one() {
+        let message = error(&["serve", "x"], &[("SPARKGATE_PG_ADDR", "off")]);
+        assert_eq!(
+            message,
+            "the variable SPARKGATE_PG_ADDR is no key of the configuration; did you mean SPARKGATE_PG__ADDR?"
+        );
+        try_load(&["serve", "x"], &[("SPARKGATE_LOG", "debug"), ("OTHER_PG_ADDR", "x")]).unwrap();
+    }
+
+    #[test]
+    fn a_wrong_type_names_key_and_place() {
+        let message = with_file("[pg]\nmax_connections = \"many\"", &["serve", "x"], &[]).unwrap_err();
+        assert_eq!(
+            message,
+            "sparkgate.toml: [pg] max_connections: found string \"many\", expected u32"
+        );
+        let message = with_file("[sources]\nscan_interval = 10", &["serve", "x"], &[]).unwrap_err();
+        assert_eq!(
+            message,
+            "sparkgate.toml: [sources] scan_interval: found signed int `10`, expected a span of time with its unit, \
+             such as \"10s\" or \"5m\""
+        );
+        let message = error(&["serve", "x"], &[("SPARKGATE_INGEST__THREADS", "few")]);
+        assert!(
+            message.starts_with("SPARKGATE_INGEST__THREADS: found string \"few\""),
+            "{message}"
+        );
+        let message = error(&["serve", "x", "--pg", "here"], &[]);
+        assert!(message.starts_with("--pg: \"here\" is not an address"), "{message}");
+        let message = with_file("[pg\nx", &["serve", "x"], &[]).unwrap_err();
+        assert!(
+            message.starts_with("sparkgate.toml is not TOML: at line 1") && !message.contains('\n'),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_built_or_not_safe_is_refused() {
+        assert_eq!(
+            error(&["serve", "x", "--flight", "127.0.0.1:32010"], &[]),
+            "--flight: Arrow Flight SQL is not built yet; leave it out or set it to off"
+        );
+        assert!(error(&["serve", "x"], &[("SPARKGATE_HTTP__ADDR", "127.0.0.1:0")]).contains("REST API is not built"));
+        assert!(error(&["check", "x", "--cache", "/tmp/c"], &[]).contains("the column cache is not built yet"));
+        assert_eq!(
+            error(&["serve", "x", "--pg", "0.0.0.0:5433"], &[]),
+            "--pg: 0.0.0.0:5433 can be reached from other machines, and there is no authentication yet; use an address of \
+             this machine alone, such as 127.0.0.1:5433"
+        );
+        assert!(error(&["sql"], &[]).contains("sparkgate sql DIRECTORY"));
+        try_load(&["serve", "x", "--flight", "off", "--http", "off", "--pg", "off"], &[]).unwrap();
+    }
+
+    #[test]
+    fn the_example_in_the_repository_loads_and_has_every_key() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/sparkgate.toml");
+        let loaded = try_load(&["serve", "--config", path], &[]).unwrap();
+        for setting in &loaded.settings {
+            assert_eq!(
+                setting.source.as_str(),
+                "file",
+                "{} is not in sparkgate.toml",
+                setting.name
+            );
+            if setting.name != "sources.paths" {
+                assert_eq!(setting.value, default_value(setting.name), "{}", setting.name);
+            }
+        }
+    }
+}
