@@ -1,1 +1,4 @@
-//! The PostgreSQL wire. (skeleton)
+//! The PostgreSQL wire.
+mod encode;
+mod types;
+mod wire;
