@@ -95,34 +95,32 @@ pub(super) fn column_count(columns: usize) -> u16 {
 /// A batch ready to be written row by row.
 #[derive(Debug)]
 pub(super) struct RowEncoder {
-    cells: Vec<(Cells, bool)>,
+    cells: Vec<Cells>,
     pub(super) rows: usize,
     zone: Zone,
 }
 
 impl RowEncoder {
-    pub(super) fn open(batch: &RecordBatch, columns: &[Column], zone: Zone) -> Result<RowEncoder, QueryError> {
-        let cells = batch
-            .columns()
-            .iter()
-            .zip(columns)
-            .map(|(array, column)| Ok((Cells::open(array)?, column.binary)))
-            .collect::<Result<Vec<_>, QueryError>>()?;
+    pub(super) fn open(batch: &RecordBatch, zone: Zone) -> Result<RowEncoder, QueryError> {
+        let cells = batch.columns().iter().map(Cells::open).collect::<Result<Vec<_>, QueryError>>()?;
         Ok(RowEncoder { cells, rows: batch.num_rows(), zone })
     }
 
-    /// One `DataRow` message.
-    pub(super) fn data_row(&self, row: usize, out: &mut BytesMut) {
+    /// One `DataRow` message; `columns` says in which format each field goes.
+    pub(super) fn data_row(&self, row: usize, columns: &[Column], out: &mut BytesMut) {
         message(out, b'D', |out| {
             out.put_u16(column_count(self.cells.len()));
-            self.fields(row, out);
+            for (cells, column) in self.cells.iter().zip(columns) {
+                sized(out, cells, row, column.binary, self.zone);
+            }
         });
     }
 
-    /// Each field with its length, as in a `DataRow` and in binary COPY.
-    pub(super) fn fields(&self, row: usize, out: &mut BytesMut) {
-        for (cells, binary) in &self.cells {
-            sized(out, cells, row, *binary, self.zone);
+    /// One row of binary COPY.
+    pub(super) fn binary_tuple(&self, row: usize, out: &mut BytesMut) {
+        out.put_u16(column_count(self.cells.len()));
+        for cells in &self.cells {
+            sized(out, cells, row, true, self.zone);
         }
     }
 
@@ -132,7 +130,7 @@ impl RowEncoder {
 
     /// The text of one cell, or false if it is null.
     pub(super) fn text(&self, row: usize, column: usize, out: &mut BytesMut) -> bool {
-        let (cells, _) = &self.cells[column];
+        let cells = &self.cells[column];
         if cells.is_null(row) {
             return false;
         }
