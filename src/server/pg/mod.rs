@@ -73,6 +73,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let door = Arc::new(Door { engine, options, keys: CancelKeys::default() });
     let mut connections = JoinSet::new();
+    let for_sessions = shutdown.clone();
     loop {
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => break,
@@ -89,7 +90,7 @@ pub async fn serve(
                     // Small answers must not wait for more; without it they are only slower.
                     let _ = socket.set_nodelay(true);
                     tracing::debug!(%peer, "connected");
-                    connections.spawn(Arc::clone(&door).connection(socket, shutdown.clone()));
+                    connections.spawn(Arc::clone(&door).connection(socket, for_sessions.clone()));
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: accepting again at once would spin.
