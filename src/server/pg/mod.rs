@@ -76,7 +76,7 @@ pub async fn serve(
     let for_sessions = shutdown.clone();
     loop {
         tokio::select! {
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            () = stopped(&mut shutdown) => break,
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended && error.is_panic() {
                     tracing::error!(%error, "a connection's task panicked");
@@ -106,6 +106,11 @@ pub async fn serve(
         connections.shutdown().await;
     }
     Ok(())
+}
+
+/// Ends when the server is to stop. The guard that `wait_for` gives must not be held while anything is awaited.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 #[derive(Debug)]
