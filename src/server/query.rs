@@ -40,7 +40,7 @@ use tokio::time::{Instant, Sleep};
 use tracing::{Instrument, Span, field};
 
 use super::rewrite::{OutputNames, shape_like_postgres};
-use super::sql_text::split_statements;
+use super::sql_text::{lexemes, split_statements};
 use crate::catalog::{Catalog, SessionVars};
 
 pub use super::error::QueryError;
@@ -367,7 +367,8 @@ struct Parsed {
 
 impl Parsed {
     fn read(sql: &str) -> Result<Parsed, QueryError> {
-        let mut statements = DFParserBuilder::new(sql)
+        let words = with_datafusion_explain_format(sql)?;
+        let mut statements = DFParserBuilder::new(words.as_deref().unwrap_or(sql))
             .with_dialect(&PostgreSqlDialect {})
             .with_recursion_limit(PARSER_RECURSION_LIMIT)
             .build()?
@@ -392,6 +393,27 @@ impl Parsed {
         }
         self.names.restore(planned)
     }
+}
+
+/// PostgreSQL's `FORMAT TEXT` and `FORMAT JSON` of an EXPLAIN under DataFusion's names; `None` if there is nothing to change.
+fn with_datafusion_explain_format(sql: &str) -> Result<Option<String>, QueryError> {
+    let tokens = lexemes(sql)?;
+    let word = |index: usize| tokens.get(index).map(|lexeme| sql[lexeme.start..lexeme.end].to_ascii_uppercase()).unwrap_or_default();
+    if word(0) != "EXPLAIN" {
+        return Ok(None);
+    }
+    // The options end where the statement begins; no statement begins with FORMAT.
+    let statement = |index: usize| matches!(word(index).as_str(), "SELECT" | "WITH" | "VALUES" | "TABLE");
+    let Some(at) = (1..tokens.len()).take_while(|index| !statement(*index)).find(|index| word(*index) == "FORMAT") else {
+        return Ok(None);
+    };
+    let name = match word(at + 1).as_str() {
+        "TEXT" => "indent",
+        "JSON" => "pgjson",
+        _ => return Ok(None),
+    };
+    let old = &tokens[at + 1];
+    Ok(Some(format!("{}{name}{}", &sql[..old.start], &sql[old.end..])))
 }
 
 /// HOOK: the catalog's own rewriting (`crate::catalog::rewrite::rewrite_statement`) is called here and nowhere else.
