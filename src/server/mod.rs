@@ -6,3 +6,4 @@ pub mod query;
 mod rewrite;
 mod sql_text;
 pub mod status;
+mod yielding;

@@ -41,6 +41,7 @@ use tracing::{Instrument, Span, field};
 
 use super::rewrite::{OutputNames, shape_like_postgres};
 use super::sql_text::{lexemes, split_statements};
+use super::yielding::YieldAboveJoins;
 use crate::catalog::{Catalog, SessionVars};
 
 pub use super::error::QueryError;
@@ -252,7 +253,10 @@ impl QueryEngine {
         let state = (self.sessions)(vars).state();
         let pool = TrackConsumersPool::new(FairSpillPool::new(self.limits.memory_bytes), NAMED_MEMORY_CONSUMERS);
         let runtime_env = RuntimeEnvBuilder::from_runtime_env(state.runtime_env()).with_memory_pool(Arc::new(pool)).build_arc()?;
-        Ok(SessionStateBuilder::new_from_existing(state).with_runtime_env(runtime_env).build())
+        Ok(SessionStateBuilder::new_from_existing(state)
+            .with_runtime_env(runtime_env)
+            .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
+            .build())
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static, span: Span) -> JoinHandle<T> {
