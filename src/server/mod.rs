@@ -1,3 +1,9 @@
-//! Protocols; each is a translation, none touches data except through [`query`]. (skeleton)
+//! Protocols; each is a translation, none touches data except through [`query`].
+
+mod error;
 pub mod pg;
 pub mod query;
+mod rewrite;
+mod sql_text;
+pub mod status;
+mod yielding;

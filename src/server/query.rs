@@ -1,15 +1,59 @@
-//! The one path of a statement: parse, plan on a pinned snapshot, run on a runtime of its own, stream; with a deadline over
-//! plan and rows, and cancellation. Every door uses it. (skeleton: the interface)
+//! The one path of a statement: parse, refuse what is not read-only, plan on a pinned snapshot, run on a runtime of its own,
+//! stream. Every door uses it; none touches data otherwise.
+//!
+//! - The deadline covers planning *and* rows, and can be moved while rows flow ([`BatchStream::set_deadline`]), because a portal that a
+//!   client leaves suspended is not running.
+//! - Dropping a [`RowStream`] aborts its work; nothing else is needed for a cancel or for a client that went away.
+//! - Rows wait in a channel of [`BATCHES_IN_FLIGHT`], so a slow client slows its statement down instead of filling memory.
+//! - A prepared statement keeps its syntax tree, not a plan: each execution plans again, on the snapshot of that moment.
+//!
+//! There is no protocol here, and no session state: what a statement needs of its session comes as [`SessionVars`].
 
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use futures::Stream;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::common::ParamValues;
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::{SQLOptions, SessionState};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
+use datafusion::prelude::SessionContext;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::{DFParserBuilder, Statement as DfStatement};
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use futures::{Stream, StreamExt};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep};
+use tracing::{Instrument, Span, field};
 
+use super::rewrite::{OutputNames, shape_like_postgres};
+use super::sql_text::{lexemes, split_statements};
+use super::yielding::YieldAboveJoins;
 use crate::catalog::{Catalog, SessionVars};
+
+pub use super::error::QueryError;
+
+/// Finished batches that may wait for a client. Enough that the next batch is computed while one is sent; a batch is 8192 rows.
+const BATCHES_IN_FLIGHT: usize = 4;
+
+/// Nesting the parser accepts. DataFusion's default of 50 is below what BI tools generate.
+const PARSER_RECURSION_LIMIT: usize = 200;
+
+/// Consumers a memory error names.
+const NAMED_MEMORY_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).expect("5 is not zero");
 
 /// What a statement may use.
 #[derive(Debug, Clone)]
@@ -20,45 +64,639 @@ pub struct QueryLimits {
     pub memory_bytes: usize,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum QueryError {
-    #[error("{message}")]
-    Syntax { message: String },
-    #[error("{message}")]
-    Internal { message: String },
-}
-
 /// A running statement: its columns, then its rows.
+#[derive(Debug)]
 pub struct RowStream {
     pub schema: SchemaRef,
-    pub batches: Pin<Box<dyn Stream<Item = Result<RecordBatch, QueryError>> + Send>>,
+    pub batches: BatchStream,
 }
 
-impl std::fmt::Debug for RowStream {
+/// A statement that can be run many times, with parameters.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    parsed: Parsed,
+    /// As declared, else inferred from where the parameter stands, else text.
+    pub parameter_types: Vec<DataType>,
+    /// What the statement answered at the time it was prepared.
+    pub schema: SchemaRef,
+}
+
+/// Makes the session of one statement. Production has [`Catalog::session`]; tests have sessions without a history.
+pub type SessionFactory = dyn Fn(&SessionVars) -> SessionContext + Send + Sync;
+
+/// Runs statements on a runtime of its own, so that no query can keep the network from answering.
+pub struct QueryEngine {
+    sessions: Arc<SessionFactory>,
+    limits: QueryLimits,
+    /// `None` only while dropping.
+    runtime: Option<Runtime>,
+    running: Arc<AtomicUsize>,
+}
+
+impl std::fmt::Debug for QueryEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowStream").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("QueryEngine").field("limits", &self.limits).field("running", &self.running()).finish_non_exhaustive()
     }
 }
 
-#[derive(Debug)]
-pub struct QueryEngine {
-    _catalog: Arc<Catalog>,
-    _limits: QueryLimits,
+impl Drop for QueryEngine {
+    fn drop(&mut self) {
+        // A runtime must not be dropped in async context, where its drop would block; this way it never waits.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl QueryEngine {
     /// Starts the runtime that statements run on.
     pub fn start(catalog: Arc<Catalog>, limits: QueryLimits) -> std::io::Result<Arc<Self>> {
-        Ok(Arc::new(QueryEngine { _catalog: catalog, _limits: limits }))
+        Self::start_with(Arc::new(move |vars: &SessionVars| catalog.session(vars)), limits)
     }
 
-    /// Splits a text into statements (by parsing it), for `sparkgate sql` and the simple protocol.
-    pub fn split(&self, _sql: &str) -> Result<Vec<String>, QueryError> {
-        Ok(Vec::new())
+    /// As [`QueryEngine::start`], with sessions from anywhere.
+    pub fn start_with(sessions: Arc<SessionFactory>, limits: QueryLimits) -> std::io::Result<Arc<Self>> {
+        let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores).thread_name("query").enable_all().build()?;
+        Ok(Arc::new(QueryEngine { sessions, limits, runtime: Some(runtime), running: Arc::default() }))
     }
 
-    /// Runs one read-only statement without parameters.
-    pub async fn run(&self, _sql: &str, _vars: &SessionVars) -> Result<RowStream, QueryError> {
-        Err(QueryError::Internal { message: "skeleton".into() })
+    pub fn limits(&self) -> &QueryLimits {
+        &self.limits
+    }
+
+    /// Statements being planned or run at this moment.
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// Splits a text into statements, without those that are empty or only a comment.
+    pub fn split(&self, sql: &str) -> Result<Vec<String>, QueryError> {
+        Ok(split_statements(sql)?.into_iter().map(str::to_string).collect())
+    }
+
+    /// Runs one read-only statement without parameters, within the engine's own timeout.
+    pub async fn run(&self, sql: &str, vars: &SessionVars) -> Result<RowStream, QueryError> {
+        self.run_within(sql, vars, self.limits.timeout).await
+    }
+
+    /// As [`QueryEngine::run`]; `timeout` replaces the engine's own, `None` is without limit.
+    pub async fn run_within(&self, sql: &str, vars: &SessionVars, timeout: Option<Duration>) -> Result<RowStream, QueryError> {
+        let parsed = Parsed::read(sql)?;
+        self.stream(parsed, Vec::new(), Vec::new(), vars, timeout).await
+    }
+
+    /// Parses and plans, without running. `declared` has the types the client gave for `$1`, `$2`, …; `None` is to be inferred.
+    pub async fn prepare(
+        &self,
+        sql: &str,
+        vars: &SessionVars,
+        declared: &[Option<DataType>],
+        timeout: Option<Duration>,
+    ) -> Result<Prepared, QueryError> {
+        let parsed = Parsed::read(sql)?;
+        let session = self.statement_session(vars)?;
+        let declared = declared.to_vec();
+        let work = async move {
+            let parameter_types = infer_parameter_types(&session, &parsed, &declared).await?;
+            let plan = plan(&session, &parsed, &parameter_types).await?;
+            let plan = match &plan {
+                LogicalPlan::Statement(PlanStatement::Prepare(prepare)) => prepare.input.as_ref(),
+                other => other,
+            };
+            allow_only_reads(plan)?;
+            let planned: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
+            let schema = parsed.client_schema(&planned);
+            Ok(Prepared { parsed, parameter_types, schema })
+        };
+        let mut task = AbortOnDrop(self.spawn(work, Span::current()));
+        match within(timeout, &mut task.0).await? {
+            Ok(result) => result,
+            Err(join) => Err(QueryError::Internal { message: format!("planning stopped: {join}") }),
+        }
+    }
+
+    /// Runs a prepared statement, planned anew on the snapshot of now.
+    pub async fn execute(
+        &self,
+        prepared: &Prepared,
+        params: Vec<ScalarValue>,
+        vars: &SessionVars,
+        timeout: Option<Duration>,
+    ) -> Result<RowStream, QueryError> {
+        if params.len() != prepared.parameter_types.len() {
+            return Err(QueryError::InvalidParameter {
+                message: format!("{} parameters given, the statement has {}", params.len(), prepared.parameter_types.len()),
+            });
+        }
+        self.stream(prepared.parsed.clone(), prepared.parameter_types.clone(), params, vars, timeout).await
+    }
+
+    async fn stream(
+        &self,
+        parsed: Parsed,
+        parameter_types: Vec<DataType>,
+        params: Vec<ScalarValue>,
+        vars: &SessionVars,
+        timeout: Option<Duration>,
+    ) -> Result<RowStream, QueryError> {
+        let started = Instant::now();
+        let session = self.statement_session(vars)?;
+        let (schema_sender, schema_receiver) = oneshot::channel();
+        let (rows_sender, rows) = mpsc::channel(BATCHES_IN_FLIGHT);
+        let span = tracing::info_span!(
+            "statement",
+            user = %vars.user,
+            application = %vars.application_name,
+            pid = vars.backend_pid,
+            sql = %parsed.sql,
+            rows = field::Empty,
+            error = field::Empty,
+        );
+        let work = async move {
+            let mut output = match open(&session, &parsed, &parameter_types, params).await {
+                Ok(output) => output,
+                Err(error) => {
+                    Span::current().record("error", error.status().sqlstate);
+                    // The receiver is gone only if nobody wants the answer.
+                    let _ = schema_sender.send(Err(error));
+                    return;
+                }
+            };
+            let _ = schema_sender.send(Ok(Arc::clone(&output.schema)));
+            let mut row_count = 0;
+            while let Some(batch) = output.next().await {
+                match &batch {
+                    Ok(batch) => row_count += batch.num_rows(),
+                    Err(error) => {
+                        Span::current().record("error", error.status().sqlstate);
+                    }
+                }
+                let failed = batch.is_err();
+                if rows_sender.send(batch).await.is_err() || failed {
+                    break;
+                }
+            }
+            Span::current().record("rows", row_count);
+        };
+        let task = AbortOnDrop(self.spawn(work, span));
+        let schema = match within(timeout, schema_receiver).await? {
+            Ok(schema) => schema?,
+            Err(_) => return Err(QueryError::Internal { message: "the statement's task stopped before it had a plan".into() }),
+        };
+        let mut batches = BatchStream { rows, task, deadline: None, finished: false };
+        batches.set_deadline(timeout.map(|limit| (started + limit, limit)));
+        Ok(RowStream { schema, batches })
+    }
+
+    fn statement_session(&self, vars: &SessionVars) -> Result<SessionState, QueryError> {
+        let state = (self.sessions)(vars).state();
+        let pool = TrackConsumersPool::new(FairSpillPool::new(self.limits.memory_bytes), NAMED_MEMORY_CONSUMERS);
+        let runtime_env = RuntimeEnvBuilder::from_runtime_env(state.runtime_env()).with_memory_pool(Arc::new(pool)).build_arc()?;
+        Ok(SessionStateBuilder::new_from_existing(state)
+            .with_runtime_env(runtime_env)
+            .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
+            .build())
+    }
+
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static, span: Span) -> JoinHandle<T> {
+        let running = Running::count(&self.running);
+        let runtime = self.runtime.as_ref().expect("the runtime is taken only in drop");
+        runtime.spawn(
+            async move {
+                let _running = running;
+                work.await
+            }
+            .instrument(span),
+        )
+    }
+}
+
+/// Batches of a running statement. Dropping it stops the statement.
+#[derive(Debug)]
+pub struct BatchStream {
+    rows: mpsc::Receiver<Result<RecordBatch, QueryError>>,
+    task: AbortOnDrop<()>,
+    deadline: Option<(Pin<Box<Sleep>>, Duration)>,
+    finished: bool,
+}
+
+impl BatchStream {
+    /// The moment after which the stream ends with [`QueryError::TimedOut`], and the limit that error names.
+    pub fn set_deadline(&mut self, deadline: Option<(Instant, Duration)>) {
+        self.deadline = deadline.map(|(at, limit)| (Box::pin(tokio::time::sleep_until(at)), limit));
+    }
+
+    pub fn deadline(&self) -> Option<(Instant, Duration)> {
+        self.deadline.as_ref().map(|(sleep, limit)| (sleep.deadline(), *limit))
+    }
+}
+
+impl Stream for BatchStream {
+    type Item = Result<RecordBatch, QueryError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.finished {
+            return Poll::Ready(None);
+        }
+        if let Some((sleep, limit)) = &mut self.deadline
+            && sleep.as_mut().poll(context).is_ready()
+        {
+            let limit = *limit;
+            self.finished = true;
+            self.task.0.abort();
+            return Poll::Ready(Some(Err(QueryError::TimedOut { limit })));
+        }
+        match self.rows.poll_recv(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(batch)) => {
+                self.finished = batch.is_err();
+                Poll::Ready(Some(batch))
+            }
+            // The sender is gone: the task ended, well or with a panic, which must not look like the end of the rows.
+            Poll::Ready(None) => match Pin::new(&mut self.task.0).poll(context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(())) => {
+                    self.finished = true;
+                    Poll::Ready(None)
+                }
+                Poll::Ready(Err(join)) => {
+                    self.finished = true;
+                    Poll::Ready(Some(Err(QueryError::Internal { message: format!("the statement's task failed: {join}") })))
+                }
+            },
+        }
+    }
+}
+
+#[derive(Debug)]
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn count(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(counter))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn within<F: Future>(timeout: Option<Duration>, work: F) -> Result<F::Output, QueryError> {
+    match timeout {
+        None => Ok(work.await),
+        Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| QueryError::TimedOut { limit }),
+    }
+}
+
+/// A statement after parsing, rewriting and the read-only check.
+#[derive(Debug, Clone)]
+struct Parsed {
+    sql: Arc<str>,
+    statement: DfStatement,
+    names: OutputNames,
+    explains: bool,
+}
+
+impl Parsed {
+    fn read(sql: &str) -> Result<Parsed, QueryError> {
+        let words = with_datafusion_explain_format(sql)?;
+        let mut statements = DFParserBuilder::new(words.as_deref().unwrap_or(sql))
+            .with_dialect(&PostgreSqlDialect {})
+            .with_recursion_limit(PARSER_RECURSION_LIMIT)
+            .build()?
+            .parse_statements()?;
+        let (Some(mut statement), None) = (statements.pop_front(), statements.pop_front()) else {
+            return Err(QueryError::Syntax { message: "exactly one statement is expected here".into() });
+        };
+        refuse_writes(&statement)?;
+        let explains = matches!(statement, DfStatement::Explain(_));
+        let mut names = OutputNames::default();
+        if let Some(tree) = sql_tree(&mut statement) {
+            rewrite_for_catalog(tree);
+            names = shape_like_postgres(tree);
+        }
+        Ok(Parsed { sql: sql.into(), statement, names, explains })
+    }
+
+    /// What the client sees of the schema that was planned.
+    fn client_schema(&self, planned: &SchemaRef) -> SchemaRef {
+        if self.explains {
+            return Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]));
+        }
+        self.names.restore(planned)
+    }
+}
+
+/// PostgreSQL's `FORMAT TEXT` and `FORMAT JSON` of an EXPLAIN under DataFusion's names; `None` if there is nothing to change.
+fn with_datafusion_explain_format(sql: &str) -> Result<Option<String>, QueryError> {
+    let tokens = lexemes(sql)?;
+    let word = |index: usize| tokens.get(index).map(|lexeme| sql[lexeme.start..lexeme.end].to_ascii_uppercase()).unwrap_or_default();
+    if word(0) != "EXPLAIN" {
+        return Ok(None);
+    }
+    // The options end where the statement begins; no statement begins with FORMAT.
+    let statement = |index: usize| matches!(word(index).as_str(), "SELECT" | "WITH" | "VALUES" | "TABLE");
+    let Some(at) = (1..tokens.len()).take_while(|index| !statement(*index)).find(|index| word(*index) == "FORMAT") else {
+        return Ok(None);
+    };
+    let name = match word(at + 1).as_str() {
+        "TEXT" => "indent",
+        "JSON" => "pgjson",
+        _ => return Ok(None),
+    };
+    let old = &tokens[at + 1];
+    Ok(Some(format!("{}{name}{}", &sql[..old.start], &sql[old.end..])))
+}
+
+/// HOOK: the catalog's own rewriting (`crate::catalog::rewrite::rewrite_statement`) is called here and nowhere else.
+fn rewrite_for_catalog(_statement: &mut ast::Statement) {}
+
+/// The statement that is planned, below any EXPLAIN.
+fn sql_tree(statement: &mut DfStatement) -> Option<&mut ast::Statement> {
+    match statement {
+        DfStatement::Statement(tree) => Some(tree),
+        DfStatement::Explain(explain) => sql_tree(&mut explain.statement),
+        _ => None,
+    }
+}
+
+/// The first line of defence; [`allow_only_reads`] on the plan is the second.
+fn refuse_writes(statement: &DfStatement) -> Result<(), QueryError> {
+    match statement {
+        DfStatement::CreateExternalTable(_) => Err(QueryError::ReadOnly { statement: "CREATE EXTERNAL TABLE".into() }),
+        DfStatement::CopyTo(_) => Err(QueryError::ReadOnly { statement: "COPY".into() }),
+        DfStatement::Reset(_) => Err(QueryError::NotSupported { message: "RESET is not possible here".into() }),
+        DfStatement::Explain(explain) => refuse_writes(&explain.statement),
+        DfStatement::Statement(tree) => match tree.as_ref() {
+            ast::Statement::Query(query) => refuse_writes_in_query(query),
+            ast::Statement::ExplainTable { .. } => Ok(()),
+            other => Err(refusal(other)),
+        },
+    }
+}
+
+fn refuse_writes_in_query(query: &ast::Query) -> Result<(), QueryError> {
+    struct Writes;
+    impl ast::Visitor for Writes {
+        type Break = &'static str;
+
+        fn pre_visit_query(&mut self, query: &ast::Query) -> std::ops::ControlFlow<&'static str> {
+            if !query.locks.is_empty() {
+                return std::ops::ControlFlow::Break("SELECT FOR UPDATE");
+            }
+            body(&query.body)
+        }
+    }
+    fn body(expr: &ast::SetExpr) -> std::ops::ControlFlow<&'static str> {
+        use std::ops::ControlFlow::{Break, Continue};
+        match expr {
+            ast::SetExpr::Insert(_) => Break("INSERT"),
+            ast::SetExpr::Update(_) => Break("UPDATE"),
+            ast::SetExpr::Delete(_) => Break("DELETE"),
+            ast::SetExpr::Merge(_) => Break("MERGE"),
+            ast::SetExpr::Select(select) if select.into.is_some() => Break("SELECT INTO"),
+            ast::SetExpr::SetOperation { left, right, .. } => {
+                body(left)?;
+                body(right)
+            }
+            _ => Continue(()),
+        }
+    }
+    match ast::Visit::visit(query, &mut Writes) {
+        std::ops::ControlFlow::Break(statement) => Err(QueryError::ReadOnly { statement: statement.into() }),
+        std::ops::ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+fn refusal(statement: &ast::Statement) -> QueryError {
+    let text = statement.to_string();
+    let mut words = text.split_whitespace().map(str::to_uppercase);
+    let verb = words.next().unwrap_or_default();
+    match verb.as_str() {
+        "CREATE" | "DROP" | "ALTER" => {
+            let object = words.find(|word| !matches!(word.as_str(), "OR" | "REPLACE" | "TEMPORARY" | "TEMP" | "IF" | "EXISTS"));
+            QueryError::ReadOnly { statement: format!("{verb} {}", object.unwrap_or_default()).trim().to_string() }
+        }
+        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" | "COPY" | "GRANT" | "REVOKE" | "COMMENT" | "VACUUM" | "ANALYZE"
+        | "LOCK" | "CALL" | "LOAD" | "UNLOAD" | "NOTIFY" | "LISTEN" | "ATTACH" | "DETACH" | "OPTIMIZE" | "REPLACE" => {
+            QueryError::ReadOnly { statement: verb }
+        }
+        _ => QueryError::NotSupported { message: format!("{verb} is not supported") },
+    }
+}
+
+fn allow_only_reads(plan: &LogicalPlan) -> Result<(), QueryError> {
+    let reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    reads.verify_plan(plan).map_err(|_| QueryError::ReadOnly { statement: plan_word(plan).into() })
+}
+
+fn plan_word(plan: &LogicalPlan) -> &str {
+    match plan {
+        LogicalPlan::Ddl(ddl) => ddl.name(),
+        LogicalPlan::Dml(_) => "INSERT, UPDATE or DELETE",
+        LogicalPlan::Copy(_) => "COPY",
+        _ => "this statement",
+    }
+}
+
+/// Plans; with parameters, under a PREPARE that tells DataFusion their types.
+async fn plan(session: &SessionState, parsed: &Parsed, parameter_types: &[DataType]) -> Result<LogicalPlan, QueryError> {
+    let mut statement = parsed.statement.clone();
+    if !parameter_types.is_empty() {
+        // An EXPLAIN cannot stand under a PREPARE; the parameters below it then keep the types DataFusion infers.
+        if let DfStatement::Statement(tree) = statement {
+            let data_types = parameter_types.iter().map(sql_type).collect();
+            statement = DfStatement::Statement(Box::new(ast::Statement::Prepare {
+                name: ast::Ident::new("parameters"),
+                data_types,
+                statement: tree,
+            }));
+        }
+    }
+    Ok(session.statement_to_plan(statement).await?)
+}
+
+async fn infer_parameter_types(
+    session: &SessionState,
+    parsed: &Parsed,
+    declared: &[Option<DataType>],
+) -> Result<Vec<DataType>, QueryError> {
+    let used = highest_placeholder(&parsed.statement)?;
+    let count = used.max(declared.len());
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let declared_at = |index: usize| declared.get(index).cloned().flatten();
+    let inferred = if (0..count).all(|index| declared_at(index).is_some()) {
+        Default::default()
+    } else {
+        // Where the bare statement cannot be planned, parameters are text, and planning with these says what is wrong.
+        match session.statement_to_plan(parsed.statement.clone()).await {
+            Ok(plan) => plan.get_parameter_types()?,
+            Err(_) => Default::default(),
+        }
+    };
+    Ok((0..count)
+        .map(|index| {
+            declared_at(index)
+                .or_else(|| inferred.get(&format!("${}", index + 1)).cloned().flatten())
+                .filter(|data_type| !data_type.is_null())
+                .unwrap_or(DataType::Utf8)
+        })
+        .collect())
+}
+
+/// `$3` alone means three parameters, as in PostgreSQL.
+fn highest_placeholder(statement: &DfStatement) -> Result<usize, QueryError> {
+    /// Parameters the protocol can carry.
+    const LIMIT: usize = 65_535;
+    struct Highest(usize);
+    impl ast::Visitor for Highest {
+        type Break = String;
+
+        fn pre_visit_value(&mut self, value: &ast::ValueWithSpan) -> std::ops::ControlFlow<String> {
+            if let ast::Value::Placeholder(name) = &value.value {
+                match name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()) {
+                    Some(number) if (1..=LIMIT).contains(&number) => self.0 = self.0.max(number),
+                    _ => return std::ops::ControlFlow::Break(name.clone()),
+                }
+            }
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let tree = match statement {
+        DfStatement::Statement(tree) => tree,
+        DfStatement::Explain(explain) => return highest_placeholder(&explain.statement),
+        _ => return Ok(0),
+    };
+    let mut highest = Highest(0);
+    match ast::Visit::visit(tree.as_ref(), &mut highest) {
+        std::ops::ControlFlow::Break(name) => Err(QueryError::Syntax { message: format!("there is no parameter {name}") }),
+        std::ops::ControlFlow::Continue(()) => Ok(highest.0),
+    }
+}
+
+/// The SQL type that DataFusion turns into this Arrow type (or one that compares alike; values are cast to what it made of it).
+fn sql_type(data_type: &DataType) -> ast::DataType {
+    match data_type {
+        DataType::Boolean => ast::DataType::Boolean,
+        DataType::Int8 | DataType::Int16 => ast::DataType::SmallInt(None),
+        DataType::Int32 | DataType::UInt8 | DataType::UInt16 => ast::DataType::Int(None),
+        DataType::Int64 | DataType::UInt32 => ast::DataType::BigInt(None),
+        DataType::UInt64 => ast::DataType::BigIntUnsigned(None),
+        DataType::Float16 | DataType::Float32 => ast::DataType::Real,
+        DataType::Float64 => ast::DataType::DoublePrecision,
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) | DataType::Decimal128(precision, scale) => {
+            ast::DataType::Numeric(ast::ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale)))
+        }
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => ast::DataType::Bytea,
+        DataType::Date32 | DataType::Date64 => ast::DataType::Date,
+        DataType::Time32(_) | DataType::Time64(_) => ast::DataType::Time(None, ast::TimezoneInfo::None),
+        DataType::Timestamp(unit, None) => ast::DataType::Timestamp(Some(digits(*unit)), ast::TimezoneInfo::None),
+        DataType::Timestamp(unit, Some(_)) => ast::DataType::Timestamp(Some(digits(*unit)), ast::TimezoneInfo::WithTimeZone),
+        DataType::Interval(_) | DataType::Duration(_) => ast::DataType::Interval { fields: None, precision: None },
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(sql_type(item.data_type())), None))
+        }
+        DataType::Dictionary(_, value) => sql_type(value),
+        _ => ast::DataType::Text,
+    }
+}
+
+fn digits(unit: TimeUnit) -> u64 {
+    match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
+    }
+}
+
+/// A statement whose plan runs.
+struct Output {
+    schema: SchemaRef,
+    batches: datafusion::execution::SendableRecordBatchStream,
+    explains: bool,
+}
+
+async fn open(
+    session: &SessionState,
+    parsed: &Parsed,
+    parameter_types: &[DataType],
+    params: Vec<ScalarValue>,
+) -> Result<Output, QueryError> {
+    let mut plan = plan(session, parsed, parameter_types).await?;
+    if !parameter_types.is_empty() {
+        let targets: Vec<DataType> = match &plan {
+            LogicalPlan::Statement(PlanStatement::Prepare(prepare)) => {
+                prepare.fields.iter().map(|field| field.data_type().clone()).collect()
+            }
+            _ => parameter_types.to_vec(),
+        };
+        let values = params
+            .iter()
+            .zip(&targets)
+            .map(|(value, target)| Ok(ScalarAndMetadata::new(value.cast_to(target)?, None)))
+            .collect::<Result<Vec<_>, QueryError>>()?;
+        plan = plan.with_param_values(ParamValues::List(values))?;
+    }
+    allow_only_reads(&plan)?;
+    let batches = DataFrame::new(session.clone(), plan).execute_stream().await?;
+    Ok(Output { schema: parsed.client_schema(&batches.schema()), batches, explains: parsed.explains })
+}
+
+impl Output {
+    async fn next(&mut self) -> Option<Result<RecordBatch, QueryError>> {
+        let batch = match self.batches.next().await? {
+            Ok(batch) => batch,
+            Err(error) => return Some(Err(error.into())),
+        };
+        Some(if self.explains { self.plan_lines(&batch) } else { self.under_client_names(batch) })
+    }
+
+    fn under_client_names(&self, batch: RecordBatch) -> Result<RecordBatch, QueryError> {
+        if batch.schema() == self.schema {
+            return Ok(batch);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        // Names only differ; a schema that also relaxes nullability would be refused, so the types are the batch's own.
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)
+            .map_err(|error| QueryError::Internal { message: error.to_string() })
+    }
+
+    /// DataFusion explains in rows of (kind, text); PostgreSQL in one column of lines.
+    fn plan_lines(&self, batch: &RecordBatch) -> Result<RecordBatch, QueryError> {
+        let text = |column: usize| -> Result<ArrayRef, QueryError> {
+            cast(batch.column(column), &DataType::Utf8).map_err(|error| QueryError::Internal { message: error.to_string() })
+        };
+        let (kinds, plans) = (text(0)?, text(1)?);
+        let as_text = |array: &ArrayRef, row: usize| {
+            array.as_any().downcast_ref::<StringArray>().map(|array| array.value(row).to_string()).unwrap_or_default()
+        };
+        let mut lines: Vec<String> = Vec::new();
+        for row in 0..batch.num_rows() {
+            let (kind, plan) = (as_text(&kinds, row), as_text(&plans, row));
+            if plan.trim_start().starts_with('[') && plan.trim_end().ends_with(']') {
+                // FORMAT JSON is one document, which clients parse as one value.
+                lines.push(plan);
+                continue;
+            }
+            lines.push(format!("{}:", kind.replace('_', " ")));
+            lines.extend(plan.lines().map(|line| format!("  {line}")));
+        }
+        let column: ArrayRef = Arc::new(StringArray::from(lines));
+        RecordBatch::try_new(Arc::clone(&self.schema), vec![column]).map_err(|error| QueryError::Internal { message: error.to_string() })
     }
 }

@@ -1,0 +1,544 @@
+//! What a statement is to the door: a query for the engine, or one of the words about the session that the door answers itself.
+//!
+//! Read from tokens, so that the queries inside (`COPY (…) TO STDOUT`) stay the client's own text.
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::error::PgError;
+use crate::server::sql_text::{Lexeme, lexemes};
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Command {
+    Query(String),
+    /// `value` `None` is `DEFAULT`.
+    Set { name: String, value: Option<String>, local: bool },
+    Show(String),
+    ShowAll,
+    Reset(String),
+    ResetAll,
+    Begin { tag: &'static str },
+    Commit,
+    Rollback,
+    /// Known words without effect here, answered with this tag: savepoints outside failed transactions, `SET TRANSACTION`, `LISTEN` …
+    Accept { tag: &'static str },
+    Savepoint { tag: &'static str },
+    RollbackTo,
+    DiscardAll,
+    Declare { name: String, hold: bool, sql: String },
+    Fetch { name: String, count: Count, moves: bool },
+    CloseCursor(Option<String>),
+    CopyOut { sql: String, format: CopyFormat },
+    Prepare { name: String, types: Vec<String>, sql: String },
+    Execute { name: String, arguments: Option<String> },
+    Deallocate(Option<String>),
+}
+
+/// Rows a `FETCH` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    Rows(usize),
+    All,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum CopyFormat {
+    Text { delimiter: u8, null: String, header: bool },
+    Csv { delimiter: u8, quote: u8, escape: u8, null: String, header: bool, force_quote: bool },
+    Binary,
+}
+
+impl Command {
+    pub(super) fn parse(sql: &str) -> Result<Command, PgError> {
+        let mut words = Words { sql, tokens: lexemes(sql)?, at: 0 };
+        words.command()
+    }
+
+    /// What may still be said in a failed transaction.
+    pub(super) fn ends_failure(&self) -> bool {
+        matches!(self, Command::Commit | Command::Rollback | Command::RollbackTo)
+    }
+}
+
+struct Words<'a> {
+    sql: &'a str,
+    tokens: Vec<Lexeme>,
+    at: usize,
+}
+
+type Parsed<T> = Result<T, PgError>;
+
+impl Words<'_> {
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.at).map(|lexeme| &lexeme.token)
+    }
+
+    /// The next token as an upper-case keyword.
+    fn word(&self) -> String {
+        match self.peek() {
+            Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_uppercase(),
+            _ => String::new(),
+        }
+    }
+
+    fn eat(&mut self, keyword: &str) -> bool {
+        let found = self.word() == keyword;
+        self.at += usize::from(found);
+        found
+    }
+
+    fn eat_any(&mut self, keywords: &[&str]) -> bool {
+        keywords.iter().any(|keyword| self.eat(keyword))
+    }
+
+    fn eat_token(&mut self, token: &Token) -> bool {
+        let found = self.peek() == Some(token);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn done(&self) -> bool {
+        self.at >= self.tokens.len()
+    }
+
+    fn unexpected<T>(&self) -> Parsed<T> {
+        Err(match self.tokens.get(self.at) {
+            Some(lexeme) => PgError::new("42601", format!("syntax error at or near \"{}\"", &self.sql[lexeme.start..lexeme.end])),
+            None => PgError::new("42601", "syntax error at end of input"),
+        })
+    }
+
+    fn end<T>(&self, command: T) -> Parsed<T> {
+        if self.done() { Ok(command) } else { self.unexpected() }
+    }
+
+    fn name(&mut self) -> Parsed<String> {
+        let name = match self.peek() {
+            Some(Token::Word(word)) if word.quote_style.is_some() => word.value.clone(),
+            Some(Token::Word(word)) => word.value.to_lowercase(),
+            _ => return self.unexpected(),
+        };
+        self.at += 1;
+        Ok(name)
+    }
+
+    fn rest(&mut self) -> Parsed<String> {
+        let (Some(first), Some(last)) = (self.tokens.get(self.at), self.tokens.last()) else { return self.unexpected() };
+        let text = self.sql[first.start..last.end].to_string();
+        self.at = self.tokens.len();
+        Ok(text)
+    }
+
+    fn string(&mut self) -> Parsed<String> {
+        let text = match self.peek() {
+            Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text)) => text.clone(),
+            _ => return self.unexpected(),
+        };
+        self.at += 1;
+        Ok(text)
+    }
+
+    /// The text between a parenthesis that is open at this token and its end.
+    fn parenthesised(&mut self) -> Parsed<String> {
+        let open = self.at;
+        let mut depth = 0;
+        while let Some(token) = self.peek() {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Ok(self.sql[self.tokens[open].end..self.tokens[self.at - 1].start].to_string());
+            }
+        }
+        self.unexpected()
+    }
+
+    fn command(&mut self) -> Parsed<Command> {
+        let first = self.word();
+        self.at += 1;
+        match first.as_str() {
+            "SET" => self.set(),
+            "SHOW" => self.show(),
+            "RESET" if self.eat("ALL") => self.end(Command::ResetAll),
+            "RESET" => {
+                let name = self.setting_name()?;
+                self.end(Command::Reset(name))
+            }
+            "BEGIN" => self.begin("BEGIN"),
+            "START" if self.eat("TRANSACTION") => self.begin("START TRANSACTION"),
+            "COMMIT" | "END" => self.transaction_end(Command::Commit),
+            "ABORT" => self.transaction_end(Command::Rollback),
+            "ROLLBACK" => {
+                self.eat_any(&["WORK", "TRANSACTION"]);
+                if self.eat("TO") {
+                    self.eat("SAVEPOINT");
+                    self.name()?;
+                    return self.end(Command::RollbackTo);
+                }
+                self.transaction_end(Command::Rollback)
+            }
+            "SAVEPOINT" => {
+                self.name()?;
+                self.end(Command::Savepoint { tag: "SAVEPOINT" })
+            }
+            "RELEASE" => {
+                self.eat("SAVEPOINT");
+                self.name()?;
+                self.end(Command::Savepoint { tag: "RELEASE" })
+            }
+            "DISCARD" if self.eat("ALL") => self.end(Command::DiscardAll),
+            "DISCARD" if self.eat("PLANS") => self.end(Command::Accept { tag: "DISCARD PLANS" }),
+            "DISCARD" if self.eat_any(&["SEQUENCES", "TEMP", "TEMPORARY"]) => self.end(Command::Accept { tag: "DISCARD" }),
+            "LISTEN" => Ok(Command::Accept { tag: "LISTEN" }),
+            "UNLISTEN" => Ok(Command::Accept { tag: "UNLISTEN" }),
+            "DECLARE" => self.declare(),
+            "FETCH" => self.fetch(false),
+            "MOVE" => self.fetch(true),
+            "CLOSE" => {
+                let cursor = if self.eat("ALL") { None } else { Some(self.name()?) };
+                self.end(Command::CloseCursor(cursor))
+            }
+            "COPY" => self.copy(),
+            "PREPARE" => self.prepare(),
+            "EXECUTE" => {
+                let name = self.name()?;
+                let arguments = if self.done() { None } else { Some(self.parenthesised()?) };
+                self.end(Command::Execute { name, arguments })
+            }
+            "DEALLOCATE" => {
+                self.eat("PREPARE");
+                let name = if self.eat("ALL") { None } else { Some(self.name()?) };
+                self.end(Command::Deallocate(name))
+            }
+            _ => Ok(Command::Query(self.sql.to_string())),
+        }
+    }
+
+    fn begin(&mut self, tag: &'static str) -> Parsed<Command> {
+        self.eat_any(&["WORK", "TRANSACTION"]);
+        self.modes()?;
+        self.end(Command::Begin { tag })
+    }
+
+    fn modes(&mut self) -> Parsed<()> {
+        while !self.done() {
+            if self.eat("READ") {
+                if self.eat("WRITE") {
+                    // Accepted: clients ask for it by habit, and what would write fails by itself.
+                } else if !self.eat("ONLY") {
+                    return self.unexpected();
+                }
+            } else if self.eat("ISOLATION") {
+                let known = self.eat("LEVEL")
+                    && (self.eat("SERIALIZABLE")
+                        || (self.eat("REPEATABLE") && self.eat("READ"))
+                        || (self.eat("READ") && self.eat_any(&["COMMITTED", "UNCOMMITTED"])));
+                if !known {
+                    return self.unexpected();
+                }
+            } else {
+                self.eat("NOT");
+                if !self.eat("DEFERRABLE") {
+                    return self.unexpected();
+                }
+            }
+            self.eat_token(&Token::Comma);
+        }
+        Ok(())
+    }
+
+    fn transaction_end(&mut self, command: Command) -> Parsed<Command> {
+        self.eat_any(&["WORK", "TRANSACTION"]);
+        if self.eat("AND") {
+            self.eat("NO");
+            if !self.eat("CHAIN") {
+                return self.unexpected();
+            }
+        }
+        self.end(command)
+    }
+
+    fn setting_name(&mut self) -> Parsed<String> {
+        if self.eat("TIME") {
+            return if self.eat("ZONE") { Ok("TimeZone".into()) } else { self.unexpected() };
+        }
+        if self.eat("SESSION") {
+            return if self.eat("AUTHORIZATION") { Ok("session_authorization".into()) } else { self.unexpected() };
+        }
+        if self.word() == "TRANSACTION" {
+            self.at += 1;
+            return if self.eat("ISOLATION") && self.eat("LEVEL") { Ok("transaction_isolation".into()) } else { self.unexpected() };
+        }
+        let mut name = self.name()?;
+        while self.eat_token(&Token::Period) {
+            name = format!("{name}.{}", self.name()?);
+        }
+        Ok(name)
+    }
+
+    fn show(&mut self) -> Parsed<Command> {
+        if self.eat("ALL") {
+            return self.end(Command::ShowAll);
+        }
+        let name = self.setting_name()?;
+        self.end(Command::Show(name))
+    }
+
+    fn set(&mut self) -> Parsed<Command> {
+        if self.word() == "SESSION" && self.tokens.len() > self.at + 1 {
+            self.at += 1;
+            if self.eat("CHARACTERISTICS") {
+                if !(self.eat("AS") && self.eat("TRANSACTION")) {
+                    return self.unexpected();
+                }
+                self.modes()?;
+                return self.end(Command::Accept { tag: "SET" });
+            }
+            if self.eat("AUTHORIZATION") {
+                return Err(PgError::new("0A000", "SET SESSION AUTHORIZATION is not supported"));
+            }
+        }
+        if self.eat("TRANSACTION") {
+            self.modes()?;
+            return self.end(Command::Accept { tag: "SET" });
+        }
+        let local = self.eat("LOCAL");
+        if self.eat("ROLE") {
+            return if self.eat_any(&["NONE", "DEFAULT"]) {
+                self.end(Command::Accept { tag: "SET" })
+            } else {
+                Err(PgError::new("0A000", "SET ROLE is not supported"))
+            };
+        }
+        if self.eat("NAMES") {
+            let value = if self.done() { None } else { Some(self.value()?) };
+            return self.end(Command::Set { name: "client_encoding".into(), value, local });
+        }
+        let zone = self.word() == "TIME";
+        let name = self.setting_name()?;
+        if !zone && !self.eat("TO") && !self.eat_token(&Token::Eq) {
+            return self.unexpected();
+        }
+        if self.eat("DEFAULT") {
+            return self.end(Command::Set { name, value: None, local });
+        }
+        let mut value = self.value()?;
+        while self.eat_token(&Token::Comma) {
+            value = format!("{value}, {}", self.value()?);
+        }
+        self.end(Command::Set { name, value: Some(value), local })
+    }
+
+    fn value(&mut self) -> Parsed<String> {
+        self.eat("INTERVAL");
+        let sign = if self.eat_token(&Token::Minus) {
+            "-"
+        } else {
+            self.eat_token(&Token::Plus);
+            ""
+        };
+        let value = match self.peek() {
+            Some(Token::Number(number, _)) => format!("{sign}{number}"),
+            Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text)) => text.clone(),
+            Some(Token::Word(word)) => word.value.clone(),
+            _ => return self.unexpected(),
+        };
+        self.at += 1;
+        Ok(value)
+    }
+
+    fn declare(&mut self) -> Parsed<Command> {
+        let name = self.name()?;
+        loop {
+            if self.eat("NO") {
+                self.eat("SCROLL");
+            } else if self.eat("SCROLL") {
+                return Err(PgError::new("0A000", "cursors can only move forward: SCROLL is not supported"));
+            } else if !self.eat_any(&["BINARY", "INSENSITIVE", "ASENSITIVE"]) {
+                break;
+            }
+        }
+        if !self.eat("CURSOR") {
+            return self.unexpected();
+        }
+        let hold = self.eat("WITH");
+        if (hold || self.eat("WITHOUT")) && !self.eat("HOLD") {
+            return self.unexpected();
+        }
+        if !self.eat("FOR") {
+            return self.unexpected();
+        }
+        Ok(Command::Declare { name, hold, sql: self.rest()? })
+    }
+
+    fn fetch(&mut self, moves: bool) -> Parsed<Command> {
+        let only_forward = || PgError::new("55000", "cursor can only scan forward");
+        let mut count = Count::Rows(1);
+        match self.word().as_str() {
+            "NEXT" => self.at += 1,
+            "ALL" => {
+                self.at += 1;
+                count = Count::All;
+            }
+            "FORWARD" | "RELATIVE" => {
+                self.at += 1;
+                if self.eat("ALL") {
+                    count = Count::All;
+                } else if let Some(number) = self.number()? {
+                    count = number;
+                }
+            }
+            "BACKWARD" | "PRIOR" | "FIRST" | "LAST" | "ABSOLUTE" => return Err(only_forward()),
+            _ => {
+                if let Some(number) = self.number()? {
+                    count = number;
+                }
+            }
+        }
+        self.eat_any(&["FROM", "IN"]);
+        let name = self.name()?;
+        self.end(Command::Fetch { name, count, moves })
+    }
+
+    fn number(&mut self) -> Parsed<Option<Count>> {
+        if self.peek() == Some(&Token::Minus) {
+            return Err(PgError::new("55000", "cursor can only scan forward"));
+        }
+        let Some(Token::Number(digits, _)) = self.peek() else { return Ok(None) };
+        let Ok(rows) = digits.parse() else { return self.unexpected() };
+        self.at += 1;
+        Ok(Some(Count::Rows(rows)))
+    }
+
+    fn prepare(&mut self) -> Parsed<Command> {
+        let name = self.name()?;
+        let types = if self.peek() == Some(&Token::LParen) {
+            self.parenthesised()?.split(',').map(|name| name.trim().to_lowercase()).collect()
+        } else {
+            Vec::new()
+        };
+        if !self.eat("AS") {
+            return self.unexpected();
+        }
+        Ok(Command::Prepare { name, types, sql: self.rest()? })
+    }
+
+    fn copy(&mut self) -> Parsed<Command> {
+        let sql = if self.peek() == Some(&Token::LParen) {
+            self.parenthesised()?
+        } else {
+            let start = self.at;
+            self.name()?;
+            while self.eat_token(&Token::Period) {
+                self.name()?;
+            }
+            let table = self.sql[self.tokens[start].start..self.tokens[self.at - 1].end].to_string();
+            let columns = if self.peek() == Some(&Token::LParen) { self.parenthesised()? } else { "*".into() };
+            format!("SELECT {columns} FROM {table}")
+        };
+        if self.eat("FROM") {
+            return Err(PgError::new("25006", "cannot execute COPY FROM in a read-only transaction"));
+        }
+        if !self.eat("TO") {
+            return self.unexpected();
+        }
+        if !self.eat("STDOUT") {
+            return Err(PgError::new("25006", "COPY to a file or program of the server is not allowed: everything here is read-only"));
+        }
+        let format = self.copy_options()?;
+        self.end(Command::CopyOut { sql, format })
+    }
+
+    fn copy_options(&mut self) -> Parsed<CopyFormat> {
+        let mut options = CopyOptions::default();
+        self.eat("WITH");
+        let bracketed = self.eat_token(&Token::LParen);
+        while !self.done() {
+            if bracketed && self.eat_token(&Token::RParen) {
+                break;
+            }
+            let option = self.word();
+            self.at += 1;
+            match option.as_str() {
+                "FORMAT" => options.format = self.name()?,
+                "CSV" | "BINARY" if !bracketed => options.format = option.to_lowercase(),
+                "HEADER" => {
+                    options.header = !self.eat_any(&["FALSE", "OFF"]);
+                    self.eat_any(&["TRUE", "ON"]);
+                }
+                "DELIMITER" => {
+                    self.eat("AS");
+                    options.delimiter = Some(self.one_byte("delimiter")?);
+                }
+                "NULL" => {
+                    self.eat("AS");
+                    options.null = Some(self.string()?);
+                }
+                "QUOTE" => {
+                    self.eat("AS");
+                    options.quote = Some(self.one_byte("quote")?);
+                }
+                "ESCAPE" => {
+                    self.eat("AS");
+                    options.escape = Some(self.one_byte("escape")?);
+                }
+                "FORCE_QUOTE" if self.eat_token(&Token::Mul) => options.force_quote = true,
+                "FORCE" if self.eat("QUOTE") && self.eat_token(&Token::Mul) => options.force_quote = true,
+                "ENCODING" => {
+                    if !self.string()?.replace('-', "").eq_ignore_ascii_case("utf8") {
+                        return Err(PgError::new("0A000", "COPY is in UTF8 only"));
+                    }
+                }
+                _ => {
+                    self.at -= 1;
+                    return self.unexpected();
+                }
+            }
+            self.eat_token(&Token::Comma);
+        }
+        options.finish()
+    }
+
+    fn one_byte(&mut self, what: &str) -> Parsed<u8> {
+        match self.string()?.as_bytes() {
+            [byte] => Ok(*byte),
+            _ => Err(PgError::new("0A000", format!("COPY {what} must be a single one-byte character"))),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct CopyOptions {
+    format: String,
+    header: bool,
+    delimiter: Option<u8>,
+    null: Option<String>,
+    quote: Option<u8>,
+    escape: Option<u8>,
+    force_quote: bool,
+}
+
+impl CopyOptions {
+    fn finish(self) -> Parsed<CopyFormat> {
+        let quote = self.quote.unwrap_or(b'"');
+        match self.format.as_str() {
+            "" | "text" => Ok(CopyFormat::Text {
+                delimiter: self.delimiter.unwrap_or(b'\t'),
+                null: self.null.unwrap_or_else(|| "\\N".into()),
+                header: self.header,
+            }),
+            "csv" => Ok(CopyFormat::Csv {
+                delimiter: self.delimiter.unwrap_or(b','),
+                quote,
+                escape: self.escape.unwrap_or(quote),
+                null: self.null.unwrap_or_default(),
+                header: self.header,
+                force_quote: self.force_quote,
+            }),
+            "binary" => Ok(CopyFormat::Binary),
+            other => Err(PgError::new("22023", format!("COPY format \"{other}\" not recognized"))),
+        }
+    }
+}

@@ -1,0 +1,776 @@
+//! Arrow arrays to wire values, text and binary.
+//!
+//! A batch is opened once ([`RowEncoder::open`]): each column becomes a [`Cells`], a typed array, so a cell costs one match and no
+//! allocation of its own; it is written where it is sent from. There is no I/O here.
+//!
+//! Text is as PostgreSQL 15 prints it with `DateStyle = ISO` and `IntervalStyle = postgres`; instants inside JSON are ISO-8601 in UTC.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use arrow::array::timezone::Tz;
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray,
+    Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalDayTimeArray, IntervalMonthDayNanoArray,
+    IntervalYearMonthArray, LargeBinaryArray, LargeStringArray, RecordBatch, StringArray, StringViewArray, UInt64Array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit};
+use bytes::{BufMut, BytesMut};
+use chrono::{Offset, TimeZone};
+use pgwire::api::Type;
+
+use super::types::{type_length, wire_type};
+use super::wire::{message, patch_length, put_text};
+use crate::server::query::QueryError;
+
+/// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's binary instants begin.
+const EPOCH_2000_US: i64 = 946_684_800_000_000;
+const EPOCH_2000_DAYS: i32 = 10_957;
+const US_PER_DAY: i64 = 86_400_000_000;
+
+/// The session's time zone, for `timestamptz` in text.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Zone {
+    Utc,
+    Other(Tz),
+}
+
+impl Zone {
+    /// `None` for a name that is neither an IANA zone nor a fixed offset.
+    pub(super) fn parse(name: &str) -> Option<Zone> {
+        if ["utc", "gmt", "etc/utc", "z", "zulu", "+00", "+00:00"].contains(&name.to_ascii_lowercase().as_str()) {
+            return Some(Zone::Utc);
+        }
+        Tz::from_str(name).ok().map(Zone::Other)
+    }
+
+    fn offset_seconds(self, utc_us: i64) -> i32 {
+        match self {
+            Zone::Utc => 0,
+            Zone::Other(tz) => match chrono::DateTime::from_timestamp_micros(utc_us) {
+                Some(instant) => tz.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc(),
+                None => 0,
+            },
+        }
+    }
+}
+
+/// One column as described to the client.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) wire_type: Type,
+    pub(super) binary: bool,
+}
+
+/// Columns of a schema under the result formats of a `Bind`: none is text, one is for all, else one a column.
+pub(super) fn columns(schema: &Schema, formats: &[i16]) -> Vec<Column> {
+    let describe = |(index, field): (usize, &arrow::datatypes::FieldRef)| {
+        let format = if formats.len() == 1 { formats[0] } else { formats.get(index).copied().unwrap_or(0) };
+        Column { name: field.name().clone(), wire_type: wire_type(field.data_type()), binary: format == 1 }
+    };
+    schema.fields().iter().enumerate().map(describe).collect()
+}
+
+pub(super) fn row_description(out: &mut BytesMut, columns: &[Column]) {
+    message(out, b'T', |out| {
+        out.put_u16(column_count(columns.len()));
+        for column in columns {
+            put_text(out, &column.name);
+            out.put_i32(0);
+            out.put_i16(0);
+            out.put_u32(column.wire_type.oid());
+            out.put_i16(type_length(&column.wire_type));
+            out.put_i32(-1);
+            out.put_i16(i16::from(column.binary));
+        }
+    });
+}
+
+pub(super) fn column_count(columns: usize) -> u16 {
+    u16::try_from(columns).unwrap_or(u16::MAX)
+}
+
+/// A batch ready to be written row by row.
+#[derive(Debug)]
+pub(super) struct RowEncoder {
+    cells: Vec<Cells>,
+    pub(super) rows: usize,
+    zone: Zone,
+}
+
+impl RowEncoder {
+    pub(super) fn open(batch: &RecordBatch, zone: Zone) -> Result<RowEncoder, QueryError> {
+        let cells = batch.columns().iter().map(Cells::open).collect::<Result<Vec<_>, QueryError>>()?;
+        Ok(RowEncoder { cells, rows: batch.num_rows(), zone })
+    }
+
+    /// One `DataRow` message; `columns` says in which format each field goes.
+    pub(super) fn data_row(&self, row: usize, columns: &[Column], out: &mut BytesMut) {
+        message(out, b'D', |out| {
+            out.put_u16(column_count(self.cells.len()));
+            for (cells, column) in self.cells.iter().zip(columns) {
+                sized(out, cells, row, column.binary, self.zone);
+            }
+        });
+    }
+
+    /// One row of binary COPY.
+    pub(super) fn binary_tuple(&self, row: usize, out: &mut BytesMut) {
+        out.put_u16(column_count(self.cells.len()));
+        for cells in &self.cells {
+            sized(out, cells, row, true, self.zone);
+        }
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// The text of one cell, or false if it is null.
+    pub(super) fn text(&self, row: usize, column: usize, out: &mut BytesMut) -> bool {
+        let cells = &self.cells[column];
+        if cells.is_null(row) {
+            return false;
+        }
+        cells.text(row, out, self.zone);
+        true
+    }
+}
+
+fn sized(out: &mut BytesMut, cells: &Cells, row: usize, binary: bool, zone: Zone) {
+    if cells.is_null(row) {
+        out.put_i32(-1);
+        return;
+    }
+    let at = out.len();
+    out.put_i32(0);
+    if binary { cells.binary(row, out, zone) } else { cells.text(row, out, zone) }
+    patch_length(out, at, at + 4);
+}
+
+/// A column by what is written, not by how Arrow stores it.
+#[derive(Debug)]
+enum Cells {
+    Null,
+    Bool(BooleanArray),
+    Int2(Int16Array),
+    Int4(Int32Array),
+    Int8(Int64Array),
+    UInt8(UInt64Array),
+    Float4(Float32Array),
+    Float8(Float64Array),
+    Numeric(Decimal128Array),
+    WideNumeric(Decimal256Array),
+    Text(StringArray),
+    LargeText(LargeStringArray),
+    TextView(StringViewArray),
+    Bytes(BinaryArray),
+    LargeBytes(LargeBinaryArray),
+    BytesView(BinaryViewArray),
+    FixedBytes(FixedSizeBinaryArray),
+    Date(Int32Array),
+    /// Microseconds of the day.
+    Time(Int64Array),
+    /// Raw values, how many make a microsecond (positive) or how many microseconds one makes (negative), with a zone or not.
+    Instant { values: Int64Array, unit: TimeUnit, zoned: bool },
+    Months(IntervalYearMonthArray),
+    DayTime(IntervalDayTimeArray),
+    MonthDayNano(IntervalMonthDayNanoArray),
+    Elapsed { values: Int64Array, unit: TimeUnit },
+    List { array: ArrayRef, items: Box<Cells>, ranges: Vec<(usize, usize)>, item_type: Type },
+    Json(ArrayRef),
+}
+
+fn internal(error: &arrow::error::ArrowError) -> QueryError {
+    QueryError::Internal { message: format!("cannot encode a column: {error}") }
+}
+
+impl Cells {
+    fn open(array: &ArrayRef) -> Result<Cells, QueryError> {
+        let as_type = |target: &DataType| cast(array, target).map_err(|error| internal(&error));
+        Ok(match array.data_type() {
+            DataType::Null => Cells::Null,
+            DataType::Boolean => Cells::Bool(array.as_boolean().clone()),
+            DataType::Int8 | DataType::UInt8 | DataType::Int16 => {
+                Cells::Int2(as_type(&DataType::Int16)?.as_primitive().clone())
+            }
+            DataType::UInt16 | DataType::Int32 => Cells::Int4(as_type(&DataType::Int32)?.as_primitive().clone()),
+            DataType::UInt32 | DataType::Int64 => Cells::Int8(as_type(&DataType::Int64)?.as_primitive().clone()),
+            DataType::UInt64 => Cells::UInt8(array.as_primitive().clone()),
+            DataType::Float16 | DataType::Float32 => Cells::Float4(as_type(&DataType::Float32)?.as_primitive().clone()),
+            DataType::Float64 => Cells::Float8(array.as_primitive().clone()),
+            DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
+                Cells::Numeric(as_type(&DataType::Decimal128(38, *scale))?.as_primitive().clone())
+            }
+            DataType::Decimal256(..) => Cells::WideNumeric(array.as_primitive().clone()),
+            DataType::Utf8 => Cells::Text(array.as_string().clone()),
+            DataType::LargeUtf8 => Cells::LargeText(array.as_string().clone()),
+            DataType::Utf8View => Cells::TextView(array.as_string_view().clone()),
+            DataType::Binary => Cells::Bytes(array.as_binary().clone()),
+            DataType::LargeBinary => Cells::LargeBytes(array.as_binary().clone()),
+            DataType::BinaryView => Cells::BytesView(array.as_binary_view().clone()),
+            DataType::FixedSizeBinary(_) => Cells::FixedBytes(array.as_fixed_size_binary().clone()),
+            DataType::Date32 | DataType::Date64 => {
+                let days = cast(&as_type(&DataType::Date32)?, &DataType::Int32).map_err(|error| internal(&error))?;
+                Cells::Date(days.as_primitive().clone())
+            }
+            DataType::Time32(_) | DataType::Time64(_) => {
+                let micros = as_type(&DataType::Time64(TimeUnit::Microsecond))?;
+                let micros = cast(&micros, &DataType::Int64).map_err(|error| internal(&error))?;
+                Cells::Time(micros.as_primitive().clone())
+            }
+            DataType::Timestamp(unit, zone) => {
+                Cells::Instant { values: as_type(&DataType::Int64)?.as_primitive().clone(), unit: *unit, zoned: zone.is_some() }
+            }
+            DataType::Interval(IntervalUnit::YearMonth) => Cells::Months(array.as_primitive().clone()),
+            DataType::Interval(IntervalUnit::DayTime) => Cells::DayTime(array.as_primitive().clone()),
+            DataType::Interval(IntervalUnit::MonthDayNano) => Cells::MonthDayNano(array.as_primitive().clone()),
+            DataType::Duration(unit) => Cells::Elapsed { values: as_type(&DataType::Int64)?.as_primitive().clone(), unit: *unit },
+            DataType::Dictionary(_, value) => Cells::open(&as_type(value)?)?,
+            DataType::RunEndEncoded(_, value) => Cells::open(&as_type(value.data_type())?)?,
+            DataType::ListView(item) => Cells::open(&as_type(&DataType::List(item.clone()))?)?,
+            DataType::LargeListView(item) => Cells::open(&as_type(&DataType::LargeList(item.clone()))?)?,
+            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => Self::open_list(array, item)?,
+            DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => Cells::Json(array.clone()),
+        })
+    }
+
+    fn open_list(array: &ArrayRef, item: &Field) -> Result<Cells, QueryError> {
+        let item_type = wire_type(item.data_type());
+        if wire_type(array.data_type()) == Type::JSONB {
+            return Ok(Cells::Json(array.clone()));
+        }
+        let (values, ranges): (ArrayRef, Vec<(usize, usize)>) = if let Some(list) = array.as_list_opt::<i32>() {
+            let range = |pair: &[i32]| (usize::try_from(pair[0]).unwrap_or(0), usize::try_from(pair[1]).unwrap_or(0));
+            (list.values().clone(), list.value_offsets().windows(2).map(range).collect())
+        } else if let Some(list) = array.as_list_opt::<i64>() {
+            let range = |pair: &[i64]| (usize::try_from(pair[0]).unwrap_or(0), usize::try_from(pair[1]).unwrap_or(0));
+            (list.values().clone(), list.value_offsets().windows(2).map(range).collect())
+        } else {
+            let list = array.as_fixed_size_list();
+            let size = usize::try_from(list.value_length()).unwrap_or(0);
+            (list.values().clone(), (0..list.len()).map(|row| (row * size, (row + 1) * size)).collect())
+        };
+        Ok(Cells::List { array: array.clone(), items: Box::new(Cells::open(&values)?), ranges, item_type })
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Cells::Null => true,
+            Cells::Bool(a) => a.is_null(row),
+            Cells::Int2(a) => a.is_null(row),
+            Cells::Int4(a) | Cells::Date(a) => a.is_null(row),
+            Cells::Int8(a) | Cells::Time(a) => a.is_null(row),
+            Cells::Instant { values, .. } | Cells::Elapsed { values, .. } => values.is_null(row),
+            Cells::UInt8(a) => a.is_null(row),
+            Cells::Float4(a) => a.is_null(row),
+            Cells::Float8(a) => a.is_null(row),
+            Cells::Numeric(a) => a.is_null(row),
+            Cells::WideNumeric(a) => a.is_null(row),
+            Cells::Text(a) => a.is_null(row),
+            Cells::LargeText(a) => a.is_null(row),
+            Cells::TextView(a) => a.is_null(row),
+            Cells::Bytes(a) => a.is_null(row),
+            Cells::LargeBytes(a) => a.is_null(row),
+            Cells::BytesView(a) => a.is_null(row),
+            Cells::FixedBytes(a) => a.is_null(row),
+            Cells::Months(a) => a.is_null(row),
+            Cells::DayTime(a) => a.is_null(row),
+            Cells::MonthDayNano(a) => a.is_null(row),
+            Cells::List { array, .. } | Cells::Json(array) => array.is_null(row),
+        }
+    }
+
+    fn text(&self, row: usize, out: &mut BytesMut, zone: Zone) {
+        match self {
+            Cells::Null => {}
+            Cells::Bool(a) => out.put_u8(if a.value(row) { b't' } else { b'f' }),
+            Cells::Int2(a) => integer(out, i64::from(a.value(row))),
+            Cells::Int4(a) => integer(out, i64::from(a.value(row))),
+            Cells::Int8(a) => integer(out, a.value(row)),
+            Cells::UInt8(a) => display(out, a.value(row)),
+            Cells::Float4(a) => float(out, f64::from(a.value(row)), &format_args!("{:e}", a.value(row)), 6),
+            Cells::Float8(a) => float(out, a.value(row), &format_args!("{:e}", a.value(row)), 15),
+            Cells::Numeric(a) => out.put_slice(a.value_as_string(row).as_bytes()),
+            Cells::WideNumeric(a) => out.put_slice(a.value_as_string(row).as_bytes()),
+            Cells::Text(a) => out.put_slice(a.value(row).as_bytes()),
+            Cells::LargeText(a) => out.put_slice(a.value(row).as_bytes()),
+            Cells::TextView(a) => out.put_slice(a.value(row).as_bytes()),
+            Cells::Bytes(a) => hex(out, a.value(row)),
+            Cells::LargeBytes(a) => hex(out, a.value(row)),
+            Cells::BytesView(a) => hex(out, a.value(row)),
+            Cells::FixedBytes(a) => hex(out, a.value(row)),
+            Cells::Date(a) => date(out, i64::from(a.value(row))),
+            Cells::Time(a) => time_of_day(out, a.value(row)),
+            Cells::Instant { values, unit, zoned } => {
+                let micros = to_micros(values.value(row), *unit);
+                timestamp(out, micros, zoned.then_some(zone));
+            }
+            Cells::Months(_) | Cells::DayTime(_) | Cells::MonthDayNano(_) | Cells::Elapsed { .. } => {
+                let (months, days, micros) = self.interval(row);
+                interval(out, months, days, micros);
+            }
+            Cells::List { items, ranges, item_type, .. } => {
+                let (start, end) = ranges[row];
+                array_text(out, items, start..end, item_type, zone);
+            }
+            Cells::Json(array) => json(out, array, row),
+        }
+    }
+
+    fn binary(&self, row: usize, out: &mut BytesMut, zone: Zone) {
+        match self {
+            Cells::Null => {}
+            Cells::Bool(a) => out.put_u8(u8::from(a.value(row))),
+            Cells::Int2(a) => out.put_i16(a.value(row)),
+            Cells::Int4(a) => out.put_i32(a.value(row)),
+            Cells::Int8(a) => out.put_i64(a.value(row)),
+            Cells::UInt8(a) => numeric(out, &a.value(row).to_string()),
+            Cells::Float4(a) => out.put_f32(a.value(row)),
+            Cells::Float8(a) => out.put_f64(a.value(row)),
+            Cells::Numeric(a) => numeric(out, &a.value_as_string(row)),
+            Cells::WideNumeric(a) => numeric(out, &a.value_as_string(row)),
+            Cells::Text(_) | Cells::LargeText(_) | Cells::TextView(_) => self.text(row, out, zone),
+            Cells::Bytes(a) => out.put_slice(a.value(row)),
+            Cells::LargeBytes(a) => out.put_slice(a.value(row)),
+            Cells::BytesView(a) => out.put_slice(a.value(row)),
+            Cells::FixedBytes(a) => out.put_slice(a.value(row)),
+            Cells::Date(a) => out.put_i32(a.value(row).saturating_sub(EPOCH_2000_DAYS)),
+            Cells::Time(a) => out.put_i64(a.value(row)),
+            Cells::Instant { values, unit, .. } => {
+                out.put_i64(to_micros(values.value(row), *unit).saturating_sub(EPOCH_2000_US));
+            }
+            Cells::Months(_) | Cells::DayTime(_) | Cells::MonthDayNano(_) | Cells::Elapsed { .. } => {
+                let (months, days, micros) = self.interval(row);
+                out.put_i64(micros);
+                out.put_i32(days);
+                out.put_i32(months);
+            }
+            Cells::List { items, ranges, item_type, .. } => {
+                let (start, end) = ranges[row];
+                let has_nulls = (start..end).any(|item| items.is_null(item));
+                out.put_i32(i32::from(end > start));
+                out.put_i32(i32::from(has_nulls));
+                out.put_u32(item_type.oid());
+                if end > start {
+                    out.put_i32(i32::try_from(end - start).unwrap_or(i32::MAX));
+                    out.put_i32(1);
+                    for item in start..end {
+                        sized(out, items, item, true, zone);
+                    }
+                }
+            }
+            Cells::Json(array) => {
+                out.put_u8(1);
+                json(out, array, row);
+            }
+        }
+    }
+
+    /// Months, days, microseconds.
+    fn interval(&self, row: usize) -> (i32, i32, i64) {
+        match self {
+            Cells::Months(a) => (a.value(row), 0, 0),
+            Cells::DayTime(a) => (0, a.value(row).days, i64::from(a.value(row).milliseconds) * 1000),
+            Cells::MonthDayNano(a) => {
+                let value = a.value(row);
+                (value.months, value.days, value.nanoseconds / 1000)
+            }
+            Cells::Elapsed { values, unit } => (0, 0, to_micros(values.value(row), *unit)),
+            _ => (0, 0, 0),
+        }
+    }
+}
+
+fn to_micros(value: i64, unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => value.saturating_mul(1_000_000),
+        TimeUnit::Millisecond => value.saturating_mul(1000),
+        TimeUnit::Microsecond => value,
+        TimeUnit::Nanosecond => value.div_euclid(1000),
+    }
+}
+
+fn display(out: &mut BytesMut, value: impl std::fmt::Display) {
+    write!(out, "{value}").expect("a buffer in memory grows");
+}
+
+fn integer(out: &mut BytesMut, value: i64) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    let mut rest = value.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).expect("a digit");
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        at -= 1;
+        digits[at] = b'-';
+    }
+    out.put_slice(&digits[at..]);
+}
+
+/// At least `width` digits, zeros in front.
+fn padded(out: &mut BytesMut, value: i64, width: usize) {
+    let mut needed = 1;
+    let mut bound = 10;
+    while value >= bound && needed < 18 {
+        needed += 1;
+        bound *= 10;
+    }
+    for _ in needed..width {
+        out.put_u8(b'0');
+    }
+    integer(out, value);
+}
+
+/// Shortest digits that read back as the same number; exponents from `precision` digits on and below 1e-4, as `float8out` does.
+fn float(out: &mut BytesMut, value: f64, scientific: &std::fmt::Arguments<'_>, precision: i32) {
+    if value.is_nan() {
+        return out.put_slice(b"NaN");
+    }
+    if value.is_infinite() {
+        return out.put_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
+    }
+    let text = scientific.to_string();
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", mantissa),
+    };
+    out.put_slice(sign.as_bytes());
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    if exponent < -4 || exponent >= precision {
+        let (first, rest) = digits.split_at(1);
+        out.put_slice(first.as_bytes());
+        if !rest.is_empty() {
+            out.put_u8(b'.');
+            out.put_slice(rest.as_bytes());
+        }
+        let (mark, size) = if exponent < 0 { (b'-', -exponent) } else { (b'+', exponent) };
+        out.put_u8(b'e');
+        out.put_u8(mark);
+        return padded(out, i64::from(size), 2);
+    }
+    if exponent < 0 {
+        out.put_slice(b"0.");
+        out.put_bytes(b'0', usize::try_from(-exponent - 1).unwrap_or(0));
+        return out.put_slice(digits.as_bytes());
+    }
+    let whole = usize::try_from(exponent).unwrap_or(0) + 1;
+    if digits.len() <= whole {
+        out.put_slice(digits.as_bytes());
+        out.put_bytes(b'0', whole - digits.len());
+    } else {
+        out.put_slice(&digits.as_bytes()[..whole]);
+        out.put_u8(b'.');
+        out.put_slice(&digits.as_bytes()[whole..]);
+    }
+}
+
+fn hex(out: &mut BytesMut, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.put_slice(b"\\x");
+    for byte in bytes {
+        out.put_u8(DIGITS[usize::from(byte >> 4)]);
+        out.put_u8(DIGITS[usize::from(byte & 15)]);
+    }
+}
+
+/// Days since 1970-01-01 to year, month, day (Howard Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days: i64) -> (i64, i64, i64) {
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+fn civil_text(out: &mut BytesMut, year: i64, month: i64, day: i64) {
+    padded(out, year, 4);
+    out.put_u8(b'-');
+    padded(out, month, 2);
+    out.put_u8(b'-');
+    padded(out, day, 2);
+}
+
+fn date(out: &mut BytesMut, days: i64) {
+    let (year, month, day) = civil(days);
+    // The year before 1 is 1 BC.
+    civil_text(out, if year > 0 { year } else { 1 - year }, month, day);
+    if year <= 0 {
+        out.put_slice(b" BC");
+    }
+}
+
+fn time_of_day(out: &mut BytesMut, micros: i64) {
+    let seconds = micros / 1_000_000;
+    padded(out, seconds / 3600, 2);
+    out.put_u8(b':');
+    padded(out, seconds / 60 % 60, 2);
+    out.put_u8(b':');
+    padded(out, seconds % 60, 2);
+    fraction(out, micros % 1_000_000);
+}
+
+/// `.123` for 123 000 microseconds; nothing for none.
+fn fraction(out: &mut BytesMut, micros: i64) {
+    if micros == 0 {
+        return;
+    }
+    out.put_u8(b'.');
+    let (mut value, mut width) = (micros, 6);
+    while value % 10 == 0 {
+        value /= 10;
+        width -= 1;
+    }
+    padded(out, value, width);
+}
+
+fn timestamp(out: &mut BytesMut, utc_micros: i64, zone: Option<Zone>) {
+    let offset = zone.map_or(0, |zone| zone.offset_seconds(utc_micros));
+    let local = utc_micros.saturating_add(i64::from(offset) * 1_000_000);
+    let (year, month, day) = civil(local.div_euclid(US_PER_DAY));
+    civil_text(out, if year > 0 { year } else { 1 - year }, month, day);
+    out.put_u8(b' ');
+    time_of_day(out, local.rem_euclid(US_PER_DAY));
+    if zone.is_some() {
+        out.put_u8(if offset < 0 { b'-' } else { b'+' });
+        let size = i64::from(offset.unsigned_abs());
+        padded(out, size / 3600, 2);
+        if size % 3600 != 0 {
+            out.put_u8(b':');
+            padded(out, size / 60 % 60, 2);
+            if size % 60 != 0 {
+                out.put_u8(b':');
+                padded(out, size % 60, 2);
+            }
+        }
+    }
+    if year <= 0 {
+        out.put_slice(b" BC");
+    }
+}
+
+/// `1 year 2 mons 3 days 04:05:06.7`.
+fn interval(out: &mut BytesMut, months: i32, days: i32, micros: i64) {
+    let begin = out.len();
+    let mut negative_before = false;
+    for (value, one, many) in [(months / 12, "year", "years"), (months % 12, "mon", "mons"), (days, "day", "days")] {
+        if value == 0 {
+            continue;
+        }
+        if out.len() > begin {
+            out.put_u8(b' ');
+        }
+        if negative_before && value > 0 {
+            out.put_u8(b'+');
+        }
+        negative_before = value < 0;
+        integer(out, i64::from(value));
+        out.put_u8(b' ');
+        out.put_slice(if value == 1 { one } else { many }.as_bytes());
+    }
+    if micros != 0 || out.len() == begin {
+        if out.len() > begin {
+            out.put_u8(b' ');
+        }
+        if micros < 0 {
+            out.put_u8(b'-');
+        } else if negative_before {
+            out.put_u8(b'+');
+        }
+        time_of_day(out, micros.saturating_abs());
+    }
+}
+
+fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, item_type: &Type, zone: Zone) {
+    out.put_u8(b'{');
+    let start = range.start;
+    for item in range {
+        if item > start {
+            out.put_u8(b',');
+        }
+        if items.is_null(item) {
+            out.put_slice(b"NULL");
+            continue;
+        }
+        let at = out.len();
+        items.text(item, out, zone);
+        let written = &out[at..];
+        let may_need_quotes = !matches!(*item_type, Type::BOOL | Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8);
+        if may_need_quotes && needs_quotes(written) {
+            let value = written.to_vec();
+            out.truncate(at);
+            out.put_u8(b'"');
+            for byte in value {
+                if byte == b'"' || byte == b'\\' {
+                    out.put_u8(b'\\');
+                }
+                out.put_u8(byte);
+            }
+            out.put_u8(b'"');
+        }
+    }
+    out.put_u8(b'}');
+}
+
+fn needs_quotes(value: &[u8]) -> bool {
+    value.is_empty()
+        || value.eq_ignore_ascii_case(b"null")
+        || value.iter().any(|byte| matches!(byte, b'{' | b'}' | b',' | b'"' | b'\\' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c))
+}
+
+/// Base 10 000 digits, as `numeric_send` does.
+fn numeric(out: &mut BytesMut, text: &str) {
+    let (sign, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (0x4000u16, rest),
+        None => (0, text),
+    };
+    let (whole, part) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let whole = whole.trim_start_matches('0');
+    let mut digits: Vec<u8> = vec![0; (4 - whole.len() % 4) % 4];
+    digits.extend(whole.bytes().map(|byte| byte.wrapping_sub(b'0')));
+    let mut weight = i16::try_from(digits.len() / 4).unwrap_or(i16::MAX) - 1;
+    digits.extend(part.bytes().map(|byte| byte.wrapping_sub(b'0')));
+    digits.resize(digits.len().next_multiple_of(4), 0);
+    let mut groups: Vec<i16> =
+        digits.chunks_exact(4).map(|four| four.iter().fold(0i16, |sum, digit| sum * 10 + i16::from(*digit))).collect();
+    while groups.first() == Some(&0) {
+        groups.remove(0);
+        weight -= 1;
+    }
+    while groups.last() == Some(&0) {
+        groups.pop();
+    }
+    if groups.is_empty() {
+        weight = 0;
+    }
+    out.put_u16(column_count(groups.len()));
+    out.put_i16(weight);
+    out.put_u16(if groups.is_empty() { 0 } else { sign });
+    out.put_u16(column_count(part.len()));
+    for group in groups {
+        out.put_i16(group);
+    }
+}
+
+/// One value as JSON. Separators as `jsonb` prints them.
+fn json(out: &mut BytesMut, array: &ArrayRef, row: usize) {
+    if array.is_null(row) {
+        return out.put_slice(b"null");
+    }
+    match array.data_type() {
+        DataType::Struct(fields) => {
+            let columns = array.as_struct();
+            out.put_u8(b'{');
+            for (index, field) in fields.iter().enumerate() {
+                if index > 0 {
+                    out.put_slice(b", ");
+                }
+                json_string(out, field.name());
+                out.put_slice(b": ");
+                json(out, columns.column(index), row);
+            }
+            out.put_u8(b'}');
+        }
+        DataType::Map(..) => {
+            let entries: ArrayRef = std::sync::Arc::new(array.as_map().value(row));
+            let entries = entries.as_struct();
+            out.put_u8(b'{');
+            for entry in 0..entries.len() {
+                if entry > 0 {
+                    out.put_slice(b", ");
+                }
+                let mut key = BytesMut::new();
+                if let Ok(cells) = Cells::open(entries.column(0)) {
+                    cells.text(entry, &mut key, Zone::Utc);
+                }
+                json_string(out, &String::from_utf8_lossy(&key));
+                out.put_slice(b": ");
+                json(out, entries.column(1), entry);
+            }
+            out.put_u8(b'}');
+        }
+        DataType::List(_) => json_array(out, &array.as_list::<i32>().value(row)),
+        DataType::LargeList(_) => json_array(out, &array.as_list::<i64>().value(row)),
+        DataType::FixedSizeList(..) => json_array(out, &array.as_fixed_size_list().value(row)),
+        DataType::Timestamp(unit, zone) => {
+            let Ok(values) = cast(array, &DataType::Int64) else { return out.put_slice(b"null") };
+            let micros = to_micros(values.as_primitive::<arrow::datatypes::Int64Type>().value(row), *unit);
+            let (year, month, day) = civil(micros.div_euclid(US_PER_DAY));
+            out.put_u8(b'"');
+            civil_text(out, year, month, day);
+            out.put_u8(b'T');
+            let of_day = micros.rem_euclid(US_PER_DAY);
+            time_of_day(out, of_day - of_day % 1_000_000);
+            // Milliseconds always, so that texts compare as instants; more only if there is more.
+            out.put_u8(b'.');
+            match of_day % 1_000_000 {
+                micros if micros % 1000 == 0 => padded(out, micros / 1000, 3),
+                micros => padded(out, micros, 6),
+            }
+            out.put_slice(if zone.is_some() { b"Z\"" } else { b"\"" });
+        }
+        _ => match Cells::open(&array.slice(row, 1)) {
+            Ok(Cells::Bool(a)) => out.put_slice(if a.value(0) { b"true" } else { b"false" }),
+            Ok(cells @ (Cells::Float4(_) | Cells::Float8(_))) => {
+                let at = out.len();
+                cells.text(0, out, Zone::Utc);
+                // JSON has no infinities.
+                if matches!(out[at..], [b'N', ..] | [b'I', ..] | [b'-', b'I', ..]) {
+                    let word = String::from_utf8_lossy(&out[at..]).into_owned();
+                    out.truncate(at);
+                    json_string(out, &word);
+                }
+            }
+            Ok(
+                cells @ (Cells::Int2(_) | Cells::Int4(_) | Cells::Int8(_) | Cells::UInt8(_) | Cells::Numeric(_) | Cells::WideNumeric(_)),
+            ) => cells.text(0, out, Zone::Utc),
+            Ok(cells) => {
+                let mut text = BytesMut::new();
+                cells.text(0, &mut text, Zone::Utc);
+                json_string(out, &String::from_utf8_lossy(&text));
+            }
+            Err(_) => out.put_slice(b"null"),
+        },
+    }
+}
+
+fn json_array(out: &mut BytesMut, items: &ArrayRef) {
+    out.put_u8(b'[');
+    for item in 0..items.len() {
+        if item > 0 {
+            out.put_slice(b", ");
+        }
+        json(out, items, item);
+    }
+    out.put_u8(b']');
+}
+
+fn json_string(out: &mut BytesMut, text: &str) {
+    out.put_u8(b'"');
+    for character in text.chars() {
+        match character {
+            '"' => out.put_slice(b"\\\""),
+            '\\' => out.put_slice(b"\\\\"),
+            '\n' => out.put_slice(b"\\n"),
+            '\r' => out.put_slice(b"\\r"),
+            '\t' => out.put_slice(b"\\t"),
+            control if control < ' ' => write!(out, "\\u{:04x}", u32::from(control)).expect("a buffer in memory grows"),
+            other => out.put_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.put_u8(b'"');
+}

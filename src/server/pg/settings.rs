@@ -1,0 +1,290 @@
+//! A session's settings: what `SET`, `SHOW` and `RESET` work on. One map a connection; nothing is shared.
+//!
+//! A name that is not in [`KNOWN`] is 42704, as in PostgreSQL, unless it has a dot (a custom setting, which any client may invent).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::encode::Zone;
+use super::error::PgError;
+
+/// What `version()` and clients see. The number decides which catalog queries a client sends.
+pub(super) const SERVER_VERSION: &str = concat!("15.8 (Sparkgate ", env!("CARGO_PKG_VERSION"), ")");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Bool,
+    Zone,
+    /// Milliseconds, or a number with a unit.
+    Time,
+    /// Only the value it has.
+    Fixed,
+}
+
+#[derive(Debug)]
+struct Known {
+    name: &'static str,
+    default: &'static str,
+    kind: Kind,
+    /// Sent to the client as `ParameterStatus`, at the start and on each change.
+    reported: bool,
+    description: &'static str,
+}
+
+const fn known(name: &'static str, default: &'static str, kind: Kind, description: &'static str) -> Known {
+    Known { name, default, kind, reported: false, description }
+}
+
+const fn reported(name: &'static str, default: &'static str, kind: Kind, description: &'static str) -> Known {
+    Known { name, default, kind, reported: true, description }
+}
+
+/// In the order of `SHOW ALL`.
+static KNOWN: &[Known] = &[
+    reported("application_name", "", Kind::Text, "Name of the application, shown in logs."),
+    known("bytea_output", "hex", Kind::Fixed, "Output format for bytea."),
+    known("client_connection_check_interval", "0", Kind::Text, "Accepted; a client that goes away is noticed at once."),
+    reported("client_encoding", "UTF8", Kind::Fixed, "Encoding of the client."),
+    known("client_min_messages", "notice", Kind::Text, "Accepted; no notices are sent."),
+    reported("DateStyle", "ISO, MDY", Kind::Text, "Display format of dates; output is always ISO."),
+    known("default_transaction_isolation", "read committed", Kind::Text, "Accepted; every statement sees one snapshot."),
+    reported("default_transaction_read_only", "on", Kind::Text, "Everything here is read-only."),
+    known("enable_seqscan", "on", Kind::Bool, "Accepted; has no effect."),
+    known("escape_string_warning", "on", Kind::Bool, "Accepted; has no effect."),
+    known("extra_float_digits", "1", Kind::Text, "Accepted; floats are always printed exactly."),
+    known("geqo", "on", Kind::Bool, "Accepted; has no effect."),
+    known("idle_in_transaction_session_timeout", "0", Kind::Time, "Accepted; has no effect."),
+    reported("in_hot_standby", "off", Kind::Fixed, "Whether the server is a standby."),
+    reported("integer_datetimes", "on", Kind::Fixed, "Datetimes are integers."),
+    reported("IntervalStyle", "postgres", Kind::Text, "Display format of intervals; output is always postgres."),
+    reported("is_superuser", "off", Kind::Fixed, "Whether the user is a superuser."),
+    known("jit", "off", Kind::Bool, "Accepted; has no effect."),
+    known("lc_collate", "C", Kind::Fixed, "Collation order."),
+    known("lc_ctype", "C", Kind::Fixed, "Character classes."),
+    known("lc_messages", "C", Kind::Text, "Language of messages."),
+    known("lc_monetary", "C", Kind::Text, "Format of money."),
+    known("lc_numeric", "C", Kind::Text, "Format of numbers."),
+    known("lc_time", "C", Kind::Text, "Format of times."),
+    known("lock_timeout", "0", Kind::Time, "Accepted; there are no locks."),
+    known("max_identifier_length", "63", Kind::Fixed, "Longest identifier."),
+    known("max_index_keys", "32", Kind::Fixed, "Most columns of an index."),
+    known("row_security", "on", Kind::Bool, "Accepted; has no effect."),
+    known("search_path", "\"$user\", public", Kind::Text, "Schemas searched for unqualified names."),
+    reported("server_encoding", "UTF8", Kind::Fixed, "Encoding of the server."),
+    reported("server_version", SERVER_VERSION, Kind::Fixed, "Version of the server."),
+    known("server_version_num", "150008", Kind::Fixed, "Version of the server as a number."),
+    reported("session_authorization", "", Kind::Fixed, "User of the session."),
+    known("ssl", "off", Kind::Fixed, "Whether TLS is offered."),
+    reported("standard_conforming_strings", "on", Kind::Text, "Backslashes in strings are themselves."),
+    known("statement_timeout", "0", Kind::Time, "Longest time a statement may take, rows included."),
+    known("synchronize_seqscans", "on", Kind::Bool, "Accepted; has no effect."),
+    reported("TimeZone", "UTC", Kind::Zone, "Time zone in which timestamps are shown."),
+    known("transaction_isolation", "read committed", Kind::Text, "Isolation of the transaction."),
+    known("transaction_read_only", "on", Kind::Text, "Everything here is read-only."),
+    known("work_mem", "4MB", Kind::Text, "Accepted; memory is limited by the server's configuration."),
+];
+
+fn find(name: &str) -> Option<&'static Known> {
+    let name = match name.to_ascii_lowercase().as_str() {
+        "time zone" => "timezone".to_string(),
+        "transaction isolation level" => "transaction_isolation".to_string(),
+        "session authorization" => "session_authorization".to_string(),
+        other => other.to_string(),
+    };
+    KNOWN.iter().find(|known| known.name.eq_ignore_ascii_case(&name))
+}
+
+type Values = BTreeMap<String, String>;
+
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// What `RESET` goes back to.
+    initial: Values,
+    /// Set by the session; survives transactions that commit.
+    session: Values,
+    /// `SET LOCAL`; ends with the transaction.
+    local: Values,
+    /// `session` as it was when the transaction began.
+    before_transaction: Option<Values>,
+    /// What the client was last told.
+    told: Values,
+}
+
+impl Settings {
+    pub(super) fn new(user: &str) -> Self {
+        let mut initial = Values::new();
+        initial.insert("session_authorization".into(), user.to_string());
+        Settings { initial, session: Values::new(), local: Values::new(), before_transaction: None, told: Values::new() }
+    }
+
+    /// A setting of the startup message: becomes the value `RESET` goes back to.
+    pub(super) fn set_initial(&mut self, name: &str, value: &str) -> Result<(), PgError> {
+        self.set(name, Some(value), false)?;
+        self.initial.append(&mut self.session);
+        Ok(())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let known = find(name);
+        let key = known.map_or_else(|| name.to_ascii_lowercase(), |known| known.name.to_string());
+        let set = self.local.get(&key).or_else(|| self.session.get(&key)).or_else(|| self.initial.get(&key));
+        set.map(String::as_str).or(known.map(|known| known.default))
+    }
+
+    pub(super) fn show(&self, name: &str) -> Result<&str, PgError> {
+        self.get(name).ok_or_else(|| unknown(name))
+    }
+
+    /// `None` is `DEFAULT`.
+    pub(super) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<(), PgError> {
+        let known = find(name);
+        let key = match known {
+            Some(known) => known.name.to_string(),
+            None if name.contains('.') => name.to_ascii_lowercase(),
+            None => return Err(unknown(name)),
+        };
+        let Some(value) = value else {
+            self.local.remove(&key);
+            self.session.remove(&key);
+            return Ok(());
+        };
+        let value = match known {
+            Some(known) => check(known, value)?,
+            None => value.to_string(),
+        };
+        if local {
+            // Outside a transaction SET LOCAL does nothing, as in PostgreSQL.
+            if self.before_transaction.is_some() {
+                self.local.insert(key, value);
+            }
+        } else {
+            self.local.remove(&key);
+            self.session.insert(key, value);
+        }
+        Ok(())
+    }
+
+    pub(super) fn reset_all(&mut self) {
+        self.session.clear();
+        self.local.clear();
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.before_transaction = Some(self.session.clone());
+    }
+
+    pub(super) fn end(&mut self, commit: bool) {
+        self.local.clear();
+        if let Some(before) = self.before_transaction.take()
+            && !commit
+        {
+            self.session = before;
+        }
+    }
+
+    /// Reported settings that changed since the last call.
+    pub(super) fn news(&mut self) -> Vec<(&'static str, String)> {
+        let mut news = Vec::new();
+        for known in KNOWN.iter().filter(|known| known.reported) {
+            let value = self.get(known.name).unwrap_or_default().to_string();
+            if self.told.get(known.name) != Some(&value) {
+                self.told.insert(known.name.to_string(), value.clone());
+                news.push((known.name, value));
+            }
+        }
+        news
+    }
+
+    /// Name, value, description.
+    pub(super) fn all(&self) -> Vec<(&'static str, String, &'static str)> {
+        let row = |known: &'static Known| (known.name, self.get(known.name).unwrap_or_default().to_string(), known.description);
+        KNOWN.iter().map(row).collect()
+    }
+
+    pub(super) fn zone(&self) -> Zone {
+        self.get("TimeZone").and_then(Zone::parse).unwrap_or(Zone::Utc)
+    }
+
+    /// `None`: never set, so the server's own limit holds. `Some(None)`: explicitly without limit.
+    pub(super) fn statement_timeout(&self) -> Option<Option<Duration>> {
+        let set = self.local.get("statement_timeout").or_else(|| self.session.get("statement_timeout"));
+        let value = set.or_else(|| self.initial.get("statement_timeout"))?;
+        let millis = milliseconds(value)?;
+        Some((millis > 0).then(|| Duration::from_millis(millis)))
+    }
+
+    pub(super) fn search_path(&self, user: &str) -> Vec<String> {
+        let path = self.get("search_path").unwrap_or("public");
+        let name = |part: &str| match part.trim().trim_matches('"') {
+            "$user" => user.to_string(),
+            part => part.to_string(),
+        };
+        path.split(',').map(name).filter(|part| !part.is_empty()).collect()
+    }
+}
+
+fn unknown(name: &str) -> PgError {
+    PgError::new("42704", format!("unrecognized configuration parameter \"{name}\""))
+}
+
+fn check(known: &Known, value: &str) -> Result<String, PgError> {
+    let invalid = || PgError::new("22023", format!("invalid value for parameter \"{}\": \"{value}\"", known.name));
+    match known.kind {
+        Kind::Text => Ok(value.to_string()),
+        Kind::Bool => match value.to_ascii_lowercase().as_str() {
+            "on" | "true" | "yes" | "1" | "t" => Ok("on".into()),
+            "off" | "false" | "no" | "0" | "f" => Ok("off".into()),
+            _ => Err(invalid()),
+        },
+        Kind::Zone if value.eq_ignore_ascii_case("local") => Ok(known.default.to_string()),
+        Kind::Zone => {
+            let name = whole_hours(value).unwrap_or_else(|| value.to_string());
+            Zone::parse(&name).map(|_| name).ok_or_else(invalid)
+        }
+        Kind::Time => match milliseconds(value) {
+            Some(0) => Ok("0".into()),
+            Some(millis) if millis % 60_000 == 0 => Ok(format!("{}min", millis / 60_000)),
+            Some(millis) if millis % 1000 == 0 => Ok(format!("{}s", millis / 1000)),
+            Some(millis) => Ok(format!("{millis}ms")),
+            None => Err(invalid()),
+        },
+        Kind::Fixed => {
+            let simple = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '\''], "").replace("unicode", "utf8");
+            if simple(value) == simple(known.default) {
+                return Ok(known.default.to_string());
+            }
+            match known.name {
+                "client_encoding" | "bytea_output" => {
+                    Err(PgError::new("0A000", format!("{} can only be {}", known.name, known.default)))
+                }
+                _ => Err(PgError::new("55P02", format!("parameter \"{}\" cannot be changed", known.name))),
+            }
+        }
+    }
+}
+
+/// `SET TIME ZONE 2` and `-3` mean hours.
+fn whole_hours(value: &str) -> Option<String> {
+    let hours: i32 = value.trim_start_matches('+').parse().ok()?;
+    (-15..=15).contains(&hours).then(|| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()))
+}
+
+/// `500`, `500ms`, `2s`, `1.5min`, `1h`, `1d`.
+fn milliseconds(value: &str) -> Option<u64> {
+    let value = value.trim();
+    let unit_at = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
+    let number: f64 = value[..unit_at].parse().ok()?;
+    let factor = match value[unit_at..].trim() {
+        "us" => 0.001,
+        "" | "ms" => 1.0,
+        "s" => 1e3,
+        "min" => 6e4,
+        "h" => 3.6e6,
+        "d" => 8.64e7,
+        _ => return None,
+    };
+    let millis = (number * factor).round();
+    // PostgreSQL keeps it in 32 bits.
+    (0.0..=f64::from(i32::MAX)).contains(&millis).then(|| format!("{millis:.0}").parse().ok()).flatten()
+}

@@ -1,0 +1,392 @@
+//! The door with real clients: tokio-postgres over a socket, against an engine without a history.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::StreamExt;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use super::{PgOptions, serve};
+use crate::catalog::SessionVars;
+use crate::server::query::{QueryEngine, QueryLimits};
+
+/// Would run for minutes; produces nothing until its end.
+const SLOW_COUNT: &str = "SELECT sum(a.value * b.value % 7) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b";
+/// A nested loop join that matches almost nothing: DataFusion 55 compares one right batch with *all* left rows before it yields.
+const SELECTIVE_JOIN: &str =
+    "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value + b.value = 3";
+const SLOW_SORT: &str = "SELECT a.value + b.value AS s FROM generate_series(1, 100000) a, generate_series(1, 100000) b ORDER BY s";
+const ENDLESS: &str = "SELECT value, repeat('x', 100) AS pad FROM generate_series(1, 1000000000)";
+
+/// What the catalog does, without tables.
+fn session(vars: &SessionVars) -> SessionContext {
+    let mut config = SessionConfig::new();
+    config.options_mut().execution.time_zone = Some(vars.time_zone.clone());
+    SessionContext::new_with_config(config)
+}
+
+struct TestDoor {
+    address: SocketAddr,
+    engine: Arc<QueryEngine>,
+    _shutdown: watch::Sender<bool>,
+}
+
+impl TestDoor {
+    async fn open() -> Self {
+        let limits = QueryLimits { timeout: None, memory_bytes: 256 << 20 };
+        let engine = QueryEngine::start_with(Arc::new(session), limits).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, stopped) = watch::channel(false);
+        tokio::spawn(serve(listener, Arc::clone(&engine), PgOptions { max_connections: 3 }, stopped));
+        TestDoor { address, engine, _shutdown: shutdown }
+    }
+
+    async fn client(&self) -> Client {
+        self.try_client("spark").await.unwrap()
+    }
+
+    async fn try_client(&self, database: &str) -> Result<Client, tokio_postgres::Error> {
+        let config = format!("host=127.0.0.1 port={} user=tester dbname={database}", self.address.port());
+        let (client, connection) = tokio_postgres::connect(&config, NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    async fn is_idle_within(&self, limit: Duration) -> bool {
+        let started = Instant::now();
+        while self.engine.running() > 0 {
+            if started.elapsed() > limit {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        true
+    }
+}
+
+fn code(error: &tokio_postgres::Error) -> &str {
+    error.code().map_or("none", |code| code.code())
+}
+
+/// The first column of all rows, as text.
+async fn texts(client: &Client, sql: &str) -> Vec<String> {
+    let messages = client.simple_query(sql).await.unwrap();
+    let row = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("NULL").to_string()),
+        _ => None,
+    };
+    messages.iter().filter_map(row).collect()
+}
+
+async fn fails_with(client: &Client, sql: &str) -> String {
+    match client.simple_query(sql).await {
+        Ok(_) => "success".into(),
+        Err(error) => code(&error).to_string(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_look_as_postgres_prints_them() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    for (sql, expected) in [
+        ("SELECT 1", "1"),
+        ("SELECT -9223372036854775807", "-9223372036854775807"),
+        ("SELECT true", "t"),
+        ("SELECT 1.5::double precision", "1.5"),
+        ("SELECT 1e15::double precision", "1e+15"),
+        ("SELECT 0.00001::double precision", "1e-05"),
+        ("SELECT 100::double precision", "100"),
+        ("SELECT 'NaN'::double precision", "NaN"),
+        ("SELECT 0.1::real", "0.1"),
+        ("SELECT 12.50::numeric(10,2)", "12.50"),
+        ("SELECT 'äb'", "äb"),
+        ("SELECT NULL", "NULL"),
+        ("SELECT DATE '2026-11-21'", "2026-11-21"),
+        ("SELECT TIMESTAMP '2026-11-21 06:00:00.120'", "2026-11-21 06:00:00.12"),
+        ("SELECT INTERVAL '1 year 2 months 3 days 4 hours'", "1 year 2 mons 3 days 04:00:00"),
+        ("SELECT [1, 2, NULL]", "{1,2,NULL}"),
+        ("SELECT ['a b', 'c', 'null', '', 'q\"q']", "{\"a b\",c,\"null\",\"\",\"q\\\"q\"}"),
+        ("SELECT arrow_cast('x', 'Dictionary(Int32, Utf8)')", "x"),
+        ("SELECT '\\x00ff'::bytea", "\\x5c7830306666"),
+        ("SELECT named_struct('a', 1, 'b', ['x'])", "{\"a\": 1, \"b\": [\"x\"]}"),
+        (
+            "SELECT named_struct('t', arrow_cast(TIMESTAMP '2026-11-21 06:00:00', 'Timestamp(Millisecond, Some(\"UTC\"))'))",
+            "{\"t\": \"2026-11-21T06:00:00.000Z\"}",
+        ),
+    ] {
+        assert_eq!(texts(&client, sql).await, [expected], "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instants_are_shown_in_the_time_zone_of_the_session() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    let sql = "SELECT arrow_cast(TIMESTAMP '2026-11-21 06:00:00.123', 'Timestamp(Millisecond, Some(\"UTC\"))')";
+    assert_eq!(texts(&client, sql).await, ["2026-11-21 06:00:00.123+00"]);
+    client.simple_query("SET timezone = 'Europe/Berlin'").await.unwrap();
+    assert_eq!(texts(&client, sql).await, ["2026-11-21 07:00:00.123+01"]);
+    client.simple_query("SET TIME ZONE 'Asia/Kolkata'").await.unwrap();
+    assert_eq!(texts(&client, sql).await, ["2026-11-21 11:30:00.123+05:30"]);
+    assert_eq!(fails_with(&client, "SET TIME ZONE 'Mars/Olympus'").await, "22023");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn binary_results_and_parameters_make_the_round_trip() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    let one = client.query_one("SELECT 1 AS a, 3000000000 AS b, count(*), count(*) FROM (VALUES (1), (2)) t", &[]).await.unwrap();
+    assert_eq!(one.columns()[0].type_(), &Type::INT4);
+    assert_eq!((one.get::<_, i32>(0), one.get::<_, i64>(1), one.get::<_, i64>(3)), (1, 3_000_000_000, 2));
+    assert_eq!((one.columns()[2].name(), one.columns()[3].name()), ("count", "count"));
+
+    let when = chrono::DateTime::from_timestamp_micros(1_795_240_800_123_456).unwrap();
+    let types = [Type::INT4, Type::INT8, Type::FLOAT8, Type::TEXT, Type::BOOL, Type::TIMESTAMPTZ, Type::BYTEA, Type::DATE, Type::INT8_ARRAY];
+    let statement = client.prepare_typed("SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9", &types).await.unwrap();
+    let day = when.date_naive();
+    let bytes: &[u8] = &[0, 255];
+    let list = vec![Some(1i64), None, Some(3)];
+    let row = client.query_one(&statement, &[&1i32, &2i64, &0.5f64, &"text", &true, &when, &bytes, &day, &list]).await.unwrap();
+    assert_eq!((row.get::<_, i32>(0), row.get::<_, i64>(1), row.get::<_, f64>(2)), (1, 2, 0.5));
+    assert_eq!((row.get::<_, &str>(3), row.get::<_, bool>(4)), ("text", true));
+    assert_eq!(row.get::<_, chrono::DateTime<chrono::Utc>>(5), when);
+    assert_eq!((row.get::<_, &[u8]>(6), row.get::<_, chrono::NaiveDate>(7)), (bytes, day));
+    assert_eq!(row.get::<_, Vec<Option<i64>>>(8), list);
+
+    // Inferred from where it stands: a bigint; and text where nothing says more.
+    let statement = client.prepare("SELECT value FROM generate_series(1, 10) WHERE value > $1").await.unwrap();
+    assert_eq!(statement.params(), [Type::INT8]);
+    assert_eq!(client.query(&statement, &[&8i64]).await.unwrap().len(), 2);
+    assert_eq!(client.prepare("SELECT $1").await.unwrap().params(), [Type::TEXT]);
+    let json = client.query_one("SELECT named_struct('a', 1)", &[]).await.unwrap();
+    assert_eq!(json.get::<_, serde_json::Value>(0), serde_json::json!({"a": 1}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_error_has_the_code_clients_branch_on() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    for (sql, expected) in [
+        ("SELEC 1", "42601"),
+        ("SELECT * FROM nowhere", "42P01"),
+        ("SELECT nothing FROM generate_series(1, 2)", "42703"),
+        ("SELECT no_such_function(1)", "42883"),
+        ("SELECT value FROM generate_series(1, 2) a, generate_series(1, 2) b", "42702"),
+        ("SELECT 1/0", "22012"),
+        ("SELECT 'x'::int", "22P02"),
+        ("SELECT 3000000000::int", "22003"),
+        ("SELECT 'yesterdayish'::timestamp", "22007"),
+        ("CREATE TABLE t (a int)", "25006"),
+        ("INSERT INTO t VALUES (1)", "25006"),
+        ("DROP TABLE t", "25006"),
+        ("COPY (SELECT 1) TO '/tmp/never'", "25006"),
+        ("COPY t FROM STDIN", "25006"),
+        ("SELECT 1 INTO t", "25006"),
+        ("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'", "25006"),
+        ("EXPLAIN ANALYZE INSERT INTO t VALUES (1)", "25006"),
+        ("SHOW no_such_setting", "42704"),
+        ("SET no_such_setting = 1", "42704"),
+        ("SET server_version = '1'", "55P02"),
+        ("EXECUTE nothing", "26000"),
+        ("FETCH 1 FROM nothing", "34000"),
+        ("SAVEPOINT a", "25P01"),
+    ] {
+        assert_eq!(fails_with(&client, sql).await, expected, "{sql}");
+    }
+    // The connection is as good as before.
+    assert_eq!(texts(&client, "SELECT 1").await, ["1"]);
+    let unknown = door.try_client("postgres").await.err().expect("there is no such database");
+    assert_eq!(code(&unknown), "3D000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_request_ends_any_statement_within_a_second() {
+    let door = TestDoor::open().await;
+    for sql in [SLOW_COUNT, SLOW_SORT, ENDLESS] {
+        let client = door.client().await;
+        let token = client.cancel_token();
+        let statement = tokio::spawn(async move { client.batch_execute(sql).await });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let asked = Instant::now();
+        token.cancel_query(NoTls).await.unwrap();
+        let error = statement.await.unwrap().unwrap_err();
+        assert_eq!(code(&error), "57014", "{sql}");
+        assert!(asked.elapsed() < Duration::from_secs(1), "{sql}: {:?}", asked.elapsed());
+        let freed = door.is_idle_within(Duration::from_secs(20)).await;
+        assert!(freed && asked.elapsed() < Duration::from_secs(1), "{sql}: freed after {:?}", asked.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_of_a_join_that_does_not_yield_is_answered_within_a_second() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    let token = client.cancel_token();
+    let statement = tokio::spawn(async move { client.batch_execute(SELECTIVE_JOIN).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let asked = Instant::now();
+    token.cancel_query(NoTls).await.unwrap();
+    assert_eq!(code(&statement.await.unwrap().unwrap_err()), "57014");
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+}
+
+/// Fails with DataFusion 55.2: the join's own loop has to check, or its filter has to.
+#[ignore = "NestedLoopJoinExec does not yield between left rows"]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_work_of_a_join_that_does_not_yield_ends_within_a_second() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    let token = client.cancel_token();
+    let statement = tokio::spawn(async move { client.batch_execute(SELECTIVE_JOIN).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    token.cancel_query(NoTls).await.unwrap();
+    assert_eq!(code(&statement.await.unwrap().unwrap_err()), "57014");
+    assert!(door.is_idle_within(Duration::from_secs(1)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statement_timeout_covers_planning_and_rows() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    client.simple_query("SET statement_timeout = '300ms'").await.unwrap();
+    assert_eq!(texts(&client, "SHOW statement_timeout").await, ["300ms"]);
+    for sql in [SLOW_COUNT, SLOW_SORT, ENDLESS] {
+        let started = Instant::now();
+        assert_eq!(client.batch_execute(sql).await.map_err(|error| code(&error).to_string()), Err("57014".into()));
+        assert!(started.elapsed() < Duration::from_millis(1500), "{sql}: {:?}", started.elapsed());
+    }
+    client.simple_query("SET statement_timeout = 0").await.unwrap();
+    assert_eq!(texts(&client, "SELECT 1").await, ["1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_frees_its_work() {
+    let door = TestDoor::open().await;
+    for sql in [SLOW_COUNT, ENDLESS] {
+        let config = format!("host=127.0.0.1 port={} user=tester dbname=spark", door.address.port());
+        let (client, connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let statement = tokio::spawn(async move { client.batch_execute(sql).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(door.engine.running(), 1, "{sql}");
+        connection.abort();
+        statement.abort();
+        assert!(door.is_idle_within(Duration::from_secs(1)).await, "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_with_a_row_limit_goes_on_where_it_stopped() {
+    let door = TestDoor::open().await;
+    let mut client = door.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let portal = transaction.bind("SELECT value FROM generate_series(1, 20000)", &[]).await.unwrap();
+    let first = transaction.query_portal(&portal, 3).await.unwrap();
+    assert_eq!(first.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(), [1, 2, 3]);
+    let next = transaction.query_portal(&portal, 2).await.unwrap();
+    assert_eq!(next.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(transaction.query_portal(&portal, 0).await.unwrap().len(), 19_995);
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_of_several_statements_is_answered_up_to_its_first_error() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    assert_eq!(texts(&client, "SELECT 1; -- one; more\nSELECT 'a;b'; ;").await, ["1", "a;b"]);
+    assert!(texts(&client, "").await.is_empty());
+    assert!(texts(&client, "-- nothing").await.is_empty());
+    assert_eq!(fails_with(&client, "SELECT 1; SELECT 1/0; SELECT 2").await, "22012");
+    assert!(client.query("", &[]).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_transaction_accepts_only_its_end() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    client.batch_execute("BEGIN READ ONLY").await.unwrap();
+    assert_eq!(fails_with(&client, "SELECT 1/0").await, "22012");
+    assert_eq!(fails_with(&client, "SELECT 1").await, "25P02");
+    assert_eq!(client.query("SELECT 1", &[]).await.map_err(|error| code(&error).to_string()).err(), Some("25P02".into()));
+    client.batch_execute("ROLLBACK").await.unwrap();
+    client.batch_execute("BEGIN; SAVEPOINT a; RELEASE SAVEPOINT a").await.unwrap();
+    assert_eq!(fails_with(&client, "SELEC").await, "42601");
+    client.batch_execute("ROLLBACK TO SAVEPOINT a; SELECT 1; COMMIT").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_belong_to_one_session_and_roll_back() {
+    let door = TestDoor::open().await;
+    let (client, other) = (door.client().await, door.client().await);
+    client.batch_execute("BEGIN; SET application_name = 'x'; ROLLBACK").await.unwrap();
+    assert_eq!(texts(&client, "SHOW application_name").await, [""]);
+    client.batch_execute("SET application_name TO mine").await.unwrap();
+    assert_eq!(texts(&client, "SHOW application_name").await, ["mine"]);
+    assert_eq!(texts(&other, "SHOW application_name").await, [""]);
+    client.batch_execute("BEGIN; SET LOCAL application_name = 'inner'; COMMIT; SET my.own = 'a'").await.unwrap();
+    assert_eq!(texts(&client, "SHOW application_name").await, ["mine"]);
+    assert_eq!(texts(&client, "SHOW my.own").await, ["a"]);
+    assert_eq!(texts(&client, "SHOW TRANSACTION ISOLATION LEVEL").await, ["read committed"]);
+    client.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; RESET ALL; DISCARD ALL").await.unwrap();
+    assert_eq!(texts(&client, "SHOW application_name").await, [""]);
+    assert!(texts(&client, "SHOW ALL").await.contains(&"TimeZone".to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_copy_and_prepare_work_in_sql() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    client.batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT value FROM generate_series(1, 10)").await.unwrap();
+    assert_eq!(texts(&client, "FETCH 2 FROM c").await, ["1", "2"]);
+    assert_eq!(texts(&client, "FETCH FORWARD 0 FROM c").await, Vec::<String>::new());
+    client.batch_execute("MOVE 3 IN c").await.unwrap();
+    let rows = client.query("FETCH NEXT FROM c", &[]).await.unwrap();
+    assert_eq!(rows[0].get::<_, i64>(0), 6);
+    assert_eq!(texts(&client, "FETCH ALL FROM c").await.len(), 4);
+    client.batch_execute("CLOSE c; COMMIT").await.unwrap();
+
+    let copied = client.copy_out("COPY (SELECT 1 AS a, 'x,\"y' AS b, NULL AS c) TO STDOUT WITH (FORMAT csv, HEADER)").await.unwrap();
+    let bytes: Vec<_> = copied.map(|chunk| chunk.unwrap()).collect().await;
+    assert_eq!(String::from_utf8(bytes.concat()).unwrap(), "a,b,c\n1,\"x,\"\"y\",\n");
+
+    client.batch_execute("PREPARE p (int) AS SELECT $1 + 1").await.unwrap();
+    assert_eq!(texts(&client, "EXECUTE p(41)").await, ["42"]);
+    client.batch_execute("DEALLOCATE p").await.unwrap();
+    assert!(!texts(&client, "EXPLAIN SELECT 1").await.is_empty());
+    assert!(!texts(&client, "EXPLAIN (ANALYZE, FORMAT TEXT) SELECT 1").await.is_empty());
+    assert!(texts(&client, "EXPLAIN (FORMAT JSON) SELECT 1").await[0].starts_with('['));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_too_many_is_told_so() {
+    let door = TestDoor::open().await;
+    let _three = (door.client().await, door.client().await, door.client().await);
+    let error = door.try_client("spark").await.err().expect("the limit is three");
+    assert_eq!(code(&error), "53300");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_messages_are_errors_and_not_panics() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let door = TestDoor::open().await;
+    let mut socket = tokio::net::TcpStream::connect(door.address).await.unwrap();
+    let startup = b"\0\x03\0\0user\0t\0database\0spark\0\0";
+    socket.write_all(&[&u32::try_from(startup.len() + 4).unwrap().to_be_bytes()[..], startup].concat()).await.unwrap();
+    // A Bind whose counts promise more than there is, a Parse without its end, then Sync and a query.
+    socket.write_all(b"B\0\0\0\x08\0\0\xff\xff").await.unwrap();
+    socket.write_all(b"P\0\0\0\x06ab").await.unwrap();
+    socket.write_all(b"S\0\0\0\x04").await.unwrap();
+    socket.write_all(b"Q\0\0\0\x0dselect 1\0").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.windows(8).any(|window| window == b"SELECT 1") {
+        assert!(socket.read_buf(&mut answer).await.unwrap() > 0, "closed early: {:?}", String::from_utf8_lossy(&answer));
+    }
+    assert!(answer.windows(5).any(|window| window == b"08P01"));
+}

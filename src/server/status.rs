@@ -1,0 +1,55 @@
+//! The codes of an error, decided once for every door.
+//!
+//! PostgreSQL's SQLSTATE is here; gRPC codes (Flight SQL) and HTTP statuses (REST) become further columns of this table when those
+//! doors open. Clients branch on these codes. `XX000` means a bug of ours and nothing else.
+
+use super::error::QueryError;
+
+/// How an error looks on each wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WireStatus {
+    /// Five characters, <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
+    pub sqlstate: &'static str,
+    /// The connection ends with this error.
+    pub fatal: bool,
+}
+
+const fn error(sqlstate: &'static str) -> WireStatus {
+    WireStatus { sqlstate, fatal: false }
+}
+
+const fn fatal(sqlstate: &'static str) -> WireStatus {
+    WireStatus { sqlstate, fatal: true }
+}
+
+impl QueryError {
+    /// The one table.
+    pub fn status(&self) -> WireStatus {
+        match self {
+            QueryError::Syntax { .. } => error("42601"),
+            QueryError::TooComplex => error("54001"),
+            QueryError::UnknownTable { .. } => error("42P01"),
+            QueryError::UnknownColumn { .. } => error("42703"),
+            QueryError::UnknownFunction { .. } => error("42883"),
+            QueryError::AmbiguousColumn { .. } => error("42702"),
+            QueryError::DuplicateColumn { .. } => error("42701"),
+            QueryError::Grouping { .. } => error("42803"),
+            QueryError::TypeMismatch { .. } => error("42804"),
+            QueryError::Invalid { .. } => error("42000"),
+            QueryError::DivisionByZero => error("22012"),
+            QueryError::InvalidText { .. } => error("22P02"),
+            QueryError::InvalidDatetime { .. } => error("22007"),
+            QueryError::OutOfRange { .. } => error("22003"),
+            QueryError::InvalidParameter { .. } => error("22023"),
+            QueryError::Data { .. } => error("22000"),
+            QueryError::TimedOut { .. } | QueryError::Cancelled => error("57014"),
+            QueryError::ReadOnly { .. } => error("25006"),
+            QueryError::NotSupported { .. } => error("0A000"),
+            QueryError::OutOfMemory { .. } => error("53200"),
+            QueryError::Overloaded { .. } => error("53300"),
+            QueryError::Storage { .. } => error("58030"),
+            QueryError::ShuttingDown => fatal("57P01"),
+            QueryError::Internal { .. } => error("XX000"),
+        }
+    }
+}
