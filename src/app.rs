@@ -21,6 +21,7 @@ use crate::config::args::{CheckArgs, Command, CommandLine, OutputFormat, SqlArgs
 use crate::config::{self, ConfigError, DoorAddr, Loaded};
 use crate::history::{History, HistoryOptions, LogState, Snapshot, Source, SourceError};
 use crate::output::{self, OutputError};
+use crate::server::pg::{self, PgOptions};
 use crate::server::query::{QueryEngine, QueryError, QueryLimits};
 use crate::telemetry::{self, error_chain};
 
@@ -162,11 +163,11 @@ fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> 
     let result = network.block_on(async {
         let mut shutdown = on_signal()?;
         history.check_sources().await?;
-        let (pg, pg_addr) = listen("pg", pg_addr).await?;
+        let (listener, pg_addr) = listen("pg", pg_addr).await?;
 
         let mut doors: JoinSet<io::Result<()>> = JoinSet::new();
-        // INTEGRATION: the door of the PostgreSQL wire starts here, with `loaded.config.pg.max_connections`.
-        doors.spawn(wait_for_the_wire(pg, Arc::clone(&engine), shutdown.clone()));
+        let options = PgOptions { max_connections: loaded.config.pg.max_connections };
+        doors.spawn(pg::serve(listener, Arc::clone(&engine), options, shutdown.clone()));
 
         tokio::select! {
             _ = history.scan_once() => {}
@@ -200,17 +201,6 @@ fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> 
     network.shutdown_timeout(Duration::from_secs(1));
     drop(engine);
     result
-}
-
-/// Stands in for `server::pg::serve` until that is there: the address is taken, nobody answers.
-async fn wait_for_the_wire(
-    listener: TcpListener,
-    engine: Arc<QueryEngine>,
-    mut shutdown: watch::Receiver<bool>,
-) -> io::Result<()> {
-    shutdown.wait_for(|stop| *stop).await.ok();
-    drop((listener, engine));
-    Ok(())
 }
 
 fn door_error(ended: Result<io::Result<()>, tokio::task::JoinError>) -> String {

@@ -4,6 +4,7 @@
 //! Naming rules are in `docs/schema.md`; a test holds every column to them.
 
 mod applications;
+pub mod docs;
 mod environment;
 mod executors;
 mod jobs;
