@@ -19,13 +19,19 @@ use super::{SessionVars, pg_types};
 use crate::history::Snapshot;
 
 /// What the functions of a session know.
-#[derive(Debug)]
 pub(crate) struct FunctionContext {
     pub(crate) vars: SessionVars,
     pub(crate) directory: Arc<Directory>,
     pub(crate) snapshot: Arc<Snapshot>,
     /// Start of the program, microseconds since the epoch.
     pub(crate) started: i64,
+}
+
+/// Without its content: error messages print functions, and whose session it is must not be in them.
+impl std::fmt::Debug for FunctionContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FunctionContext")
+    }
 }
 
 type Eval = fn(&FunctionContext, &[ScalarValue]) -> Result<ScalarValue>;
@@ -456,6 +462,21 @@ static DEFINITIONS: &[Definition] = &[
         Ok(ScalarValue::List(ScalarValue::new_list_nullable(&numbers, &DataType::Int32)))
     }),
     function("_pg_expandarray", 1..=1, expanded_type, expand_array),
+    // A bound of generate_series: integers of any width are 64 bits, all else stays as it is.
+    function(
+        "series__bound",
+        1..=1,
+        |arguments| match arguments.first() {
+            Some(ty) if ty.is_integer() => DataType::Int64,
+            Some(ty) => ty.clone(),
+            None => DataType::Null,
+        },
+        |_, arguments| match arguments.first() {
+            Some(bound) if bound.data_type().is_integer() => bound.cast_to(&DataType::Int64),
+            Some(bound) => Ok(bound.clone()),
+            None => Ok(ScalarValue::Null),
+        },
+    ),
     // JSON
     with_nulls("json_build_object", 0..=100, text_type, |_, arguments| {
         let mut object = serde_json::Map::new();

@@ -9,7 +9,8 @@
 //!    the name everywhere else, as PostgreSQL shows it.
 //! 6. `ARRAY(SELECT e …)` → `(SELECT array_agg(e) …)`; over `unnest(a)` alone → `array_transform(a, x -> e)`.
 //! 7. Functions that return sets, in a select list: `generate_series(…)` → `unnest(generate_series(…))`.
-//! 8. `unnest` and `generate_series` in FROM: the column has the name of the alias, or of the function.
+//! 8. Functions in FROM: `unnest(…)` is the table factor; others that are no table functions, or have arguments that are no constants,
+//!    → `(SELECT f(…))`, `(SELECT unnest(f(…)))` for sets. The column has the name of the alias, or of the function.
 //! 9. `to_char`, `to_timestamp`, `to_date` with a literal format: PostgreSQL's template patterns → chrono's.
 //! 10. Names of columns without alias are PostgreSQL's (`count`, `?column?`). What has a name twice is marked, because a DataFusion
 //!     plan has each name once: see [`column_name`].
@@ -578,43 +579,70 @@ fn unnest_set(expr: &mut Expr) -> Option<String> {
 // 8. Sets in FROM
 
 fn table_function(factor: &mut TableFactor) {
-    let (name, set_alias) = match factor {
+    match factor {
+        TableFactor::UNNEST { alias, array_exprs, .. } if array_exprs.len() == 1 => name_set(alias, "unnest"),
         TableFactor::Table { name, args: Some(args), alias, .. } if is_system_name(name) => {
             let Some(function) = last_name(name) else { return };
-            let array = match args.args.as_slice() {
-                [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] if function == "unnest" => Some(array.clone()),
-                _ => None,
-            };
-            match array {
-                Some(array) => {
-                    let alias = alias.take();
-                    *factor = TableFactor::UNNEST {
-                        alias,
-                        array_exprs: vec![array],
-                        with_offset: false,
-                        with_offset_alias: None,
-                        with_ordinality: false,
-                    };
-                    return table_function(factor);
+            let arguments: Option<Vec<Expr>> = args.args.iter().map(plain_argument).collect();
+            let Some(mut arguments) = arguments else { return };
+            name_set(alias, &function);
+            let alias = alias.take();
+            let is_table_function = matches!(function.as_str(), "generate_series" | "range");
+            if is_table_function && arguments.iter().all(is_constant) {
+                *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(function))]);
+                if let TableFactor::Table { alias: place, .. } = factor {
+                    *place = alias;
                 }
-                None => {
-                    *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(function.clone()))]);
-                    (function, alias)
-                }
+                return;
             }
+            if function == "unnest" && arguments.len() == 1 {
+                *factor = TableFactor::UNNEST {
+                    alias,
+                    array_exprs: arguments,
+                    with_offset: false,
+                    with_offset_alias: None,
+                    with_ordinality: false,
+                };
+                return;
+            }
+            if function == "generate_series" {
+                // DataFusion's takes 64-bit integers only where they are no literals.
+                arguments = arguments.into_iter().map(|argument| call("series__bound", vec![argument])).collect();
+            }
+            let is_set = SET_RETURNING.contains(&function.as_str());
+            let value = call(&function, arguments);
+            let value = if is_set { call("unnest", vec![value]) } else { value };
+            let mut select = empty_select();
+            select.projection = vec![SelectItem::ExprWithAlias { expr: value, alias: Ident::with_quote('"', function) }];
+            let subquery = Box::new(Query { body: Box::new(SetExpr::Select(Box::new(select))), ..empty_query() });
+            *factor = TableFactor::Derived { lateral: false, subquery, alias, sample: None };
         }
-        TableFactor::UNNEST { alias, array_exprs, .. } if array_exprs.len() == 1 => ("unnest".to_owned(), alias),
-        _ => return,
-    };
-    if name != "unnest" && name != "generate_series" {
-        return;
+        _ => {}
     }
-    match set_alias {
+}
+
+fn plain_argument(argument: &FunctionArg) -> Option<Expr> {
+    match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    }
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(_) | Expr::TypedString(_) | Expr::Interval(_) => true,
+        Expr::Cast { expr, .. } | Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_constant(expr),
+        _ => false,
+    }
+}
+
+fn name_set(place: &mut Option<TableAlias>, function: &str) {
+    match place {
         Some(alias) if alias.columns.is_empty() => {
             alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
         }
         Some(_) => {}
-        None => *set_alias = Some(alias(&name, &[Ident::new(name.clone())])),
+        None => *place = Some(alias(function, &[Ident::new(function)])),
     }
 }
 
@@ -850,8 +878,9 @@ mod tests {
     #[test]
     fn rewriting_twice_changes_nothing_more() {
         for sql in ["SELECT generate_series(1, 3), user, 'x'::regclass, ARRAY(SELECT a FROM t ORDER BY 1)", "SELECT x FROM unnest('{1}'::int[]) x"] {
-            let once = rewritten(sql);
-            let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, &once).unwrap();
+            let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
+            rewrite_statement(&mut statements[0]);
+            let once = statements[0].to_string();
             rewrite_statement(&mut statements[0]);
             assert_eq!(statements[0].to_string(), once);
         }

@@ -21,8 +21,6 @@ pub(crate) enum Cell {
     Float(f64),
     Text(String),
     Texts(Vec<String>),
-    /// Microseconds since the epoch.
-    Time(i64),
 }
 
 impl From<bool> for Cell {
@@ -113,7 +111,7 @@ fn default_value(type_oid: u32) -> Cell {
 
 fn integer(cell: &Cell) -> Option<i64> {
     match cell {
-        Cell::Int(value) | Cell::Time(value) => Some(*value),
+        Cell::Int(value) => Some(*value),
         Cell::Text(text) => text.parse().ok(),
         Cell::Bool(value) => Some((*value).into()),
         _ => None,
@@ -143,7 +141,7 @@ fn text(cell: Cell) -> Option<String> {
         Cell::Null => None,
         Cell::Text(text) => Some(text),
         Cell::Bool(value) => Some(value.to_string()),
-        Cell::Int(value) | Cell::Time(value) => Some(value.to_string()),
+        Cell::Int(value) => Some(value.to_string()),
         Cell::Float(value) => Some(value.to_string()),
         Cell::Texts(values) => Some(format!("{{{}}}", values.join(","))),
     }

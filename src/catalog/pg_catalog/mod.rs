@@ -93,7 +93,6 @@ pub(crate) fn stable_oid(name: &str) -> u32 {
 }
 
 /// Every relation and schema there is, by name and by oid. Made once.
-#[derive(Debug)]
 pub(crate) struct Directory {
     pub(crate) relations: Vec<Relation>,
     by_oid: HashMap<u32, usize>,
@@ -101,6 +100,12 @@ pub(crate) struct Directory {
     /// Name and oid.
     pub(crate) schemas: BTreeMap<&'static str, u32>,
     batches: Mutex<HashMap<u32, RecordBatch>>,
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Directory").field("relations", &self.relations.len()).finish_non_exhaustive()
+    }
 }
 
 impl Directory {
