@@ -3,8 +3,8 @@
 //! [`LiteralPlanner`]: PostgreSQL gives a literal in quotes the type of what it is compared with: oids (`c.oid = '16385'`), arrays
 //! (`polroles = '{0}'`).
 //!
-//! [`CatalogSubqueries`]: correlated subqueries over the catalog in a form DataFusion does not decorrelate. Relations known to be empty
-//! are taken out with all that joins them; a subquery that only looks up a row becomes a left join. The second is for subqueries over
+//! [`CatalogSubqueries`]: subqueries in ORDER BY are computed below the sort. And correlated subqueries over the catalog in a form DataFusion does not decorrelate. Relations known to be empty
+//! are taken out with all that joins them; a subquery that only looks up a row becomes a left join. The last is for subqueries over
 //! `pg_catalog` alone, whose keys are unique: over base tables a left join could repeat rows where PostgreSQL reports an error.
 
 use std::sync::Arc;
@@ -87,7 +87,8 @@ impl AnalyzerRule for CatalogSubqueries {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        // Statements without catalog relations are left as they are.
+        let plan = plan.transform_up_with_subqueries(subqueries_below_sort)?.data;
+        // The rest is for statements with catalog relations.
         let mut has_catalog = false;
         plan.apply_with_subqueries(|node| {
             if fixed_table(node).is_some() {
@@ -152,6 +153,12 @@ fn without_empty(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 Expr::ScalarSubquery(subquery) if is_empty(&subquery.subquery) => {
                     let ty = subquery.subquery.schema().field(0).data_type().clone();
                     Transformed::yes(lit(ScalarValue::try_from(&ty)?))
+                }
+                // What referred to the outer row is gone: it is an ordinary subquery now.
+                Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() && !is_correlated(&subquery.subquery)? => {
+                    let mut subquery = subquery.clone();
+                    subquery.outer_ref_columns = Vec::new();
+                    Transformed::yes(Expr::ScalarSubquery(subquery))
                 }
                 Expr::Exists(Exists { subquery, negated }) if is_empty(&subquery.subquery) => Transformed::yes(lit(*negated)),
                 Expr::InSubquery(InSubquery { subquery, negated, .. }) if is_empty(&subquery.subquery) => Transformed::yes(lit(*negated)),
@@ -239,6 +246,40 @@ fn lookup_of(subquery: &LogicalPlan, outer: &[Expr]) -> Option<Lookup> {
         rows: filter.input.as_ref().clone(),
         predicates: split_conjunction_owned(filter.predicate.clone()),
     })
+}
+
+fn is_correlated(plan: &LogicalPlan) -> Result<bool> {
+    let mut correlated = false;
+    plan.apply_with_subqueries(|node| {
+        correlated |= node.expressions().iter().any(has_outer);
+        Ok(if correlated { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(correlated)
+}
+
+/// DataFusion has no subqueries in a sort: they are computed below it.
+fn subqueries_below_sort(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let is_subquery = |expr: &Expr| Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_)));
+    let LogicalPlan::Sort(sort) = plan else { return Ok(Transformed::no(plan)) };
+    let mut computed = Vec::new();
+    let mut order = sort.expr.clone();
+    for by in &mut order {
+        if by.expr.exists(is_subquery)? {
+            let name = format!("__sort_{}", computed.len());
+            let expr = std::mem::replace(&mut by.expr, Expr::Column(Column::new_unqualified(&name)));
+            computed.push(expr.alias(name));
+        }
+    }
+    if computed.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Sort(sort)));
+    }
+    let columns: Vec<Expr> = sort.input.schema().columns().into_iter().map(Expr::Column).collect();
+    let plan = LogicalPlanBuilder::from(sort.input.as_ref().clone())
+        .project(columns.iter().cloned().chain(computed))?
+        .sort_with_limit(order, sort.fetch)?
+        .project(columns)?
+        .build()?;
+    Ok(Transformed::yes(plan))
 }
 
 fn has_outer(expr: &Expr) -> bool {

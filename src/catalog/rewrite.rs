@@ -14,6 +14,7 @@
 //! 9. `to_char`, `to_timestamp`, `to_date` with a literal format: PostgreSQL's template patterns → chrono's.
 //! 10. Names of columns without alias are PostgreSQL's (`count`, `?column?`). What has a name twice is marked, because a DataFusion
 //!     plan has each name once: see [`column_name`].
+//! 11. The system column `t.tableoid` → the oid of the table that `t` stands for.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -31,7 +32,7 @@ use super::functions::SET_RETURNING;
 
 /// Rewrites a statement in place so that DataFusion can plan it. Doing it twice changes nothing more.
 pub fn rewrite_statement(statement: &mut Statement) {
-    let _: ControlFlow<()> = statement.visit(&mut Rewrite);
+    let _: ControlFlow<()> = statement.visit(&mut Rewrite::default());
 }
 
 /// The same for what DataFusion's parser gives, `EXPLAIN` and `COPY (…)` included.
@@ -51,16 +52,27 @@ pub fn column_name(name: &str) -> &str {
     name.trim_end_matches(AGAIN)
 }
 
-struct Rewrite;
+#[derive(Default)]
+struct Rewrite {
+    /// For each select around the place that is looked at: names of its tables, and what they stand for.
+    tables: Vec<Vec<(String, String)>>,
+}
 
 impl VisitorMut for Rewrite {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let factors = select.from.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+        self.tables.push(factors.filter_map(table_name).collect());
         for item in &mut select.projection {
             unnest_sets(item);
         }
         name_columns(&mut select.projection);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<()> {
+        self.tables.pop();
         ControlFlow::Continue(())
     }
 
@@ -114,10 +126,26 @@ impl VisitorMut for Rewrite {
                 *expr = call(&ident.value.to_lowercase(), Vec::new());
             }
             Expr::Cast { .. } => cast(expr),
+            Expr::CompoundIdentifier(idents) => {
+                if let [table, column] = idents.as_slice()
+                    && column.value.eq_ignore_ascii_case("tableoid")
+                    && let Some((_, name)) =
+                        self.tables.iter().rev().flatten().find(|(alias, _)| table.value.eq_ignore_ascii_case(alias))
+                {
+                    *expr = call("regclass__oid", vec![Expr::value(Value::SingleQuotedString(name.clone()))]);
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The name a table goes by in its select, and its own.
+fn table_name(factor: &TableFactor) -> Option<(String, String)> {
+    let TableFactor::Table { name, alias, args: None, .. } = factor else { return None };
+    let goes_by = alias.as_ref().map_or_else(|| last_name(name), |alias| Some(alias.name.value.clone()))?;
+    Some((goes_by, name.to_string()))
 }
 
 fn take(expr: &mut Expr) -> Expr {

@@ -293,6 +293,12 @@ async fn information_schema_has_postgresql_columns() {
     assert_eq!(rows("select table_type from information_schema.tables where table_name = 'applications'").await, "BASE TABLE");
 }
 
+#[tokio::test]
+async fn a_correlated_lookup_in_the_catalog_is_null_where_there_is_no_row() {
+    assert_eq!(rows("select attname, (select c.relname from pg_class c where c.oid = a.attrelid and a.attnum <> c.relnatts) \
+        from pg_attribute a where attrelid = 'tasks'::regclass and attnum >= 7 order by attnum").await, "finish_time|tasks\njob_ids|");
+}
+
 #[test]
 fn a_session_is_cheap() {
     let catalog = catalog();
