@@ -12,14 +12,17 @@ use std::sync::Arc;
 use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, ScalarValue, plan_err};
 use datafusion::error::Result;
+use datafusion::functions_aggregate::expr_fn::{array_agg, count};
+use datafusion::functions_nested::expr_fn::array_has;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    BinaryExpr, EmptyRelation, Expr, ExprSchemable, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Projection, lit, when,
+    BinaryExpr, EmptyRelation, Expr, ExprSchemable, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Projection, lit, scalar_subquery,
+    when,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
@@ -145,6 +148,15 @@ fn without_empty(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let schema = Arc::clone(plan.schema());
         return Ok(Transformed::yes(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema })));
     }
+    if let LogicalPlan::Aggregate(aggregate) = &plan
+        && left
+        && aggregate.group_expr.is_empty()
+        && aggregate.aggr_expr.iter().all(is_null_of_nothing)
+    {
+        let nulls = aggregate.schema.fields().iter().map(|field| Ok(lit(ScalarValue::try_from(field.data_type())?).alias(field.name())));
+        let nulls = nulls.collect::<Result<Vec<_>>>()?;
+        return Ok(Transformed::yes(LogicalPlanBuilder::empty(true).project(nulls)?.build()?));
+    }
     let names = NamePreserver::new(&plan);
     let replaced = plan.map_expressions(|expr| {
         let name = names.save(&expr);
@@ -168,6 +180,17 @@ fn without_empty(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         Ok(expr.update_data(|expr| name.restore(expr)))
     })?;
     if replaced.transformed { replaced.map_data(LogicalPlan::recompute_schema) } else { Ok(replaced) }
+}
+
+/// An aggregate that is null where there are no rows. Others, as counts, are left to DataFusion.
+fn is_null_of_nothing(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_null_of_nothing(&alias.expr),
+        Expr::AggregateFunction(function) => {
+            matches!(function.func.name(), "array_agg" | "string_agg" | "min" | "max" | "sum" | "avg" | "bool_and" | "bool_or")
+        }
+        _ => false,
+    }
 }
 
 /// A subquery that looks up rows of the catalog: `SELECT value FROM rows WHERE predicates`.
@@ -267,7 +290,13 @@ fn subqueries_below_sort(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> 
         if by.expr.exists(is_subquery)? {
             let name = format!("__sort_{}", computed.len());
             let expr = std::mem::replace(&mut by.expr, Expr::Column(Column::new_unqualified(&name)));
-            computed.push(expr.alias(name));
+            let expr = expr.transform_up(|expr| match expr {
+                Expr::InSubquery(subquery) if subquery.subquery.outer_ref_columns.is_empty() => {
+                    in_list_of_subquery(subquery).map(Transformed::yes)
+                }
+                other => Ok(Transformed::no(other)),
+            })?;
+            computed.push(expr.data.alias(name));
         }
     }
     if computed.is_empty() {
@@ -280,6 +309,26 @@ fn subqueries_below_sort(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> 
         .project(columns)?
         .build()?;
     Ok(Transformed::yes(plan))
+}
+
+/// `x IN (SELECT c …)` where it is a value and not a condition: looked up in the list of all `c`, null as SQL has it.
+fn in_list_of_subquery(subquery: InSubquery) -> Result<Expr> {
+    let rows = subquery.subquery.subquery.as_ref().clone();
+    let Some(item) = rows.schema().columns().into_iter().next().map(Expr::Column) else {
+        return plan_err!("a subquery of IN has one column");
+    };
+    let scalar = |aggregate: Expr| -> Result<Expr> {
+        Ok(scalar_subquery(Arc::new(LogicalPlanBuilder::from(rows.clone()).aggregate(Vec::<Expr>::new(), vec![aggregate])?.build()?)))
+    };
+    let list = scalar(array_agg(item.clone()))?;
+    let nulls = scalar(count(when(item.is_null(), lit(1)).end()?))?;
+    let value = *subquery.expr;
+    let found = array_has(list.clone(), value.clone());
+    let found = when(list.is_null(), lit(false))
+        .when(found, lit(true))
+        .when(value.is_null().or(nulls.gt(lit(0_i64))), lit(ScalarValue::Boolean(None)))
+        .otherwise(lit(false))?;
+    Ok(if subquery.negated { !found } else { found })
 }
 
 fn has_outer(expr: &Expr) -> bool {

@@ -311,3 +311,9 @@ fn a_session_is_cheap() {
     assert!(each.as_millis() < 50, "{each:?} a session");
     eprintln!("{each:?} a session");
 }
+
+#[tokio::test]
+async fn in_with_a_subquery_orders_rows_as_its_value_says() {
+    let order = "select x from generate_series(1, 3) x order by case when x in (select y from generate_series(2, 2) y) then 0 else 1 end, 1";
+    assert_eq!(rows(order).await, "2\n1\n3");
+}
