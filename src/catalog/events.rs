@@ -34,9 +34,27 @@ pub static EVENTS: TableDef = TableDef {
     sort_order: &["app_id", "attempt_id", "line_number"],
     columns: &[
         Column::new("app_id", Type::Text, "", "the log", "application the log belongs to"),
-        Column::new("attempt_id", Type::Text, "", "the log", "attempt of the application; '' where Spark has none"),
-        Column::new("line_number", Type::Int64, "", "the log", "line within the log, from 1, over all its files in order"),
-        Column::null("event", Type::Text, "", "first key of the line: Event", "name of the event; null for a line without one"),
+        Column::new(
+            "attempt_id",
+            Type::Text,
+            "",
+            "the log",
+            "attempt of the application; '' where Spark has none",
+        ),
+        Column::new(
+            "line_number",
+            Type::Int64,
+            "",
+            "the log",
+            "line within the log, from 1, over all its files in order",
+        ),
+        Column::null(
+            "event",
+            Type::Text,
+            "",
+            "first key of the line: Event",
+            "name of the event; null for a line without one",
+        ),
         Column::null(
             "time",
             Type::Timestamp,
@@ -63,7 +81,11 @@ impl fmt::Debug for EventsTable {
 
 impl EventsTable {
     pub(crate) fn new(snapshot: Arc<Snapshot>, source: Arc<dyn SnapshotSource>) -> Self {
-        EventsTable { schema: EVENTS.arrow_schema(), snapshot, source }
+        EventsTable {
+            schema: EVENTS.arrow_schema(),
+            snapshot,
+            source,
+        }
     }
 }
 
@@ -93,8 +115,13 @@ impl TableProvider for EventsTable {
             .attempts(&self.snapshot)
             .into_iter()
             .map(|attempt| {
-                let (schema, source, attempt) = (Arc::clone(&self.schema), Arc::clone(&self.source), Arc::clone(attempt));
-                Arc::new(LogStream { schema, source, attempt }) as _
+                let (schema, source, attempt) =
+                    (Arc::clone(&self.schema), Arc::clone(&self.source), Arc::clone(attempt));
+                Arc::new(LogStream {
+                    schema,
+                    source,
+                    attempt,
+                }) as _
             })
             .collect();
         if logs.is_empty() {
@@ -119,7 +146,9 @@ struct LogStream {
 
 impl fmt::Debug for LogStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogStream").field("log", &self.attempt.log.path).finish_non_exhaustive()
+        f.debug_struct("LogStream")
+            .field("log", &self.attempt.log.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -142,7 +171,10 @@ impl PartitionStream for LogStream {
         let batches = futures::stream::try_unfold(lines, |mut lines| async move {
             Ok(lines.next_batch().await?.map(|batch| (batch, lines)))
         });
-        make_cooperative(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches)))
+        make_cooperative(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            batches,
+        )))
     }
 }
 
@@ -165,7 +197,12 @@ impl Lines {
                 return Ok(None);
             }
             self.at = 0;
-            match self.reader.next_block().await.map_err(|error| DataFusionError::External(Box::new(error)))? {
+            match self
+                .reader
+                .next_block()
+                .await
+                .map_err(|error| DataFusionError::External(Box::new(error)))?
+            {
                 Some(block) => self.block = block.bytes,
                 None => {
                     self.ended = true;
@@ -180,7 +217,11 @@ impl Lines {
     fn last_line(&self) -> Vec<u8> {
         let tail = self.reader.tail();
         let whole = || serde_json::from_slice::<serde::de::IgnoredAny>(tail).is_ok();
-        if tail.is_empty() || (self.attempt.log.in_progress && !whole()) { Vec::new() } else { tail.to_vec() }
+        if tail.is_empty() || (self.attempt.log.in_progress && !whole()) {
+            Vec::new()
+        } else {
+            tail.to_vec()
+        }
     }
 
     fn build(&mut self) -> Result<RecordBatch> {
@@ -198,7 +239,11 @@ impl Lines {
             rows += 1;
             let event = event_name(line);
             numbers.append_value(self.line_number);
-            times.append_option(event.and_then(|event| event_time_ms(event, line)).and_then(|ms| ms.checked_mul(1000)));
+            times.append_option(
+                event
+                    .and_then(|event| event_time_ms(event, line))
+                    .and_then(|ms| ms.checked_mul(1000)),
+            );
             events.append_option(event);
             json.append_value(String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)));
         }
@@ -217,8 +262,16 @@ impl Lines {
 
 /// The value of the first key if that is `Event`, which Spark always writes first. Names of events have no escapes.
 fn event_name(line: &[u8]) -> Option<&str> {
-    let rest = line.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start().strip_prefix(b"\"Event\"")?;
-    let rest = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
+    let rest = line
+        .trim_ascii_start()
+        .strip_prefix(b"{")?
+        .trim_ascii_start()
+        .strip_prefix(b"\"Event\"")?;
+    let rest = rest
+        .trim_ascii_start()
+        .strip_prefix(b":")?
+        .trim_ascii_start()
+        .strip_prefix(b"\"")?;
     let end = memchr::memchr(b'"', rest)?;
     std::str::from_utf8(rest.get(..end)?).ok()
 }
@@ -253,7 +306,10 @@ fn event_time_ms(event: &str, line: &[u8]) -> Option<i64> {
     };
     let at = memmem::find(line, key.as_bytes())? + key.len();
     let digits = line.get(at..)?.trim_ascii_start();
-    let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    let end = digits
+        .iter()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(digits.len());
     let time: i64 = std::str::from_utf8(digits.get(..end)?).ok()?.parse().ok()?;
     (time > 0).then_some(time)
 }
@@ -268,8 +324,14 @@ mod tests {
         assert_eq!(event_name(line), Some("SparkListenerTaskEnd"));
         assert_eq!(event_time_ms("SparkListenerTaskEnd", line), Some(20));
         let sql = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecutionStart";
-        assert_eq!(event_time_ms(sql, br#"{"Event":"x","description":"\"time\":1","time":7}"#), Some(7));
-        assert_eq!(event_time_ms("SparkListenerTaskEnd", br#"{"Event":"x","Finish Time":0}"#), None);
+        assert_eq!(
+            event_time_ms(sql, br#"{"Event":"x","description":"\"time\":1","time":7}"#),
+            Some(7)
+        );
+        assert_eq!(
+            event_time_ms("SparkListenerTaskEnd", br#"{"Event":"x","Finish Time":0}"#),
+            None
+        );
         assert_eq!(event_name(b"not json"), None);
     }
 }

@@ -35,7 +35,9 @@ impl FixedTable {
 
 impl fmt::Debug for FixedTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FixedTable").field("rows", &self.rows.num_rows()).finish_non_exhaustive()
+        f.debug_struct("FixedTable")
+            .field("rows", &self.rows.num_rows())
+            .finish_non_exhaustive()
     }
 }
 

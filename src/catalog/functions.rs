@@ -12,7 +12,9 @@ use arrow::array::{Array, StructArray};
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::common::{ScalarValue, exec_datafusion_err, exec_err, plan_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
 
 use super::pg_catalog::{self, Directory, Relation};
 use super::{SessionVars, pg_types};
@@ -84,7 +86,11 @@ impl ScalarUDFImpl for PgFunction {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         if !self.definition.arguments.contains(&arguments.len()) {
-            return plan_err!("function {} does not take {} arguments", self.definition.name, arguments.len());
+            return plan_err!(
+                "function {} does not take {} arguments",
+                self.definition.name,
+                arguments.len()
+            );
         }
         Ok((self.definition.returns)(arguments))
     }
@@ -96,9 +102,17 @@ impl ScalarUDFImpl for PgFunction {
                 return ScalarValue::try_from(&returns);
             }
             let value = (self.definition.eval)(&self.context, arguments)?;
-            if value.is_null() { ScalarValue::try_from(&returns) } else { Ok(value) }
+            if value.is_null() {
+                ScalarValue::try_from(&returns)
+            } else {
+                Ok(value)
+            }
         };
-        if call.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_))) {
+        if call
+            .args
+            .iter()
+            .all(|argument| matches!(argument, ColumnarValue::Scalar(_)))
+        {
             let arguments: Vec<ScalarValue> = call
                 .args
                 .into_iter()
@@ -109,10 +123,17 @@ impl ScalarUDFImpl for PgFunction {
                 .collect();
             return Ok(ColumnarValue::Scalar(one(&arguments)?));
         }
-        let arrays = call.args.iter().map(|argument| argument.to_array(call.number_rows)).collect::<Result<Vec<_>>>()?;
+        let arrays = call
+            .args
+            .iter()
+            .map(|argument| argument.to_array(call.number_rows))
+            .collect::<Result<Vec<_>>>()?;
         let mut values = Vec::with_capacity(call.number_rows);
         for row in 0..call.number_rows {
-            let arguments = arrays.iter().map(|array| ScalarValue::try_from_array(array, row)).collect::<Result<Vec<_>>>()?;
+            let arguments = arrays
+                .iter()
+                .map(|array| ScalarValue::try_from_array(array, row))
+                .collect::<Result<Vec<_>>>()?;
             values.push(one(&arguments)?);
         }
         if values.is_empty() {
@@ -125,9 +146,16 @@ impl ScalarUDFImpl for PgFunction {
 /// The functions of one session.
 pub(crate) fn functions(context: &Arc<FunctionContext>) -> impl Iterator<Item = Arc<ScalarUDF>> {
     // Not immutable: they read the session. Not volatile: within a statement they do not change.
-    let signature = Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], Volatility::Stable);
+    let signature = Signature::one_of(
+        vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
+        Volatility::Stable,
+    );
     DEFINITIONS.iter().map(move |definition| {
-        let function = PgFunction { definition, signature: signature.clone(), context: Arc::clone(context) };
+        let function = PgFunction {
+            definition,
+            signature: signature.clone(),
+            context: Arc::clone(context),
+        };
         Arc::new(ScalarUDF::new_from_impl(function))
     })
 }
@@ -164,16 +192,36 @@ fn expanded_type(arguments: &[DataType]) -> DataType {
         Some(DataType::List(item)) => item.data_type().clone(),
         _ => DataType::Int16,
     };
-    let fields = Fields::from(vec![Field::new("x", element, true), Field::new("n", DataType::Int32, true)]);
+    let fields = Fields::from(vec![
+        Field::new("x", element, true),
+        Field::new("n", DataType::Int32, true),
+    ]);
     DataType::new_list(DataType::Struct(fields), true)
 }
 
 const fn function(name: &'static str, arguments: RangeInclusive<usize>, returns: ReturnType, eval: Eval) -> Definition {
-    Definition { name, arguments, returns, strict: true, eval }
+    Definition {
+        name,
+        arguments,
+        returns,
+        strict: true,
+        eval,
+    }
 }
 
-const fn with_nulls(name: &'static str, arguments: RangeInclusive<usize>, returns: ReturnType, eval: Eval) -> Definition {
-    Definition { name, arguments, returns, strict: false, eval }
+const fn with_nulls(
+    name: &'static str,
+    arguments: RangeInclusive<usize>,
+    returns: ReturnType,
+    eval: Eval,
+) -> Definition {
+    Definition {
+        name,
+        arguments,
+        returns,
+        strict: false,
+        eval,
+    }
 }
 
 fn null(_: &FunctionContext, _: &[ScalarValue]) -> Result<ScalarValue> {
@@ -211,14 +259,22 @@ static DEFINITIONS: &[Definition] = &[
         Ok(schemas_of(context).next().map_or(ScalarValue::Null, text))
     }),
     function("current_schemas", 1..=1, texts_type, |context, arguments| {
-        let implicit = matches!(arguments, [ScalarValue::Boolean(Some(true))]) && !schemas_of(context).any(|s| s == "pg_catalog");
-        Ok(texts(implicit.then_some("pg_catalog").into_iter().chain(schemas_of(context))))
+        let implicit =
+            matches!(arguments, [ScalarValue::Boolean(Some(true))]) && !schemas_of(context).any(|s| s == "pg_catalog");
+        Ok(texts(
+            implicit.then_some("pg_catalog").into_iter().chain(schemas_of(context)),
+        ))
     }),
     function("current_setting", 1..=2, text_type, current_setting),
     with_nulls("set_config", 3..=3, text_type, |_, arguments| {
-        Ok(arguments.get(1).and_then(string).map_or(ScalarValue::Null, |value| text(&value)))
+        Ok(arguments
+            .get(1)
+            .and_then(string)
+            .map_or(ScalarValue::Null, |value| text(&value)))
     }),
-    function("pg_backend_pid", 0..=0, int4_type, |context, _| Ok(ScalarValue::Int32(Some(context.vars.backend_pid)))),
+    function("pg_backend_pid", 0..=0, int4_type, |context, _| {
+        Ok(ScalarValue::Int32(Some(context.vars.backend_pid)))
+    }),
     function("pg_client_encoding", 0..=0, text_type, |_, _| Ok(text("UTF8"))),
     function("getdatabaseencoding", 0..=0, text_type, |_, _| Ok(text("UTF8"))),
     function("pg_is_in_recovery", 0..=0, bool_type, no),
@@ -227,8 +283,12 @@ static DEFINITIONS: &[Definition] = &[
     function("pg_conf_load_time", 0..=0, time_type, started),
     function("txid_current", 0..=0, int8_type, |_, _| Ok(ScalarValue::Int64(Some(1)))),
     function("txid_current_if_assigned", 0..=0, int8_type, null),
-    function("pg_current_xact_id", 0..=0, int8_type, |_, _| Ok(ScalarValue::Int64(Some(1)))),
-    function("pg_my_temp_schema", 0..=0, oid_type, |_, _| Ok(ScalarValue::UInt32(Some(0)))),
+    function("pg_current_xact_id", 0..=0, int8_type, |_, _| {
+        Ok(ScalarValue::Int64(Some(1)))
+    }),
+    function("pg_my_temp_schema", 0..=0, oid_type, |_, _| {
+        Ok(ScalarValue::UInt32(Some(0)))
+    }),
     function("pg_is_other_temp_schema", 1..=1, bool_type, no),
     function("inet_server_addr", 0..=0, text_type, null),
     function("inet_server_port", 0..=0, int4_type, null),
@@ -244,10 +304,17 @@ static DEFINITIONS: &[Definition] = &[
     function("pg_advisory_unlock_all", 0..=0, text_type, empty_text),
     function("pg_try_advisory_lock", 1..=2, bool_type, yes),
     function("pg_encoding_to_char", 1..=1, text_type, |_, arguments| {
-        Ok(text(if arguments.first().and_then(integer) == Some(6) { "UTF8" } else { "" }))
+        Ok(text(if arguments.first().and_then(integer) == Some(6) {
+            "UTF8"
+        } else {
+            ""
+        }))
     }),
     function("pg_char_to_encoding", 1..=1, int4_type, |_, arguments| {
-        let is_utf8 = arguments.first().and_then(string).is_some_and(|name| matches!(&*name.to_lowercase(), "utf8" | "utf-8"));
+        let is_utf8 = arguments
+            .first()
+            .and_then(string)
+            .is_some_and(|name| matches!(&*name.to_lowercase(), "utf8" | "utf-8"));
         Ok(ScalarValue::Int32(Some(if is_utf8 { 6 } else { -1 })))
     }),
     // Visibility
@@ -256,7 +323,13 @@ static DEFINITIONS: &[Definition] = &[
         Ok(ScalarValue::Boolean(visible))
     }),
     function("pg_type_is_visible", 1..=1, bool_type, |_, arguments| {
-        Ok(ScalarValue::Boolean(arguments.first().and_then(oid).and_then(pg_types::pg_type).map(|_| true)))
+        Ok(ScalarValue::Boolean(
+            arguments
+                .first()
+                .and_then(oid)
+                .and_then(pg_types::pg_type)
+                .map(|_| true),
+        ))
     }),
     function("pg_function_is_visible", 1..=1, bool_type, yes),
     function("pg_operator_is_visible", 1..=1, bool_type, yes),
@@ -287,19 +360,38 @@ static DEFINITIONS: &[Definition] = &[
     function("pg_tablespace_location", 1..=1, text_type, empty_text),
     // Names
     with_nulls("format_type", 2..=2, text_type, format_type),
-    function("pg_get_userbyid", 1..=1, text_type, |context, arguments| Ok(text(&role_name(context, arguments)))),
-    function("pg_get_function_arguments", 1..=1, text_type, |_, arguments| Ok(function_arguments(arguments))),
-    function("pg_get_function_identity_arguments", 1..=1, text_type, |_, arguments| Ok(function_arguments(arguments))),
+    function("pg_get_userbyid", 1..=1, text_type, |context, arguments| {
+        Ok(text(&role_name(context, arguments)))
+    }),
+    function("pg_get_function_arguments", 1..=1, text_type, |_, arguments| {
+        Ok(function_arguments(arguments))
+    }),
+    function(
+        "pg_get_function_identity_arguments",
+        1..=1,
+        text_type,
+        |_, arguments| Ok(function_arguments(arguments)),
+    ),
     function("pg_get_function_result", 1..=1, text_type, |_, arguments| {
-        let known = arguments.first().and_then(oid).and_then(|oid| FUNCTIONS.iter().find(|f| f.oid == oid));
+        let known = arguments
+            .first()
+            .and_then(oid)
+            .and_then(|oid| FUNCTIONS.iter().find(|f| f.oid == oid));
         Ok(known.map_or(ScalarValue::Null, |f| {
             let result = pg_types::sql_name(f.result, None);
-            text(&if f.returns_set { format!("SETOF {result}") } else { result })
+            text(&if f.returns_set {
+                format!("SETOF {result}")
+            } else {
+                result
+            })
         }))
     }),
     function("to_regclass", 1..=1, text_type, |context, arguments| {
         let name = arguments.first().and_then(string).unwrap_or_default();
-        Ok(context.directory.resolve(&name, &context.vars.search_path).map_or(ScalarValue::Null, |r| text(&relation_name(context, r))))
+        Ok(context
+            .directory
+            .resolve(&name, &context.vars.search_path)
+            .map_or(ScalarValue::Null, |r| text(&relation_name(context, r))))
     }),
     function("to_regtype", 1..=1, text_type, |_, arguments| {
         let name = arguments.first().and_then(string).unwrap_or_default();
@@ -307,49 +399,82 @@ static DEFINITIONS: &[Definition] = &[
     }),
     function("to_regnamespace", 1..=1, text_type, |context, arguments| {
         let name = arguments.first().and_then(string).unwrap_or_default();
-        Ok(if context.directory.schemas.contains_key(name.as_str()) { text(&name) } else { ScalarValue::Null })
+        Ok(if context.directory.schemas.contains_key(name.as_str()) {
+            text(&name)
+        } else {
+            ScalarValue::Null
+        })
     }),
     function("to_regproc", 1..=1, text_type, |_, arguments| {
         let name = arguments.first().and_then(string).unwrap_or_default();
         let name = name.trim_start_matches("pg_catalog.");
-        Ok(if FUNCTIONS.iter().any(|f| f.name == name) { text(name) } else { ScalarValue::Null })
+        Ok(if FUNCTIONS.iter().any(|f| f.name == name) {
+            text(name)
+        } else {
+            ScalarValue::Null
+        })
     }),
     function("to_regrole", 1..=1, text_type, |context, arguments| {
         let name = arguments.first().and_then(string).unwrap_or_default();
-        Ok(if name == context.vars.user || name == pg_catalog::OWNER { text(&name) } else { ScalarValue::Null })
+        Ok(if name == context.vars.user || name == pg_catalog::OWNER {
+            text(&name)
+        } else {
+            ScalarValue::Null
+        })
     }),
     function("regclass__oid", 1..=1, oid_type, |context, arguments| {
-        reg_oid(arguments, "relation", |name| context.directory.resolve(name, &context.vars.search_path).map(|r| r.oid))
+        reg_oid(arguments, "relation", |name| {
+            context
+                .directory
+                .resolve(name, &context.vars.search_path)
+                .map(|r| r.oid)
+        })
     }),
     function("regclass__text", 1..=1, text_type, |context, arguments| {
         reg_text(
             arguments,
             "relation",
-            |name| context.directory.resolve(name, &context.vars.search_path).map(|r| r.oid),
+            |name| {
+                context
+                    .directory
+                    .resolve(name, &context.vars.search_path)
+                    .map(|r| r.oid)
+            },
             |oid| context.directory.relation(oid).map(|r| relation_name(context, r)),
         )
     }),
     function("regtype__oid", 1..=1, oid_type, |_, arguments| {
-        reg_oid(arguments, "type", |name| pg_types::pg_type_by_name(name).map(|ty| ty.oid))
+        reg_oid(arguments, "type", |name| {
+            pg_types::pg_type_by_name(name).map(|ty| ty.oid)
+        })
     }),
     function("regtype__text", 1..=1, text_type, |_, arguments| {
         let by_name = |name: &str| pg_types::pg_type_by_name(name).map(|ty| ty.oid);
-        reg_text(arguments, "type", by_name, |oid| pg_types::pg_type(oid).map(|ty| pg_types::sql_name(ty.oid, None)))
+        reg_text(arguments, "type", by_name, |oid| {
+            pg_types::pg_type(oid).map(|ty| pg_types::sql_name(ty.oid, None))
+        })
     }),
     function("regnamespace__oid", 1..=1, oid_type, |context, arguments| {
         reg_oid(arguments, "schema", |name| context.directory.schemas.get(name).copied())
     }),
     function("regnamespace__text", 1..=1, text_type, |context, arguments| {
         let by_name = |name: &str| context.directory.schemas.get(name).copied();
-        reg_text(arguments, "schema", by_name, |oid| context.directory.schema_name(oid).map(str::to_owned))
+        reg_text(arguments, "schema", by_name, |oid| {
+            context.directory.schema_name(oid).map(str::to_owned)
+        })
     }),
     function("regrole__oid", 1..=1, oid_type, |_, arguments| {
         reg_oid(arguments, "role", |name| Some(pg_catalog::role_oid(name)))
     }),
-    function("regrole__text", 1..=1, text_type, |context, arguments| Ok(text(&role_name(context, arguments)))),
+    function("regrole__text", 1..=1, text_type, |context, arguments| {
+        Ok(text(&role_name(context, arguments)))
+    }),
     function("regproc__oid", 1..=1, oid_type, |_, arguments| {
         reg_oid(arguments, "function", |name| {
-            FUNCTIONS.iter().find(|f| f.name == name.trim_start_matches("pg_catalog.")).map(|f| f.oid)
+            FUNCTIONS
+                .iter()
+                .find(|f| f.name == name.trim_start_matches("pg_catalog."))
+                .map(|f| f.oid)
         })
     }),
     // Columns of this type hold names here, so a name needs no lookup.
@@ -361,15 +486,24 @@ static DEFINITIONS: &[Definition] = &[
             other => {
                 let oid = other.and_then(oid).unwrap_or_default();
                 let known = FUNCTIONS.iter().find(|f| f.oid == oid);
-                text(&known.map_or_else(|| if oid == 0 { "-".into() } else { oid.to_string() }, |f| f.name.to_owned()))
+                text(&known.map_or_else(
+                    || if oid == 0 { "-".into() } else { oid.to_string() },
+                    |f| f.name.to_owned(),
+                ))
             }
         })
     }),
     function("quote_ident", 1..=1, text_type, |_, arguments| {
-        Ok(text(&pg_catalog::quote_identifier(&arguments.first().and_then(string).unwrap_or_default())))
+        Ok(text(&pg_catalog::quote_identifier(
+            &arguments.first().and_then(string).unwrap_or_default(),
+        )))
     }),
-    function("quote_literal", 1..=1, text_type, |_, arguments| Ok(text(&quote_literal(arguments.first())))),
-    with_nulls("quote_nullable", 1..=1, text_type, |_, arguments| Ok(text(&quote_literal(arguments.first())))),
+    function("quote_literal", 1..=1, text_type, |_, arguments| {
+        Ok(text(&quote_literal(arguments.first())))
+    }),
+    with_nulls("quote_nullable", 1..=1, text_type, |_, arguments| {
+        Ok(text(&quote_literal(arguments.first())))
+    }),
     function("parse_ident", 1..=2, texts_type, |_, arguments| {
         let name = arguments.first().and_then(string).unwrap_or_default();
         match pg_catalog::split_identifier(&name) {
@@ -396,8 +530,14 @@ static DEFINITIONS: &[Definition] = &[
         Ok(ScalarValue::Utf8(comment))
     }),
     function("col_description", 2..=2, text_type, |context, arguments| {
-        let number = arguments.get(1).and_then(integer).and_then(|n| usize::try_from(n).ok()).and_then(|n| n.checked_sub(1));
-        let column = relation(context, arguments).zip(number).and_then(|(relation, at)| relation.columns.get(at));
+        let number = arguments
+            .get(1)
+            .and_then(integer)
+            .and_then(|n| usize::try_from(n).ok())
+            .and_then(|n| n.checked_sub(1));
+        let column = relation(context, arguments)
+            .zip(number)
+            .and_then(|(relation, at)| relation.columns.get(at));
         Ok(ScalarValue::Utf8(column.and_then(|column| column.comment.clone())))
     }),
     function("shobj_description", 2..=2, text_type, null),
@@ -407,12 +547,19 @@ static DEFINITIONS: &[Definition] = &[
     function("pg_total_relation_size", 1..=1, int8_type, relation_size),
     function("pg_indexes_size", 1..=1, int8_type, zero),
     function("pg_database_size", 1..=1, int8_type, |context, _| {
-        let sizes = context.directory.relations.iter().map(|relation| pg_catalog::table_size(&context.snapshot, relation).1);
+        let sizes = context
+            .directory
+            .relations
+            .iter()
+            .map(|relation| pg_catalog::table_size(&context.snapshot, relation).1);
         Ok(ScalarValue::Int64(Some(sizes.fold(0, i64::saturating_add))))
     }),
     function("pg_tablespace_size", 1..=1, int8_type, zero),
     function("pg_size_pretty", 1..=1, text_type, |_, arguments| {
-        Ok(arguments.first().and_then(integer).map_or(ScalarValue::Null, |bytes| text(&size_pretty(bytes))))
+        Ok(arguments
+            .first()
+            .and_then(integer)
+            .map_or(ScalarValue::Null, |bytes| text(&size_pretty(bytes))))
     }),
     function("pg_stat_get_numscans", 1..=1, int8_type, zero),
     function("pg_stat_get_live_tuples", 1..=1, int8_type, |context, arguments| {
@@ -459,7 +606,10 @@ static DEFINITIONS: &[Definition] = &[
     function("generate_subscripts", 2..=3, int4s_type, |_, arguments| {
         let length = array_length(arguments)?.unwrap_or_default();
         let numbers: Vec<ScalarValue> = (1..=length).map(|number| ScalarValue::Int32(Some(number))).collect();
-        Ok(ScalarValue::List(ScalarValue::new_list_nullable(&numbers, &DataType::Int32)))
+        Ok(ScalarValue::List(ScalarValue::new_list_nullable(
+            &numbers,
+            &DataType::Int32,
+        )))
     }),
     function("_pg_expandarray", 1..=1, expanded_type, expand_array),
     // A bound of generate_series: integers of any width are 64 bits, all else stays as it is.
@@ -481,14 +631,20 @@ static DEFINITIONS: &[Definition] = &[
     with_nulls("json_build_object", 0..=100, text_type, |_, arguments| {
         let mut object = serde_json::Map::new();
         for pair in arguments.chunks(2) {
-            let [key, value] = pair else { return exec_err!("argument list must have even number of elements") };
-            let Some(key) = string(key) else { return exec_err!("null value not allowed for object key") };
+            let [key, value] = pair else {
+                return exec_err!("argument list must have even number of elements");
+            };
+            let Some(key) = string(key) else {
+                return exec_err!("null value not allowed for object key");
+            };
             object.insert(key, json(value));
         }
         Ok(text(&serde_json::Value::Object(object).to_string()))
     }),
     with_nulls("json_build_array", 0..=100, text_type, |_, arguments| {
-        Ok(text(&serde_json::Value::Array(arguments.iter().map(json).collect()).to_string()))
+        Ok(text(
+            &serde_json::Value::Array(arguments.iter().map(json).collect()).to_string(),
+        ))
     }),
 ];
 
@@ -522,7 +678,9 @@ fn string(value: &ScalarValue) -> Option<String> {
 
 fn integer(value: &ScalarValue) -> Option<i64> {
     match value {
-        ScalarValue::Utf8(_) | ScalarValue::LargeUtf8(_) | ScalarValue::Utf8View(_) => string(value)?.trim().parse().ok(),
+        ScalarValue::Utf8(_) | ScalarValue::LargeUtf8(_) | ScalarValue::Utf8View(_) => {
+            string(value)?.trim().parse().ok()
+        }
         other => match other.cast_to(&DataType::Int64) {
             Ok(ScalarValue::Int64(number)) => number,
             _ => None,
@@ -555,16 +713,26 @@ fn relation_name(context: &FunctionContext, relation: &Relation) -> String {
 
 /// Schemas of the search path that exist.
 fn schemas_of(context: &FunctionContext) -> impl Iterator<Item = &str> {
-    context.vars.search_path.iter().map(String::as_str).filter(|schema| context.directory.schemas.contains_key(schema))
+    context
+        .vars
+        .search_path
+        .iter()
+        .map(String::as_str)
+        .filter(|schema| context.directory.schemas.contains_key(schema))
 }
 
 fn started(context: &FunctionContext, _: &[ScalarValue]) -> Result<ScalarValue> {
-    Ok(ScalarValue::TimestampMicrosecond(Some(context.started), Some("UTC".into())))
+    Ok(ScalarValue::TimestampMicrosecond(
+        Some(context.started),
+        Some("UTC".into()),
+    ))
 }
 
 fn current_setting(context: &FunctionContext, arguments: &[ScalarValue]) -> Result<ScalarValue> {
     let name = arguments.first().and_then(string).unwrap_or_default();
-    let known = pg_catalog::parameters(&context.vars).into_iter().find(|parameter| parameter.name.eq_ignore_ascii_case(&name));
+    let known = pg_catalog::parameters(&context.vars)
+        .into_iter()
+        .find(|parameter| parameter.name.eq_ignore_ascii_case(&name));
     match known {
         Some(parameter) => Ok(text(&parameter.value)),
         None if matches!(arguments.get(1), Some(ScalarValue::Boolean(Some(true)))) => Ok(ScalarValue::Null),
@@ -573,7 +741,9 @@ fn current_setting(context: &FunctionContext, arguments: &[ScalarValue]) -> Resu
 }
 
 fn role_name(context: &FunctionContext, arguments: &[ScalarValue]) -> String {
-    let Some(argument) = arguments.first() else { return String::new() };
+    let Some(argument) = arguments.first() else {
+        return String::new();
+    };
     match oid(argument) {
         Some(pg_catalog::OWNER_OID) => pg_catalog::OWNER.to_owned(),
         Some(oid) if oid == pg_catalog::role_oid(&context.vars.user) => context.vars.user.clone(),
@@ -584,11 +754,16 @@ fn role_name(context: &FunctionContext, arguments: &[ScalarValue]) -> String {
 
 fn format_type(_: &FunctionContext, arguments: &[ScalarValue]) -> Result<ScalarValue> {
     let modifier = arguments.get(1).and_then(integer).and_then(|m| i32::try_from(m).ok());
-    Ok(arguments.first().and_then(oid).map_or(ScalarValue::Null, |oid| text(&pg_types::sql_name(oid, modifier))))
+    Ok(arguments
+        .first()
+        .and_then(oid)
+        .map_or(ScalarValue::Null, |oid| text(&pg_types::sql_name(oid, modifier))))
 }
 
 fn reg_oid(arguments: &[ScalarValue], kind: &str, by_name: impl Fn(&str) -> Option<u32>) -> Result<ScalarValue> {
-    let Some(argument) = arguments.first() else { return Ok(ScalarValue::Null) };
+    let Some(argument) = arguments.first() else {
+        return Ok(ScalarValue::Null);
+    };
     if let Some(oid) = oid(argument) {
         return Ok(ScalarValue::UInt32(Some(oid)));
     }
@@ -619,14 +794,20 @@ fn quote_literal(value: Option<&ScalarValue>) -> String {
         None => "NULL".into(),
         Some(value) => {
             let quoted = value.replace('\'', "''").replace('\\', "\\\\");
-            if value.contains('\\') { format!("E'{quoted}'") } else { format!("'{quoted}'") }
+            if value.contains('\\') {
+                format!("E'{quoted}'")
+            } else {
+                format!("'{quoted}'")
+            }
         }
     }
 }
 
 /// `format('%s %I %L %%', …)`.
 fn format(_: &FunctionContext, arguments: &[ScalarValue]) -> Result<ScalarValue> {
-    let Some(pattern) = arguments.first().and_then(string) else { return Ok(ScalarValue::Null) };
+    let Some(pattern) = arguments.first().and_then(string) else {
+        return Ok(ScalarValue::Null);
+    };
     let mut values = arguments.iter().skip(1);
     let mut result = String::new();
     let mut chars = pattern.chars();
@@ -640,7 +821,9 @@ fn format(_: &FunctionContext, arguments: &[ScalarValue]) -> Result<ScalarValue>
             result.push('%');
             continue;
         }
-        let Some(value) = values.next() else { return exec_err!("too few arguments for format()") };
+        let Some(value) = values.next() else {
+            return exec_err!("too few arguments for format()");
+        };
         match kind {
             Some('s') => result.push_str(&string(value).unwrap_or_default()),
             Some('I') => match string(value) {
@@ -675,7 +858,9 @@ fn size_pretty(bytes: i64) -> String {
 fn may_read(_: &FunctionContext, arguments: &[ScalarValue]) -> Result<ScalarValue> {
     let privileges = arguments.last().and_then(string).unwrap_or_default().to_uppercase();
     // `SELECT, INSERT` asks for any of them.
-    let allowed = privileges.split(',').any(|privilege| matches!(privilege.trim(), "SELECT" | "USAGE" | "CONNECT" | "EXECUTE"));
+    let allowed = privileges
+        .split(',')
+        .any(|privilege| matches!(privilege.trim(), "SELECT" | "USAGE" | "CONNECT" | "EXECUTE"));
     Ok(ScalarValue::Boolean(Some(allowed)))
 }
 
@@ -694,7 +879,9 @@ fn array_length(arguments: &[ScalarValue]) -> Result<Option<i32>> {
 }
 
 fn expand_array(_: &FunctionContext, arguments: &[ScalarValue]) -> Result<ScalarValue> {
-    let Some(ScalarValue::List(list)) = arguments.first() else { return exec_err!("_pg_expandarray wants an array") };
+    let Some(ScalarValue::List(list)) = arguments.first() else {
+        return exec_err!("_pg_expandarray wants an array");
+    };
     let values = list.value(0);
     let numbers: arrow::array::Int32Array = (1..=i32::try_from(values.len()).unwrap_or(i32::MAX)).collect();
     let fields = Fields::from(vec![
@@ -702,8 +889,13 @@ fn expand_array(_: &FunctionContext, arguments: &[ScalarValue]) -> Result<Scalar
         Field::new("n", DataType::Int32, true),
     ]);
     let pairs = StructArray::try_new(fields, vec![values, Arc::new(numbers)], None)?;
-    let rows = (0..pairs.len()).map(|row| ScalarValue::try_from_array(&pairs, row)).collect::<Result<Vec<_>>>()?;
-    Ok(ScalarValue::List(ScalarValue::new_list_nullable(&rows, pairs.data_type())))
+    let rows = (0..pairs.len())
+        .map(|row| ScalarValue::try_from_array(&pairs, row))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(ScalarValue::List(ScalarValue::new_list_nullable(
+        &rows,
+        pairs.data_type(),
+    )))
 }
 
 fn json(value: &ScalarValue) -> serde_json::Value {
@@ -733,11 +925,19 @@ static FUNCTIONS: LazyLock<Vec<KnownFunction>> = LazyLock::new(|| {
     lines
         .filter_map(|line| {
             let fields: Vec<&'static str> = line.split('\t').collect();
-            let field = |name: &str| header.iter().position(|h| *h == name).and_then(|at| fields.get(at).copied());
+            let field = |name: &str| {
+                header
+                    .iter()
+                    .position(|h| *h == name)
+                    .and_then(|at| fields.get(at).copied())
+            };
             Some(KnownFunction {
                 oid: field("oid")?.parse().ok()?,
                 name: field("proname")?,
-                arguments: field("proargtypes")?.split_whitespace().filter_map(|oid| oid.parse().ok()).collect(),
+                arguments: field("proargtypes")?
+                    .split_whitespace()
+                    .filter_map(|oid| oid.parse().ok())
+                    .collect(),
                 result: field("prorettype")?.parse().ok()?,
                 returns_set: field("proretset")? == "t",
             })
@@ -746,8 +946,17 @@ static FUNCTIONS: LazyLock<Vec<KnownFunction>> = LazyLock::new(|| {
 });
 
 fn function_arguments(arguments: &[ScalarValue]) -> ScalarValue {
-    let known = arguments.first().and_then(oid).and_then(|oid| FUNCTIONS.iter().find(|f| f.oid == oid));
+    let known = arguments
+        .first()
+        .and_then(oid)
+        .and_then(|oid| FUNCTIONS.iter().find(|f| f.oid == oid));
     known.map_or(ScalarValue::Null, |f| {
-        text(&f.arguments.iter().map(|oid| pg_types::sql_name(*oid, None)).collect::<Vec<_>>().join(", "))
+        text(
+            &f.arguments
+                .iter()
+                .map(|oid| pg_types::sql_name(*oid, None))
+                .collect::<Vec<_>>()
+                .join(", "),
+        )
     })
 }

@@ -109,12 +109,20 @@ impl Catalog {
     }
 
     /// A catalog of other base tables than [`crate::table::all`].
-    fn with_tables(source: Arc<dyn SnapshotSource>, settings: Vec<Setting>, tables: &'static [&'static TableDef]) -> Self {
+    fn with_tables(
+        source: Arc<dyn SnapshotSource>,
+        settings: Vec<Setting>,
+        tables: &'static [&'static TableDef],
+    ) -> Self {
         let system = system::tables(settings);
         // `table::all()` may describe `events` too: it is one relation.
         let events = (!tables.iter().any(|table| table.name == EVENTS.name)).then_some(&EVENTS);
-        let all: Vec<&'static TableDef> =
-            tables.iter().copied().chain(events).chain(system.iter().map(|table| table.def())).collect();
+        let all: Vec<&'static TableDef> = tables
+            .iter()
+            .copied()
+            .chain(events)
+            .chain(system.iter().map(|table| table.def()))
+            .collect();
         Catalog {
             source,
             tables,
@@ -130,7 +138,11 @@ impl Catalog {
         let snapshot = self.source.snapshot();
         let mut state = self.base.clone();
         let existing = |schema: &&String| self.directory.schemas.contains_key(schema.as_str());
-        let default_schema = vars.search_path.iter().find(existing).map_or("pg_catalog", String::as_str);
+        let default_schema = vars
+            .search_path
+            .iter()
+            .find(existing)
+            .map_or("pg_catalog", String::as_str);
         let options = state.config_mut().options_mut();
         options.catalog.default_schema = default_schema.to_owned();
         let new_zone = options.execution.time_zone.as_deref() != Some(&vars.time_zone);
@@ -139,7 +151,11 @@ impl Catalog {
         }
         let zone_dependent: Vec<_> = if new_zone {
             let options = state.config().options();
-            state.scalar_functions().values().filter_map(|function| function.inner().with_updated_config(options)).collect()
+            state
+                .scalar_functions()
+                .values()
+                .filter_map(|function| function.inner().with_updated_config(options))
+                .collect()
         } else {
             Vec::new()
         };
@@ -149,7 +165,11 @@ impl Catalog {
             snapshot: Arc::clone(&snapshot),
             started: self.started,
         });
-        for function in zone_dependent.into_iter().map(Arc::new).chain(functions::functions(&context)) {
+        for function in zone_dependent
+            .into_iter()
+            .map(Arc::new)
+            .chain(functions::functions(&context))
+        {
             // It fails only for names that are no functions at all, and those are not here.
             if let Err(error) = state.register_udf(function) {
                 tracing::error!(%error, "a function could not be registered");
@@ -170,7 +190,9 @@ impl Catalog {
 
 /// What all sessions have in common.
 fn base_state() -> SessionState {
-    let mut config = SessionConfig::new().with_information_schema(false).with_create_default_catalog_and_schema(false);
+    let mut config = SessionConfig::new()
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(false);
     let options = config.options_mut();
     options.catalog.default_catalog = CATALOG.into();
     options.catalog.default_schema = "public".into();
@@ -208,11 +230,15 @@ impl Pinned {
                 Some(table) => system::provider(table.as_ref(), &self.snapshot).map(Some),
                 None => Ok(None),
             },
-            "public" if name == EVENTS.name => {
-                Ok(Some(Arc::new(events::EventsTable::new(Arc::clone(&self.snapshot), Arc::clone(&self.source)))))
-            }
+            "public" if name == EVENTS.name => Ok(Some(Arc::new(events::EventsTable::new(
+                Arc::clone(&self.snapshot),
+                Arc::clone(&self.source),
+            )))),
             schema => {
-                let table = self.tables.iter().find(|table| table.schema == schema && table.name == name);
+                let table = self
+                    .tables
+                    .iter()
+                    .find(|table| table.schema == schema && table.name == name);
                 Ok(table.map(|table| Arc::new(HistoryTable::new(table, Arc::clone(&self.snapshot))) as _))
             }
         }
@@ -239,12 +265,20 @@ impl CatalogProviderList for SnapshotCatalog {
 
 impl CatalogProvider for SnapshotCatalog {
     fn schema_names(&self) -> Vec<String> {
-        self.0.directory.schemas.keys().map(|schema| (*schema).to_owned()).collect()
+        self.0
+            .directory
+            .schemas
+            .keys()
+            .map(|schema| (*schema).to_owned())
+            .collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         let (name, _) = self.0.directory.schemas.get_key_value(name)?;
-        Some(Arc::new(SnapshotSchema { name, pinned: Arc::clone(&self.0) }))
+        Some(Arc::new(SnapshotSchema {
+            name,
+            pinned: Arc::clone(&self.0),
+        }))
     }
 }
 
@@ -265,7 +299,11 @@ impl SnapshotSchema {
         if !path.iter().any(|schema| schema == self.name) {
             return Ok(None);
         }
-        for schema in path.iter().map(String::as_str).chain(name.starts_with("pg_").then_some("pg_catalog")) {
+        for schema in path
+            .iter()
+            .map(String::as_str)
+            .chain(name.starts_with("pg_").then_some("pg_catalog"))
+        {
             if let Some(table) = self.pinned.table(schema, name)? {
                 return Ok(Some(table));
             }

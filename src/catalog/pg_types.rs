@@ -59,11 +59,19 @@ struct Types {
 static TYPES: LazyLock<Types> = LazyLock::new(|| {
     let mut lines = PG_TYPE_ROWS.lines();
     let header: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
-    let mut types = Types { by_oid: HashMap::new(), by_name: HashMap::new() };
+    let mut types = Types {
+        by_oid: HashMap::new(),
+        by_name: HashMap::new(),
+    };
     for line in lines {
         let fields: Vec<&'static str> = line.split('\t').collect();
-        let field =
-            |name: &str| header.iter().position(|h| *h == name).and_then(|at| fields.get(at).copied()).unwrap_or_default();
+        let field = |name: &str| {
+            header
+                .iter()
+                .position(|h| *h == name)
+                .and_then(|at| fields.get(at).copied())
+                .unwrap_or_default()
+        };
         let number = |name: &str| field(name).parse::<u32>().unwrap_or(0);
         let ty = PgType {
             oid: number("oid"),
@@ -155,9 +163,11 @@ pub fn pg_type_oid(ty: &DataType) -> u32 {
         DataType::Int64 => INT8,
         // `pg_catalog` has its oids in this type, and no table has it.
         DataType::UInt32 => OID,
-        DataType::UInt64 | DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
-            NUMERIC
-        }
+        DataType::UInt64
+        | DataType::Decimal32(..)
+        | DataType::Decimal64(..)
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => NUMERIC,
         DataType::Float16 | DataType::Float32 => FLOAT4,
         DataType::Float64 => FLOAT8,
         DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => TEXT,
@@ -174,7 +184,10 @@ pub fn pg_type_oid(ty: &DataType) -> u32 {
         | DataType::ListView(item)
         | DataType::LargeListView(item)
         | DataType::FixedSizeList(item, _) => {
-            if matches!(pg_element(item.data_type()), DataType::Struct(_) | DataType::Map(..) | DataType::Union(..)) {
+            if matches!(
+                pg_element(item.data_type()),
+                DataType::Struct(_) | DataType::Map(..) | DataType::Union(..)
+            ) {
                 return JSONB;
             }
             // A list of lists is a two-dimensional array, which has the type of the one-dimensional one.

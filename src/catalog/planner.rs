@@ -21,8 +21,8 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    BinaryExpr, EmptyRelation, Expr, ExprSchemable, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Projection, lit, scalar_subquery,
-    when,
+    BinaryExpr, EmptyRelation, Expr, ExprSchemable, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
+    Projection, lit, scalar_subquery, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
@@ -37,9 +37,13 @@ pub(crate) struct LiteralPlanner;
 
 impl ExprPlanner for LiteralPlanner {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let Some(op) = comparison(&expr.op) else { return Ok(PlannerResult::Original(expr)) };
+        let Some(op) = comparison(&expr.op) else {
+            return Ok(PlannerResult::Original(expr));
+        };
         let typed = |literal: &Expr, other: &Expr| -> Option<Expr> {
-            let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = literal else { return None };
+            let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = literal else {
+                return None;
+            };
             typed_literal(text, &other.get_type(schema).ok()?)
         };
         if let Some(right) = typed(&expr.right, &expr.left) {
@@ -70,7 +74,11 @@ fn comparison(op: &BinaryOperator) -> Option<Operator> {
 
 fn typed_literal(text: &str, ty: &DataType) -> Option<Expr> {
     match ty {
-        DataType::UInt32 => text.trim().parse::<u32>().ok().map(|oid| lit(ScalarValue::UInt32(Some(oid)))),
+        DataType::UInt32 => text
+            .trim()
+            .parse::<u32>()
+            .ok()
+            .map(|oid| lit(ScalarValue::UInt32(Some(oid)))),
         DataType::List(item) => {
             let items: Vec<ScalarValue> = array_items(text)?.into_iter().map(ScalarValue::Utf8).collect();
             let list = ScalarValue::List(ScalarValue::new_list_nullable(&items, &DataType::Utf8));
@@ -105,13 +113,17 @@ impl AnalyzerRule for CatalogSubqueries {
         }
         let mut lookups = 0;
         let plan = plan.transform_up_with_subqueries(without_empty)?.data;
-        Ok(plan.transform_up_with_subqueries(|node| lookup_joins(node, &mut lookups))?.data)
+        Ok(plan
+            .transform_up_with_subqueries(|node| lookup_joins(node, &mut lookups))?
+            .data)
     }
 }
 
 /// Whether a scan is of a catalog relation, and then whether that is empty.
 fn fixed_table(plan: &LogicalPlan) -> Option<bool> {
-    let LogicalPlan::TableScan(scan) = plan else { return None };
+    let LogicalPlan::TableScan(scan) = plan else {
+        return None;
+    };
     let provider = source_as_provider(&scan.source).ok()?;
     provider.downcast_ref::<FixedTable>().map(FixedTable::is_empty)
 }
@@ -146,16 +158,25 @@ fn without_empty(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     };
     if empty {
         let schema = Arc::clone(plan.schema());
-        return Ok(Transformed::yes(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema })));
+        return Ok(Transformed::yes(LogicalPlan::EmptyRelation(EmptyRelation {
+            produce_one_row: false,
+            schema,
+        })));
     }
     if let LogicalPlan::Aggregate(aggregate) = &plan
         && left
         && aggregate.group_expr.is_empty()
         && aggregate.aggr_expr.iter().all(is_null_of_nothing)
     {
-        let nulls = aggregate.schema.fields().iter().map(|field| Ok(lit(ScalarValue::try_from(field.data_type())?).alias(field.name())));
+        let nulls = aggregate
+            .schema
+            .fields()
+            .iter()
+            .map(|field| Ok(lit(ScalarValue::try_from(field.data_type())?).alias(field.name())));
         let nulls = nulls.collect::<Result<Vec<_>>>()?;
-        return Ok(Transformed::yes(LogicalPlanBuilder::empty(true).project(nulls)?.build()?));
+        return Ok(Transformed::yes(
+            LogicalPlanBuilder::empty(true).project(nulls)?.build()?,
+        ));
     }
     let names = NamePreserver::new(&plan);
     let replaced = plan.map_expressions(|expr| {
@@ -167,19 +188,29 @@ fn without_empty(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                     Transformed::yes(lit(ScalarValue::try_from(&ty)?))
                 }
                 // What referred to the outer row is gone: it is an ordinary subquery now.
-                Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() && !is_correlated(&subquery.subquery)? => {
+                Expr::ScalarSubquery(subquery)
+                    if !subquery.outer_ref_columns.is_empty() && !is_correlated(&subquery.subquery)? =>
+                {
                     let mut subquery = subquery.clone();
                     subquery.outer_ref_columns = Vec::new();
                     Transformed::yes(Expr::ScalarSubquery(subquery))
                 }
-                Expr::Exists(Exists { subquery, negated }) if is_empty(&subquery.subquery) => Transformed::yes(lit(*negated)),
-                Expr::InSubquery(InSubquery { subquery, negated, .. }) if is_empty(&subquery.subquery) => Transformed::yes(lit(*negated)),
+                Expr::Exists(Exists { subquery, negated }) if is_empty(&subquery.subquery) => {
+                    Transformed::yes(lit(*negated))
+                }
+                Expr::InSubquery(InSubquery { subquery, negated, .. }) if is_empty(&subquery.subquery) => {
+                    Transformed::yes(lit(*negated))
+                }
                 _ => Transformed::no(expr),
             })
         })?;
         Ok(expr.update_data(|expr| name.restore(expr)))
     })?;
-    if replaced.transformed { replaced.map_data(LogicalPlan::recompute_schema) } else { Ok(replaced) }
+    if replaced.transformed {
+        replaced.map_data(LogicalPlan::recompute_schema)
+    } else {
+        Ok(replaced)
+    }
 }
 
 /// An aggregate that is null where there are no rows. Others, as counts, are left to DataFusion.
@@ -187,7 +218,10 @@ fn is_null_of_nothing(expr: &Expr) -> bool {
     match expr {
         Expr::Alias(alias) => is_null_of_nothing(&alias.expr),
         Expr::AggregateFunction(function) => {
-            matches!(function.func.name(), "array_agg" | "string_agg" | "min" | "max" | "sum" | "avg" | "bool_and" | "bool_or")
+            matches!(
+                function.func.name(),
+                "array_agg" | "string_agg" | "min" | "max" | "sum" | "avg" | "bool_and" | "bool_or"
+            )
         }
         _ => false,
     }
@@ -204,15 +238,21 @@ fn lookup_joins(plan: LogicalPlan, count: &mut usize) -> Result<Transformed<Logi
     if !matches!(plan, LogicalPlan::Projection(_) | LogicalPlan::Filter(_)) {
         return Ok(Transformed::no(plan));
     }
-    let Some(input) = plan.inputs().first().map(|input| (*input).clone()) else { return Ok(Transformed::no(plan)) };
+    let Some(input) = plan.inputs().first().map(|input| (*input).clone()) else {
+        return Ok(Transformed::no(plan));
+    };
     let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
     let mut joined = input;
     let names = NamePreserver::new(&plan);
     let mut replace = |expr: Expr| -> Result<Transformed<Expr>> {
         let name = names.save(&expr);
         let expr = expr.transform_up(|expr| {
-            let Expr::ScalarSubquery(subquery) = &expr else { return Ok(Transformed::no(expr)) };
-            let Some(lookup) = lookup_of(&subquery.subquery, &subquery.outer_ref_columns) else { return Ok(Transformed::no(expr)) };
+            let Expr::ScalarSubquery(subquery) = &expr else {
+                return Ok(Transformed::no(expr));
+            };
+            let Some(lookup) = lookup_of(&subquery.subquery, &subquery.outer_ref_columns) else {
+                return Ok(Transformed::no(expr));
+            };
             *count += 1;
             let (plan, value) = join_lookup(joined.clone(), lookup, *count)?;
             joined = plan;
@@ -232,7 +272,10 @@ fn lookup_joins(plan: LogicalPlan, count: &mut usize) -> Result<Transformed<Logi
             if !changed {
                 return Ok(Transformed::no(LogicalPlan::Projection(projection)));
             }
-            Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(joined))?)))
+            Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
+                exprs,
+                Arc::new(joined),
+            )?)))
         }
         LogicalPlan::Filter(filter) => {
             let replaced = replace(filter.predicate.clone())?;
@@ -240,7 +283,10 @@ fn lookup_joins(plan: LogicalPlan, count: &mut usize) -> Result<Transformed<Logi
                 return Ok(Transformed::no(LogicalPlan::Filter(filter)));
             }
             let filtered = LogicalPlan::Filter(Filter::try_new(replaced.data, Arc::new(joined))?);
-            Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(filtered))?)))
+            Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
+                columns,
+                Arc::new(filtered),
+            )?)))
         }
         other => Ok(Transformed::no(other)),
     }
@@ -250,9 +296,15 @@ fn lookup_of(subquery: &LogicalPlan, outer: &[Expr]) -> Option<Lookup> {
     if outer.is_empty() {
         return None;
     }
-    let LogicalPlan::Projection(projection) = subquery else { return None };
-    let [value] = projection.expr.as_slice() else { return None };
-    let LogicalPlan::Filter(filter) = projection.input.as_ref() else { return None };
+    let LogicalPlan::Projection(projection) = subquery else {
+        return None;
+    };
+    let [value] = projection.expr.as_slice() else {
+        return None;
+    };
+    let LogicalPlan::Filter(filter) = projection.input.as_ref() else {
+        return None;
+    };
     let mut simple = true;
     let only_catalog = |node: &LogicalPlan| {
         simple &= match node {
@@ -275,15 +327,26 @@ fn is_correlated(plan: &LogicalPlan) -> Result<bool> {
     let mut correlated = false;
     plan.apply_with_subqueries(|node| {
         correlated |= node.expressions().iter().any(has_outer);
-        Ok(if correlated { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(if correlated {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
     })?;
     Ok(correlated)
 }
 
 /// DataFusion has no subqueries in a sort: they are computed below it.
 fn subqueries_below_sort(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let is_subquery = |expr: &Expr| Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_)));
-    let LogicalPlan::Sort(sort) = plan else { return Ok(Transformed::no(plan)) };
+    let is_subquery = |expr: &Expr| {
+        Ok(matches!(
+            expr,
+            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_)
+        ))
+    };
+    let LogicalPlan::Sort(sort) = plan else {
+        return Ok(Transformed::no(plan));
+    };
     let mut computed = Vec::new();
     let mut order = sort.expr.clone();
     for by in &mut order {
@@ -318,7 +381,11 @@ fn in_list_of_subquery(subquery: InSubquery) -> Result<Expr> {
         return plan_err!("a subquery of IN has one column");
     };
     let scalar = |aggregate: Expr| -> Result<Expr> {
-        Ok(scalar_subquery(Arc::new(LogicalPlanBuilder::from(rows.clone()).aggregate(Vec::<Expr>::new(), vec![aggregate])?.build()?)))
+        Ok(scalar_subquery(Arc::new(
+            LogicalPlanBuilder::from(rows.clone())
+                .aggregate(Vec::<Expr>::new(), vec![aggregate])?
+                .build()?,
+        )))
     };
     let list = scalar(array_agg(item.clone()))?;
     let nulls = scalar(count(when(item.is_null(), lit(1)).end()?))?;
@@ -326,13 +393,17 @@ fn in_list_of_subquery(subquery: InSubquery) -> Result<Expr> {
     let found = array_has(list.clone(), value.clone());
     let found = when(list.is_null(), lit(false))
         .when(found, lit(true))
-        .when(value.is_null().or(nulls.gt(lit(0_i64))), lit(ScalarValue::Boolean(None)))
+        .when(
+            value.is_null().or(nulls.gt(lit(0_i64))),
+            lit(ScalarValue::Boolean(None)),
+        )
         .otherwise(lit(false))?;
     Ok(if subquery.negated { !found } else { found })
 }
 
 fn has_outer(expr: &Expr) -> bool {
-    expr.exists(|expr| Ok(matches!(expr, Expr::OuterReferenceColumn(..)))).unwrap_or(true)
+    expr.exists(|expr| Ok(matches!(expr, Expr::OuterReferenceColumn(..))))
+        .unwrap_or(true)
 }
 
 /// The left join of a plan with a lookup, and the value of the lookup above it: null where there is no row.
@@ -366,10 +437,15 @@ fn join_lookup(outer: LogicalPlan, lookup: Lookup, number: usize) -> Result<(Log
     if let Some(own) = conjunction(own) {
         rows = rows.filter(own)?;
     }
-    let columns = used.iter().enumerate().map(|(at, column)| Expr::Column(column.clone()).alias(renamed(at)));
+    let columns = used
+        .iter()
+        .enumerate()
+        .map(|(at, column)| Expr::Column(column.clone()).alias(renamed(at)));
     let rows = rows.project(columns.chain([lit(true).alias(&found)]))?.build()?;
     let on = outer_predicates.into_iter().map(rename).collect::<Result<Vec<_>>>()?;
-    let joined = LogicalPlanBuilder::from(outer).join_on(rows, JoinType::Left, on)?.build()?;
+    let joined = LogicalPlanBuilder::from(outer)
+        .join_on(rows, JoinType::Left, on)?
+        .build()?;
     let found = Expr::Column(Column::new_unqualified(found)).is_true();
     let value = when(found, rename(lookup.value)?).end()?;
     Ok((joined, value))

@@ -22,10 +22,11 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LambdaFunction,
-    LambdaFunctionParameter, LambdaSyntax, ObjectName, ObjectNamePart, OneOrManyWithParens, OrderByExpr, OrderByKind, Query, Select,
-    SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
+    AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr,
+    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
+    GroupByExpr, Ident, LambdaFunction, LambdaFunctionParameter, LambdaSyntax, ObjectName, ObjectNamePart,
+    OneOrManyWithParens, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
+    TableAliasColumnDef, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 
 use super::functions::SET_RETURNING;
@@ -62,7 +63,10 @@ impl VisitorMut for Rewrite {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        let factors = select.from.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+        let factors = select
+            .from
+            .iter()
+            .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
         self.tables.push(factors.filter_map(table_name).collect());
         for item in &mut select.projection {
             unnest_sets(item);
@@ -99,8 +103,12 @@ impl VisitorMut for Rewrite {
                 compare_as_oid(right);
             }
             // `e::regclass::oid`: the outer cast stays.
-            Expr::Cast { expr: inner, data_type, .. } if is_number(data_type) => compare_as_oid(inner),
-            Expr::Cast { expr: inner, data_type, .. } => {
+            Expr::Cast {
+                expr: inner, data_type, ..
+            } if is_number(data_type) => compare_as_oid(inner),
+            Expr::Cast {
+                expr: inner, data_type, ..
+            } => {
                 if let Some(array) = array_literal(inner, data_type) {
                     *expr = array;
                 }
@@ -129,10 +137,17 @@ impl VisitorMut for Rewrite {
             Expr::CompoundIdentifier(idents) => {
                 if let [table, column] = idents.as_slice()
                     && column.value.eq_ignore_ascii_case("tableoid")
-                    && let Some((_, name)) =
-                        self.tables.iter().rev().flatten().find(|(alias, _)| table.value.eq_ignore_ascii_case(alias))
+                    && let Some((_, name)) = self
+                        .tables
+                        .iter()
+                        .rev()
+                        .flatten()
+                        .find(|(alias, _)| table.value.eq_ignore_ascii_case(alias))
                 {
-                    *expr = call("regclass__oid", vec![Expr::value(Value::SingleQuotedString(name.clone()))]);
+                    *expr = call(
+                        "regclass__oid",
+                        vec![Expr::value(Value::SingleQuotedString(name.clone()))],
+                    );
                 }
             }
             _ => {}
@@ -143,8 +158,18 @@ impl VisitorMut for Rewrite {
 
 /// The name a table goes by in its select, and its own.
 fn table_name(factor: &TableFactor) -> Option<(String, String)> {
-    let TableFactor::Table { name, alias, args: None, .. } = factor else { return None };
-    let goes_by = alias.as_ref().map_or_else(|| last_name(name), |alias| Some(alias.name.value.clone()))?;
+    let TableFactor::Table {
+        name,
+        alias,
+        args: None,
+        ..
+    } = factor
+    else {
+        return None;
+    };
+    let goes_by = alias
+        .as_ref()
+        .map_or_else(|| last_name(name), |alias| Some(alias.name.value.clone()))?;
     Some((goes_by, name.to_string()))
 }
 
@@ -157,12 +182,19 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 }
 
 fn call_with(name: &str, arguments: Vec<Expr>, clauses: Vec<FunctionArgumentClause>) -> Expr {
-    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+    let args = arguments
+        .into_iter()
+        .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
+        .collect();
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses }),
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses,
+        }),
         filter: None,
         null_treatment: None,
         over: None,
@@ -173,16 +205,23 @@ fn call_with(name: &str, arguments: Vec<Expr>, clauses: Vec<FunctionArgumentClau
 /// The last part of a name as PostgreSQL compares it.
 fn last_name(name: &ObjectName) -> Option<String> {
     let ident = name.0.last()?.as_ident()?;
-    Some(if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() })
+    Some(if ident.quote_style.is_some() {
+        ident.value.clone()
+    } else {
+        ident.value.to_lowercase()
+    })
 }
 
 /// Is it unqualified, or qualified with a schema in which all functions and types of PostgreSQL are?
 fn is_system_name(name: &ObjectName) -> bool {
     match name.0.as_slice() {
         [_] => true,
-        [.., schema, _] => schema
-            .as_ident()
-            .is_some_and(|schema| matches!(&*schema.value.to_lowercase(), "pg_catalog" | "information_schema" | "public")),
+        [.., schema, _] => schema.as_ident().is_some_and(|schema| {
+            matches!(
+                &*schema.value.to_lowercase(),
+                "pg_catalog" | "information_schema" | "public"
+            )
+        }),
         [] => false,
     }
 }
@@ -190,7 +229,10 @@ fn is_system_name(name: &ObjectName) -> bool {
 // 1. Functions
 
 fn is_bare_function(name: &str) -> bool {
-    matches!(&*name.to_lowercase(), "current_schema" | "current_user" | "session_user" | "current_role" | "current_catalog" | "user")
+    matches!(
+        &*name.to_lowercase(),
+        "current_schema" | "current_user" | "session_user" | "current_role" | "current_catalog" | "user"
+    )
 }
 
 fn normalise_function(function: &mut Function) {
@@ -201,22 +243,26 @@ fn normalise_function(function: &mut Function) {
     let name = match name.as_str() {
         "transaction_timestamp" | "statement_timestamp" | "clock_timestamp" => "now",
         "gen_random_uuid" => "uuid",
-        "json_agg" | "jsonb_agg" => name.as_str(),
         other => other,
     };
     if function.name.0.len() > 1 || name == "now" || name == "uuid" {
         function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
     }
     if matches!(function.args, FunctionArguments::None) && is_bare_function(name) {
-        function.args =
-            FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() });
+        function.args = FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: Vec::new(),
+            clauses: Vec::new(),
+        });
     }
 }
 
 // 2. Operators
 
 fn operator(op: &mut BinaryOperator) {
-    let BinaryOperator::PGCustomBinaryOperator(names) = op else { return };
+    let BinaryOperator::PGCustomBinaryOperator(names) = op else {
+        return;
+    };
     let known = match names.last().map(String::as_str) {
         Some("~") => BinaryOperator::PGRegexMatch,
         Some("~*") => BinaryOperator::PGRegexIMatch,
@@ -253,22 +299,32 @@ fn is_comparison(op: &BinaryOperator) -> bool {
 // 4. Types
 
 fn cast(expr: &mut Expr) {
-    let Expr::Cast { expr: inner, data_type, .. } = expr else { return };
+    let Expr::Cast {
+        expr: inner, data_type, ..
+    } = expr
+    else {
+        return;
+    };
     if let Some(kind) = reg_type(data_type) {
         *expr = call(&format!("{kind}__text"), vec![take(inner)]);
         return;
     }
     let length = match data_type {
-        DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => match length {
-            Some(CharacterLength::IntegerLength { length, .. }) => Some(*length),
-            _ => None,
-        },
+        DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
+            match length {
+                Some(CharacterLength::IntegerLength { length, .. }) => Some(*length),
+                _ => None,
+            }
+        }
         _ => None,
     };
     normalise_type(data_type);
     if let Some(length) = length {
         let cast = take(expr);
-        *expr = call("left", vec![cast, Expr::value(Value::Number(length.to_string(), false))]);
+        *expr = call(
+            "left",
+            vec![cast, Expr::value(Value::Number(length.to_string(), false))],
+        );
     }
 }
 
@@ -308,8 +364,9 @@ fn normalise_type(ty: &mut DataType) {
 
 fn plain_type(name: &str) -> Option<DataType> {
     Some(match name {
-        "text" | "name" | "char" | "bpchar" | "varchar" | "cstring" | "json" | "jsonb" | "uuid" | "xml" | "citext" | "unknown"
-        | "pg_node_tree" | "aclitem" | "inet" | "cidr" | "pg_lsn" | "sql_identifier" | "character_data" | "yes_or_no" => DataType::Text,
+        "text" | "name" | "char" | "bpchar" | "varchar" | "cstring" | "json" | "jsonb" | "uuid" | "xml" | "citext"
+        | "unknown" | "pg_node_tree" | "aclitem" | "inet" | "cidr" | "pg_lsn" | "sql_identifier" | "character_data"
+        | "yes_or_no" => DataType::Text,
         "oid" | "xid" | "cid" => DataType::IntUnsigned(None),
         "bool" => DataType::Boolean,
         "int2" => DataType::SmallInt(None),
@@ -323,7 +380,10 @@ fn plain_type(name: &str) -> Option<DataType> {
         "timestamp" => DataType::Timestamp(None, TimezoneInfo::None),
         "timestamptz" => DataType::Timestamp(None, TimezoneInfo::WithTimeZone),
         "bytea" => DataType::Bytea,
-        "interval" => DataType::Interval { fields: None, precision: None },
+        "interval" => DataType::Interval {
+            fields: None,
+            precision: None,
+        },
         _ => return None,
     })
 }
@@ -341,9 +401,13 @@ fn is_number(ty: &DataType) -> bool {
 fn array_literal(literal: &Expr, ty: &DataType) -> Option<Expr> {
     let mut ty = ty.clone();
     normalise_type(&mut ty);
-    let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = ty else { return None };
+    let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = ty else {
+        return None;
+    };
     let Expr::Value(value) = literal else { return None };
-    let Value::SingleQuotedString(text) = &value.value else { return None };
+    let Value::SingleQuotedString(text) = &value.value else {
+        return None;
+    };
     let cast = |item: Option<String>| Expr::Cast {
         kind: CastKind::DoubleColon,
         expr: Box::new(Expr::value(item.map_or(Value::Null, Value::SingleQuotedString))),
@@ -413,7 +477,9 @@ fn reg_type(ty: &DataType) -> Option<&'static str> {
 fn compare_as_oid(expr: &mut Expr) {
     match expr {
         Expr::Nested(inner) => compare_as_oid(inner),
-        Expr::Cast { expr: inner, data_type, .. } => {
+        Expr::Cast {
+            expr: inner, data_type, ..
+        } => {
             if let Some(kind) = reg_type(data_type).filter(|kind| *kind != "regproc") {
                 *expr = call(&format!("{kind}__oid"), vec![take(inner)]);
             }
@@ -428,7 +494,9 @@ fn array_of_subquery(function: &mut Function) -> Option<Expr> {
     if last_name(&function.name)? != "array" || function.name.0.len() != 1 {
         return None;
     }
-    let FunctionArguments::Subquery(query) = &mut function.args else { return None };
+    let FunctionArguments::Subquery(query) = &mut function.args else {
+        return None;
+    };
     if let Some(transform) = transform_of_unnest(query) {
         return Some(transform);
     }
@@ -442,7 +510,7 @@ fn array_of_subquery(function: &mut Function) -> Option<Expr> {
             sample: None,
         };
         let select = plain_select(call("array_agg", vec![Expr::Identifier(item)]), factor);
-        query.body = Box::new(SetExpr::Select(Box::new(select)));
+        *query.body = SetExpr::Select(Box::new(select));
     }
     Some(Expr::Subquery(std::mem::replace(query, Box::new(empty_query()))))
 }
@@ -452,16 +520,20 @@ fn aggregate_in_place(query: &mut Query) -> bool {
     if query.with.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
         return false;
     }
-    let SetExpr::Select(select) = query.body.as_mut() else { return false };
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return false;
+    };
     let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
     if !ungrouped || select.distinct.is_some() || select.having.is_some() || select.from.is_empty() {
         return false;
     }
-    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = select.projection.as_slice() else {
+    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = select.projection.as_slice()
+    else {
         return false;
     };
     // An aggregate of an aggregate is none.
-    if matches!(item, Expr::Function(f) if last_name(&f.name).is_some_and(|name| name.ends_with("agg") || name == "unnest")) {
+    if matches!(item, Expr::Function(f) if last_name(&f.name).is_some_and(|name| name.ends_with("agg") || name == "unnest"))
+    {
         return false;
     }
     let item = item.clone();
@@ -474,7 +546,11 @@ fn aggregate_in_place(query: &mut Query) -> bool {
             by.expr = item.clone();
         }
     }
-    let clauses = if order.is_empty() { Vec::new() } else { vec![FunctionArgumentClause::OrderBy(order)] };
+    let clauses = if order.is_empty() {
+        Vec::new()
+    } else {
+        vec![FunctionArgumentClause::OrderBy(order)]
+    };
     select.projection = vec![SelectItem::UnnamedExpr(call_with("array_agg", vec![item], clauses))];
     true
 }
@@ -484,23 +560,34 @@ fn transform_of_unnest(query: &Query) -> Option<Expr> {
     if query.with.is_some() || query.limit_clause.is_some() || query.order_by.is_some() {
         return None;
     }
-    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return None;
+    };
     let [from] = select.from.as_slice() else { return None };
-    let [SelectItem::UnnamedExpr(item)] = select.projection.as_slice() else { return None };
+    let [SelectItem::UnnamedExpr(item)] = select.projection.as_slice() else {
+        return None;
+    };
     if select.selection.is_some() || select.distinct.is_some() || !from.joins.is_empty() {
         return None;
     }
     let (array, alias) = match &from.relation {
-        TableFactor::UNNEST { array_exprs, alias: Some(alias), .. } => match array_exprs.as_slice() {
+        TableFactor::UNNEST {
+            array_exprs,
+            alias: Some(alias),
+            ..
+        } => match array_exprs.as_slice() {
             [array] => (array, alias),
             _ => return None,
         },
-        TableFactor::Table { name, args: Some(args), alias: Some(alias), .. } if last_name(name)? == "unnest" => {
-            match args.args.as_slice() {
-                [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => (array, alias),
-                _ => return None,
-            }
-        }
+        TableFactor::Table {
+            name,
+            args: Some(args),
+            alias: Some(alias),
+            ..
+        } if last_name(name)? == "unnest" => match args.args.as_slice() {
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => (array, alias),
+            _ => return None,
+        },
         _ => return None,
     };
     let item_name = alias.columns.first().map_or(&alias.name, |column| &column.name);
@@ -508,7 +595,10 @@ fn transform_of_unnest(query: &Query) -> Option<Expr> {
         return Some(array.clone());
     }
     let lambda = Expr::Lambda(LambdaFunction {
-        params: OneOrManyWithParens::One(LambdaFunctionParameter { name: item_name.clone(), data_type: None }),
+        params: OneOrManyWithParens::One(LambdaFunctionParameter {
+            name: item_name.clone(),
+            data_type: None,
+        }),
         body: Box::new(item.clone()),
         syntax: LambdaSyntax::Arrow,
     });
@@ -516,8 +606,19 @@ fn transform_of_unnest(query: &Query) -> Option<Expr> {
 }
 
 fn alias(name: &str, columns: &[Ident]) -> TableAlias {
-    let columns = columns.iter().map(|name| TableAliasColumnDef { name: name.clone(), data_type: None }).collect();
-    TableAlias { explicit: true, name: Ident::new(name), columns, at: None }
+    let columns = columns
+        .iter()
+        .map(|name| TableAliasColumnDef {
+            name: name.clone(),
+            data_type: None,
+        })
+        .collect();
+    TableAlias {
+        explicit: true,
+        name: Ident::new(name),
+        columns,
+        at: None,
+    }
 }
 
 fn empty_query() -> Query {
@@ -565,8 +666,15 @@ fn empty_select() -> Select {
 }
 
 fn plain_select(item: Expr, from: TableFactor) -> Select {
-    let from = datafusion::sql::sqlparser::ast::TableWithJoins { relation: from, joins: Vec::new() };
-    Select { projection: vec![SelectItem::UnnamedExpr(item)], from: vec![from], ..empty_select() }
+    let from = datafusion::sql::sqlparser::ast::TableWithJoins {
+        relation: from,
+        joins: Vec::new(),
+    };
+    Select {
+        projection: vec![SelectItem::UnnamedExpr(item)],
+        from: vec![from],
+        ..empty_select()
+    }
 }
 
 // 7. Sets in a select list
@@ -579,7 +687,10 @@ fn unnest_sets(item: &mut SelectItem) {
     };
     let Some(function) = unnest_set(expr) else { return };
     if name.is_none() {
-        *item = SelectItem::ExprWithAlias { expr: take(expr), alias: Ident::new(function) };
+        *item = SelectItem::ExprWithAlias {
+            expr: take(expr),
+            alias: Ident::new(function),
+        };
     }
 }
 
@@ -609,7 +720,12 @@ fn unnest_set(expr: &mut Expr) -> Option<String> {
 fn table_function(factor: &mut TableFactor) {
     match factor {
         TableFactor::UNNEST { alias, array_exprs, .. } if array_exprs.len() == 1 => name_set(alias, "unnest"),
-        TableFactor::Table { name, args: Some(args), alias, .. } if is_system_name(name) => {
+        TableFactor::Table {
+            name,
+            args: Some(args),
+            alias,
+            ..
+        } if is_system_name(name) => {
             let Some(function) = last_name(name) else { return };
             let arguments: Option<Vec<Expr>> = args.args.iter().map(plain_argument).collect();
             let Some(mut arguments) = arguments else { return };
@@ -635,15 +751,29 @@ fn table_function(factor: &mut TableFactor) {
             }
             if function == "generate_series" {
                 // DataFusion's takes 64-bit integers only where they are no literals.
-                arguments = arguments.into_iter().map(|argument| call("series__bound", vec![argument])).collect();
+                arguments = arguments
+                    .into_iter()
+                    .map(|argument| call("series__bound", vec![argument]))
+                    .collect();
             }
             let is_set = SET_RETURNING.contains(&function.as_str());
             let value = call(&function, arguments);
             let value = if is_set { call("unnest", vec![value]) } else { value };
             let mut select = empty_select();
-            select.projection = vec![SelectItem::ExprWithAlias { expr: value, alias: Ident::with_quote('"', function) }];
-            let subquery = Box::new(Query { body: Box::new(SetExpr::Select(Box::new(select))), ..empty_query() });
-            *factor = TableFactor::Derived { lateral: false, subquery, alias, sample: None };
+            select.projection = vec![SelectItem::ExprWithAlias {
+                expr: value,
+                alias: Ident::with_quote('"', function),
+            }];
+            let subquery = Box::new(Query {
+                body: Box::new(SetExpr::Select(Box::new(select))),
+                ..empty_query()
+            });
+            *factor = TableFactor::Derived {
+                lateral: false,
+                subquery,
+                alias,
+                sample: None,
+            };
         }
         _ => {}
     }
@@ -667,7 +797,10 @@ fn is_constant(expr: &Expr) -> bool {
 fn name_set(place: &mut Option<TableAlias>, function: &str) {
     match place {
         Some(alias) if alias.columns.is_empty() => {
-            alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
+            alias.columns = vec![TableAliasColumnDef {
+                name: alias.name.clone(),
+                data_type: None,
+            }];
         }
         Some(_) => {}
         None => *place = Some(alias(function, &[Ident::new(function)])),
@@ -677,8 +810,13 @@ fn name_set(place: &mut Option<TableAlias>, function: &str) {
 // 9. Template patterns
 
 fn template_pattern(function: &mut Function) {
-    let is_formatter = matches!(last_name(&function.name).as_deref(), Some("to_char" | "to_timestamp" | "to_date"));
-    let FunctionArguments::List(list) = &mut function.args else { return };
+    let is_formatter = matches!(
+        last_name(&function.name).as_deref(),
+        Some("to_char" | "to_timestamp" | "to_date")
+    );
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
     if !is_formatter {
         return;
     }
@@ -767,22 +905,34 @@ fn name_columns(items: &mut [SelectItem]) {
     let mut columns: HashSet<String> = HashSet::new();
     for item in items {
         match item {
-            SelectItem::UnnamedExpr(expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_))) if !is_bare_call(expr) => {
+            SelectItem::UnnamedExpr(expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
+                if !is_bare_call(expr) =>
+            {
                 let name = default_name(expr);
                 // The same column of two tables is told apart by its qualifier; only the very same column is given twice.
                 if columns.insert(expr.to_string()) && (!used.contains(&name) || columns_only(&columns, &used, &name)) {
                     used.insert(name);
                 } else {
                     let alias = Ident::with_quote('"', unused(name, &mut used));
-                    *item = SelectItem::ExprWithAlias { expr: take(expr), alias };
+                    *item = SelectItem::ExprWithAlias {
+                        expr: take(expr),
+                        alias,
+                    };
                 }
             }
             SelectItem::UnnamedExpr(expr) => {
                 let alias = Ident::with_quote('"', unused(default_name(expr), &mut used));
-                *item = SelectItem::ExprWithAlias { expr: take(expr), alias };
+                *item = SelectItem::ExprWithAlias {
+                    expr: take(expr),
+                    alias,
+                };
             }
             SelectItem::ExprWithAlias { alias, .. } => {
-                let name = if alias.quote_style.is_some() { alias.value.clone() } else { alias.value.to_lowercase() };
+                let name = if alias.quote_style.is_some() {
+                    alias.value.clone()
+                } else {
+                    alias.value.to_lowercase()
+                };
                 let unique = unused(name.clone(), &mut used);
                 if unique != name {
                     *alias = Ident::with_quote('"', unique);
@@ -799,7 +949,17 @@ fn is_bare_call(expr: &Expr) -> bool {
 
 /// Was the name used by columns alone?
 fn columns_only(columns: &HashSet<String>, used: &HashSet<String>, name: &str) -> bool {
-    used.contains(name) && columns.iter().filter(|column| column.rsplit('.').next().is_some_and(|last| last.trim_matches('"') == name)).count() > 1
+    used.contains(name)
+        && columns
+            .iter()
+            .filter(|column| {
+                column
+                    .rsplit('.')
+                    .next()
+                    .is_some_and(|last| last.trim_matches('"') == name)
+            })
+            .count()
+            > 1
 }
 
 fn unused(mut name: String, used: &mut HashSet<String>) -> String {
@@ -811,7 +971,13 @@ fn unused(mut name: String, used: &mut HashSet<String>) -> String {
 
 /// The name PostgreSQL gives to an expression without alias.
 fn default_name(expr: &Expr) -> String {
-    let of_ident = |ident: &Ident| if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+    let of_ident = |ident: &Ident| {
+        if ident.quote_style.is_some() {
+            ident.value.clone()
+        } else {
+            ident.value.to_lowercase()
+        }
+    };
     strong_name(expr, &of_ident).unwrap_or_else(|| "?column?".into())
 }
 
@@ -820,18 +986,26 @@ fn strong_name(expr: &Expr, of_ident: &dyn Fn(&Ident) -> String) -> Option<Strin
         Expr::Identifier(ident) => of_ident(ident),
         Expr::CompoundIdentifier(idents) => of_ident(idents.last()?),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => return strong_name(inner, of_ident),
-        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.iter().rev().find_map(|access| match access {
-            AccessExpr::Dot(Expr::Identifier(field)) => Some(of_ident(field)),
-            _ => None,
-        }) {
-            Some(field) => field,
-            None => return strong_name(root, of_ident),
-        },
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            match access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(Expr::Identifier(field)) => Some(of_ident(field)),
+                _ => None,
+            }) {
+                Some(field) => field,
+                None => return strong_name(root, of_ident),
+            }
+        }
         Expr::Function(function) => last_name(&function.name)?,
         Expr::Cast { expr, data_type, .. } => {
             return strong_name(expr, of_ident).or_else(|| {
                 let name = data_type.to_string().to_lowercase();
-                let name = name.rsplit('.').next().unwrap_or(&name).trim_matches('"').trim_end_matches("[]").to_owned();
+                let name = name
+                    .rsplit('.')
+                    .next()
+                    .unwrap_or(&name)
+                    .trim_matches('"')
+                    .trim_end_matches("[]")
+                    .to_owned();
                 Some(match super::pg_types::pg_type_by_name(&name) {
                     Some(ty) => ty.name.to_owned(),
                     None => name,
@@ -839,7 +1013,10 @@ fn strong_name(expr: &Expr, of_ident: &dyn Fn(&Ident) -> String) -> Option<Strin
             });
         }
         Expr::Case { else_result, .. } => {
-            return else_result.as_ref().and_then(|e| column_of(e).map(of_ident)).or_else(|| Some("case".into()));
+            return else_result
+                .as_ref()
+                .and_then(|e| column_of(e).map(of_ident))
+                .or_else(|| Some("case".into()));
         }
         Expr::Exists { .. } => "exists".into(),
         Expr::Array(_) => "array".into(),
@@ -852,7 +1029,9 @@ fn strong_name(expr: &Expr, of_ident: &dyn Fn(&Ident) -> String) -> Option<Strin
         Expr::Trim { .. } => "btrim".into(),
         Expr::Interval(_) => "interval".into(),
         Expr::AtTimeZone { .. } => "timezone".into(),
-        Expr::TypedString(typed) => super::pg_types::pg_type_by_name(&typed.data_type.to_string().to_lowercase())?.name.to_owned(),
+        Expr::TypedString(typed) => super::pg_types::pg_type_by_name(&typed.data_type.to_string().to_lowercase())?
+            .name
+            .to_owned(),
         Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool".into(),
         Expr::Subquery(query) => match query.body.as_ref() {
             SetExpr::Select(select) => match select.projection.as_slice() {
@@ -892,20 +1071,32 @@ mod tests {
             rewritten("SELECT c.oid::regclass AS c FROM pg_class AS c WHERE c.oid = 'x'::pg_catalog.regclass"),
             "SELECT regclass__text(c.oid) AS c FROM pg_class AS c WHERE c.oid = regclass__oid('x')"
         );
-        assert_eq!(rewritten("SELECT 'x'::regclass::oid AS o"), "SELECT regclass__oid('x')::INT UNSIGNED AS o");
+        assert_eq!(
+            rewritten("SELECT 'x'::regclass::oid AS o"),
+            "SELECT regclass__oid('x')::INT UNSIGNED AS o"
+        );
     }
 
     #[test]
     fn columns_have_postgresql_names_and_doubles_are_marked() {
-        assert_eq!(rewritten("SELECT count(*) FROM t"), "SELECT count(*) AS \"count\" FROM t");
+        assert_eq!(
+            rewritten("SELECT count(*) FROM t"),
+            "SELECT count(*) AS \"count\" FROM t"
+        );
         assert_eq!(rewritten("SELECT a.x, b.x FROM a, b"), "SELECT a.x, b.x FROM a, b");
-        assert_eq!(rewritten("SELECT NULL, NULL"), "SELECT NULL AS \"?column?\", NULL AS \"?column?\u{2063}\"");
+        assert_eq!(
+            rewritten("SELECT NULL, NULL"),
+            "SELECT NULL AS \"?column?\", NULL AS \"?column?\u{2063}\""
+        );
         assert_eq!(column_name("?column?\u{2063}"), "?column?");
     }
 
     #[test]
     fn rewriting_twice_changes_nothing_more() {
-        for sql in ["SELECT generate_series(1, 3), user, 'x'::regclass, ARRAY(SELECT a FROM t ORDER BY 1)", "SELECT x FROM unnest('{1}'::int[]) x"] {
+        for sql in [
+            "SELECT generate_series(1, 3), user, 'x'::regclass, ARRAY(SELECT a FROM t ORDER BY 1)",
+            "SELECT x FROM unnest('{1}'::int[]) x",
+        ] {
             let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
             rewrite_statement(&mut statements[0]);
             let once = statements[0].to_string();

@@ -37,14 +37,56 @@ pub static EVENT_LOGS: TableDef = TableDef {
     grain: "one row per file or directory seen in the sources, listed as an application or not",
     sort_order: &["source", "path"],
     columns: &[
-        Column::new("source", Type::Text, "", "command line or configuration", "the source it was found in, as it was given"),
+        Column::new(
+            "source",
+            Type::Text,
+            "",
+            "command line or configuration",
+            "the source it was found in, as it was given",
+        ),
         Column::new("path", Type::Text, "", "listing", "path of the file or directory"),
-        Column::null("format", Type::Text, "", "name", "single or rolling; null for what is no event log"),
-        Column::null("codec", Type::Text, "", "name", "none, zstd, lz4, snappy or lzf; null for what is no event log"),
-        Column::new("size_bytes", Type::Int64, "", "listing", "size as stored, of all files that are read"),
-        Column::null("modified_time", Type::Timestamp, "", "listing", "when it was last written; null where storage does not say"),
-        Column::null("app_id", Type::Text, "", "name, then SparkListenerApplicationStart", "the application; null while unknown"),
-        Column::null("attempt_id", Type::Text, "", "name, then SparkListenerApplicationStart", "the attempt; '' where Spark has none"),
+        Column::null(
+            "format",
+            Type::Text,
+            "",
+            "name",
+            "single or rolling; null for what is no event log",
+        ),
+        Column::null(
+            "codec",
+            Type::Text,
+            "",
+            "name",
+            "none, zstd, lz4, snappy or lzf; null for what is no event log",
+        ),
+        Column::new(
+            "size_bytes",
+            Type::Int64,
+            "",
+            "listing",
+            "size as stored, of all files that are read",
+        ),
+        Column::null(
+            "modified_time",
+            Type::Timestamp,
+            "",
+            "listing",
+            "when it was last written; null where storage does not say",
+        ),
+        Column::null(
+            "app_id",
+            Type::Text,
+            "",
+            "name, then SparkListenerApplicationStart",
+            "the application; null while unknown",
+        ),
+        Column::null(
+            "attempt_id",
+            Type::Text,
+            "",
+            "name, then SparkListenerApplicationStart",
+            "the attempt; '' where Spark has none",
+        ),
         Column::new(
             "status",
             Type::Text,
@@ -54,10 +96,34 @@ pub static EVENT_LOGS: TableDef = TableDef {
         ),
         Column::new("lines", Type::Int64, "", "reading", "lines read"),
         Column::new("events", Type::Int64, "", "reading", "events understood"),
-        Column::new("unknown_events", Type::Int64, "", "reading", "lines with an event this version does not know"),
-        Column::new("malformed_lines", Type::Int64, "", "reading", "lines that could not be read"),
-        Column::null("error", Type::Text, "", "reading", "why it is not listed, or the first problem with line and event"),
-        Column::null("read_time", Type::Timestamp, "", "clock", "when it was last read to its end; null if never"),
+        Column::new(
+            "unknown_events",
+            Type::Int64,
+            "",
+            "reading",
+            "lines with an event this version does not know",
+        ),
+        Column::new(
+            "malformed_lines",
+            Type::Int64,
+            "",
+            "reading",
+            "lines that could not be read",
+        ),
+        Column::null(
+            "error",
+            Type::Text,
+            "",
+            "reading",
+            "why it is not listed, or the first problem with line and event",
+        ),
+        Column::null(
+            "read_time",
+            Type::Timestamp,
+            "",
+            "clock",
+            "when it was last read to its end; null if never",
+        ),
     ],
 };
 
@@ -110,8 +176,20 @@ pub static SETTINGS: TableDef = TableDef {
     sort_order: &["name"],
     columns: &[
         Column::new("name", Type::Text, "", "configuration", "key as in sparkgate.toml"),
-        Column::new("value", Type::Text, "", "configuration", "value in use; secrets are redacted"),
-        Column::new("source", Type::Text, "", "configuration", "default, file, spark property, environment or flag"),
+        Column::new(
+            "value",
+            Type::Text,
+            "",
+            "configuration",
+            "value in use; secrets are redacted",
+        ),
+        Column::new(
+            "source",
+            Type::Text,
+            "",
+            "configuration",
+            "default, file, spark property, environment or flag",
+        ),
         Column::new("description", Type::Text, "", "configuration", "what it does"),
     ],
 };
@@ -126,9 +204,19 @@ impl SystemTable for Settings {
 
     fn rows(&self, _snapshot: &Snapshot) -> Result<RecordBatch> {
         let text = |value: fn(&Setting) -> &str| -> ArrayRef {
-            Arc::new(self.0.iter().map(|setting| Some(value(setting))).collect::<StringArray>())
+            Arc::new(
+                self.0
+                    .iter()
+                    .map(|setting| Some(value(setting)))
+                    .collect::<StringArray>(),
+            )
         };
-        let columns = vec![text(|s| &s.name), text(|s| &s.value), text(|s| &s.source), text(|s| &s.description)];
+        let columns = vec![
+            text(|s| &s.name),
+            text(|s| &s.value),
+            text(|s| &s.source),
+            text(|s| &s.description),
+        ];
         Ok(RecordBatch::try_new(SETTINGS.arrow_schema(), columns)?)
     }
 }

@@ -33,13 +33,19 @@ pub struct HistoryTable {
 
 impl fmt::Debug for HistoryTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HistoryTable").field("table", &self.table.name).finish_non_exhaustive()
+        f.debug_struct("HistoryTable")
+            .field("table", &self.table.name)
+            .finish_non_exhaustive()
     }
 }
 
 impl HistoryTable {
     pub fn new(table: &'static TableDef, snapshot: Arc<Snapshot>) -> Self {
-        HistoryTable { table, schema: table.arrow_schema(), snapshot }
+        HistoryTable {
+            table,
+            schema: table.arrow_schema(),
+            snapshot,
+        }
     }
 
     /// Batches of the applications that the filters leave, in the order of their keys.
@@ -51,7 +57,10 @@ impl HistoryTable {
                 Some(ids) => {
                     let mut ids: Vec<&String> = ids.iter().collect();
                     ids.sort();
-                    ids.into_iter().filter_map(|id| self.snapshot.applications.get(id)).filter(with_rows).collect()
+                    ids.into_iter()
+                        .filter_map(|id| self.snapshot.applications.get(id))
+                        .filter(with_rows)
+                        .collect()
                 }
                 None => self.snapshot.applications.values().filter(with_rows).collect(),
             };
@@ -100,7 +109,8 @@ impl TableProvider for HistoryTable {
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
         let partitions = spread(batches, session.config().target_partitions());
-        let source = MemorySourceConfig::try_new(&partitions, Arc::clone(&self.schema), projection.cloned())?.with_limit(limit);
+        let source =
+            MemorySourceConfig::try_new(&partitions, Arc::clone(&self.schema), projection.cloned())?.with_limit(limit);
         Ok(DataSourceExec::from_data_source(source))
     }
 }
@@ -121,7 +131,11 @@ fn filter_contains_subquery(filter: &Expr) -> bool {
         .exists(|expr| {
             Ok(matches!(
                 expr,
-                Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) | Expr::OuterReferenceColumn(..)
+                Expr::ScalarSubquery(_)
+                    | Expr::InSubquery(_)
+                    | Expr::Exists(_)
+                    | Expr::SetComparison(_)
+                    | Expr::OuterReferenceColumn(..)
             ))
         })
         .unwrap_or(true)
@@ -136,7 +150,9 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     pub(crate) fn from_filters(session: &dyn Session, schema: &SchemaRef, filters: &[Expr]) -> Result<Self> {
-        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(Wanted::default()) };
+        let Some(filter) = conjunction(filters.iter().cloned()) else {
+            return Ok(Wanted::default());
+        };
         let schema = DFSchema::try_from(Arc::clone(schema))?;
         let filter = session.create_physical_expr(filter, &schema)?;
         let mut wanted = Wanted::default();
@@ -161,11 +177,17 @@ impl Wanted {
 
     /// The attempts that can have rows, by key. Looked up one by one where the applications are known.
     pub(crate) fn attempts<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Arc<crate::history::AttemptRows>> {
-        let attempt_fits =
-            |attempt_id: &String| self.attempt_ids.as_ref().is_none_or(|attempt_ids| attempt_ids.contains(attempt_id));
+        let attempt_fits = |attempt_id: &String| {
+            self.attempt_ids
+                .as_ref()
+                .is_none_or(|attempt_ids| attempt_ids.contains(attempt_id))
+        };
         match &self.app_ids {
             None => {
-                let attempts = snapshot.attempts.iter().filter(|((_, attempt_id), _)| attempt_fits(attempt_id));
+                let attempts = snapshot
+                    .attempts
+                    .iter()
+                    .filter(|((_, attempt_id), _)| attempt_fits(attempt_id));
                 attempts.map(|(_, attempt)| attempt).collect()
             }
             Some(app_ids) => {
@@ -190,7 +212,9 @@ impl Wanted {
 /// `None` for what is no text: then nothing is known.
 fn literal_text(literal: &ScalarValue) -> Option<String> {
     match literal {
-        ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => Some(text.clone()),
+        ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
+            Some(text.clone())
+        }
         ScalarValue::Dictionary(_, value) => literal_text(value),
         _ => None,
     }
@@ -198,7 +222,9 @@ fn literal_text(literal: &ScalarValue) -> Option<String> {
 
 /// The first rows, whole batches where possible.
 fn take_rows(batches: Vec<&RecordBatch>, limit: Option<usize>) -> Vec<RecordBatch> {
-    let Some(mut left) = limit else { return batches.into_iter().cloned().collect() };
+    let Some(mut left) = limit else {
+        return batches.into_iter().cloned().collect();
+    };
     let mut taken = Vec::new();
     for batch in batches {
         if left == 0 {

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, ListBuilder, RecordBatch,
-    RecordBatchOptions, StringArray, StringBuilder, TimestampMicrosecondArray, UInt32Array, new_null_array,
+    Array, ArrayRef, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
+    ListBuilder, RecordBatch, RecordBatchOptions, StringArray, StringBuilder, TimestampMicrosecondArray, UInt32Array,
+    new_null_array,
 };
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::error::Result;
@@ -82,16 +83,35 @@ pub(crate) use row;
 pub(crate) fn read_tsv(text: &'static str) -> Vec<Row> {
     let mut lines = text.lines();
     let header: Vec<&'static str> = lines.next().unwrap_or_default().split('\t').collect();
-    let cell = |value: &str| if value == "\\N" { Cell::Null } else { Cell::Text(value.to_owned()) };
-    lines.map(|line| header.iter().copied().zip(line.split('\t').map(cell)).collect()).collect()
+    let cell = |value: &str| {
+        if value == "\\N" {
+            Cell::Null
+        } else {
+            Cell::Text(value.to_owned())
+        }
+    };
+    lines
+        .map(|line| header.iter().copied().zip(line.split('\t').map(cell)).collect())
+        .collect()
 }
 
 pub(crate) fn batch(relation: &Relation, rows: &[Row]) -> Result<RecordBatch> {
     let schema = relation.arrow_schema();
     let columns = relation.columns.iter().map(|column| {
-        let missing = if column.not_null { default_value(column.type_oid) } else { Cell::Null };
-        let find = |row: &Row| row.iter().find(|(name, _)| *name == column.name).map_or_else(|| missing.clone(), |(_, c)| c.clone());
-        array(&pg_types::catalog_arrow_type(column.type_oid), rows.iter().map(find).collect())
+        let missing = if column.not_null {
+            default_value(column.type_oid)
+        } else {
+            Cell::Null
+        };
+        let find = |row: &Row| {
+            row.iter()
+                .find(|(name, _)| *name == column.name)
+                .map_or_else(|| missing.clone(), |(_, c)| c.clone())
+        };
+        array(
+            &pg_types::catalog_arrow_type(column.type_oid),
+            rows.iter().map(find).collect(),
+        )
     });
     let columns: Vec<ArrayRef> = columns.collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
@@ -152,19 +172,40 @@ fn array(ty: &DataType, cells: Vec<Cell>) -> ArrayRef {
     let integers = || cells.iter().map(integer);
     match ty {
         DataType::Boolean => Arc::new(cells.iter().map(boolean).collect::<BooleanArray>()),
-        DataType::Int16 => Arc::new(integers().map(|v| v.and_then(|v| i16::try_from(v).ok())).collect::<Int16Array>()),
-        DataType::Int32 => Arc::new(integers().map(|v| v.and_then(|v| i32::try_from(v).ok())).collect::<Int32Array>()),
+        DataType::Int16 => Arc::new(
+            integers()
+                .map(|v| v.and_then(|v| i16::try_from(v).ok()))
+                .collect::<Int16Array>(),
+        ),
+        DataType::Int32 => Arc::new(
+            integers()
+                .map(|v| v.and_then(|v| i32::try_from(v).ok()))
+                .collect::<Int32Array>(),
+        ),
         DataType::Int64 => Arc::new(integers().collect::<Int64Array>()),
-        DataType::UInt32 => Arc::new(integers().map(|v| v.and_then(|v| u32::try_from(v).ok())).collect::<UInt32Array>()),
-        DataType::Float32 => Arc::new(cells.iter().map(|c| float(c).map(|v| v as f32)).collect::<Float32Array>()),
+        DataType::UInt32 => Arc::new(
+            integers()
+                .map(|v| v.and_then(|v| u32::try_from(v).ok()))
+                .collect::<UInt32Array>(),
+        ),
+        DataType::Float32 => Arc::new(
+            cells
+                .iter()
+                .map(|c| float(c).map(|v| v as f32))
+                .collect::<Float32Array>(),
+        ),
         DataType::Float64 => Arc::new(cells.iter().map(float).collect::<Float64Array>()),
         DataType::Decimal128(precision, scale) => {
             let values: Decimal128Array = integers().map(|v| v.map(i128::from)).collect();
-            values.with_precision_and_scale(*precision, *scale).map_or_else(|_| new_null_array(ty, cells.len()), |v| Arc::new(v) as _)
+            values
+                .with_precision_and_scale(*precision, *scale)
+                .map_or_else(|_| new_null_array(ty, cells.len()), |v| Arc::new(v) as _)
         }
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            Arc::new(integers().collect::<TimestampMicrosecondArray>().with_timezone_opt(zone.clone()))
-        }
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => Arc::new(
+            integers()
+                .collect::<TimestampMicrosecondArray>()
+                .with_timezone_opt(zone.clone()),
+        ),
         DataType::Utf8 => Arc::new(cells.into_iter().map(text).collect::<StringArray>()),
         DataType::List(item) => {
             let mut lists = ListBuilder::new(StringBuilder::new());
@@ -184,4 +225,3 @@ fn array(ty: &DataType, cells: Vec<Cell>) -> ArrayRef {
         other => new_null_array(other, cells.len()),
     }
 }
-

@@ -68,7 +68,10 @@ fn column(relation: &Relation, column: &RelationColumn, number: i32, catalog: &s
         _ => None,
     };
     let is_integer = matches!(column.type_oid, pg_types::INT2 | pg_types::INT4 | pg_types::INT8);
-    let is_time = matches!(column.type_oid, pg_types::TIMESTAMP | pg_types::TIMESTAMPTZ | pg_types::TIME | pg_types::INTERVAL);
+    let is_time = matches!(
+        column.type_oid,
+        pg_types::TIMESTAMP | pg_types::TIMESTAMPTZ | pg_types::TIME | pg_types::INTERVAL
+    );
     row![
         table_catalog: catalog,
         table_schema: relation.schema,

@@ -61,7 +61,8 @@ pub(crate) struct RelationColumn {
 
 impl Relation {
     fn arrow_schema(&self) -> SchemaRef {
-        let field = |column: &RelationColumn| Field::new(column.name, pg_types::catalog_arrow_type(column.type_oid), true);
+        let field =
+            |column: &RelationColumn| Field::new(column.name, pg_types::catalog_arrow_type(column.type_oid), true);
         Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
     }
 
@@ -88,7 +89,9 @@ impl Relation {
 
 /// The same oid for the same name, for ever: above what PostgreSQL gives to its own objects and below 2^31.
 pub(crate) fn stable_oid(name: &str) -> u32 {
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
     0x4000_0000 | (hash & 0x3fff_ffff)
 }
 
@@ -104,7 +107,9 @@ pub(crate) struct Directory {
 
 impl std::fmt::Debug for Directory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Directory").field("relations", &self.relations.len()).finish_non_exhaustive()
+        f.debug_struct("Directory")
+            .field("relations", &self.relations.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,9 +126,17 @@ impl Directory {
             }
             by_oid.insert(relation.oid, at);
             by_name.insert((relation.schema, relation.name), at);
-            schemas.entry(relation.schema).or_insert_with(|| stable_oid(relation.schema));
+            schemas
+                .entry(relation.schema)
+                .or_insert_with(|| stable_oid(relation.schema));
         }
-        Directory { relations, by_oid, by_name, schemas, batches: Mutex::default() }
+        Directory {
+            relations,
+            by_oid,
+            by_name,
+            schemas,
+            batches: Mutex::default(),
+        }
     }
 
     pub(crate) fn relation(&self, oid: u32) -> Option<&Relation> {
@@ -148,17 +161,25 @@ impl Directory {
     }
 
     pub(crate) fn schema_name(&self, oid: u32) -> Option<&'static str> {
-        self.schemas.iter().find(|(_, schema)| **schema == oid).map(|(name, _)| *name)
+        self.schemas
+            .iter()
+            .find(|(_, schema)| **schema == oid)
+            .map(|(name, _)| *name)
     }
 
     /// Is it found by its bare name?
     pub(crate) fn is_visible(&self, relation: &Relation, search_path: &[String]) -> bool {
-        self.resolve(&quote_identifier(relation.name), search_path).is_some_and(|found| found.oid == relation.oid)
+        self.resolve(&quote_identifier(relation.name), search_path)
+            .is_some_and(|found| found.oid == relation.oid)
     }
 
     /// Names of the relations of a schema.
     pub(crate) fn names(&self, schema: &str) -> Vec<String> {
-        self.relations.iter().filter(|relation| relation.schema == schema).map(|relation| relation.name.to_owned()).collect()
+        self.relations
+            .iter()
+            .filter(|relation| relation.schema == schema)
+            .map(|relation| relation.name.to_owned())
+            .collect()
     }
 
     /// A relation of `pg_catalog` or `information_schema` with its rows of this moment.
@@ -169,7 +190,9 @@ impl Directory {
         vars: &SessionVars,
         snapshot: &Snapshot,
     ) -> Result<Option<Arc<dyn TableProvider>>> {
-        let Some(relation) = self.relation_named(schema, name) else { return Ok(None) };
+        let Some(relation) = self.relation_named(schema, name) else {
+            return Ok(None);
+        };
         let cached = rows::FIXED.contains(&relation.name);
         let known = cached.then(|| self.batches().get(&relation.oid).cloned()).flatten();
         let batch = match known {
@@ -186,7 +209,11 @@ impl Directory {
                 batch
             }
         };
-        Ok(Some(if relation.kind == "v" { FixedTable::view(batch) } else { FixedTable::table(batch) }))
+        Ok(Some(if relation.kind == "v" {
+            FixedTable::view(batch)
+        } else {
+            FixedTable::table(batch)
+        }))
     }
 
     /// Nothing panics while it is held, and half an insert cannot be seen: a poisoned lock is still good.
@@ -236,21 +263,119 @@ pub(crate) fn split_identifier(text: &str) -> Option<Vec<String>> {
 /// As `quote_ident`: quotes only what needs it.
 pub(crate) fn quote_identifier(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !RESERVED.contains(&name);
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if plain {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
 }
 
 /// PostgreSQL's reserved key words: as names they need quotes.
 const RESERVED: &[&str] = &[
-    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization", "binary", "both", "case", "cast",
-    "check", "collate", "collation", "column", "concurrently", "constraint", "create", "cross", "current_catalog", "current_date",
-    "current_role", "current_schema", "current_time", "current_timestamp", "current_user", "default", "deferrable", "desc", "distinct",
-    "do", "else", "end", "except", "false", "fetch", "for", "foreign", "freeze", "from", "full", "grant", "group", "having", "ilike", "in",
-    "initially", "inner", "intersect", "into", "is", "isnull", "join", "lateral", "leading", "left", "like", "limit", "localtime",
-    "localtimestamp", "natural", "not", "notnull", "null", "offset", "on", "only", "or", "order", "outer", "overlaps", "placing",
-    "primary", "references", "returning", "right", "select", "session_user", "similar", "some", "symmetric", "table", "tablesample",
-    "then", "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "verbose", "when", "where", "window", "with",
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "authorization",
+    "binary",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "collation",
+    "column",
+    "concurrently",
+    "constraint",
+    "create",
+    "cross",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "freeze",
+    "from",
+    "full",
+    "grant",
+    "group",
+    "having",
+    "ilike",
+    "in",
+    "initially",
+    "inner",
+    "intersect",
+    "into",
+    "is",
+    "isnull",
+    "join",
+    "lateral",
+    "leading",
+    "left",
+    "like",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "natural",
+    "not",
+    "notnull",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "outer",
+    "overlaps",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "right",
+    "select",
+    "session_user",
+    "similar",
+    "some",
+    "symmetric",
+    "table",
+    "tablesample",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "variadic",
+    "verbose",
+    "when",
+    "where",
+    "window",
+    "with",
 ];
 
 /// The relations PostgreSQL itself has.
@@ -265,10 +390,22 @@ fn postgres_relations() -> impl Iterator<Item = Relation> {
             let (name, ty) = text.split_once(':')?;
             let not_null = ty.ends_with('!');
             let type_oid = pg_types::pg_type_by_name(ty.trim_end_matches('!')).map_or(pg_types::TEXT, |ty| ty.oid);
-            Some(RelationColumn { name, type_oid, not_null, comment: None })
+            Some(RelationColumn {
+                name,
+                type_oid,
+                not_null,
+                comment: None,
+            })
         };
         let columns = fields.next()?.split(' ').filter_map(column).collect();
-        Some(Relation { oid, schema, name, kind, columns, comment: None })
+        Some(Relation {
+            oid,
+            schema,
+            name,
+            kind,
+            columns,
+            comment: None,
+        })
     })
 }
 
@@ -278,7 +415,10 @@ mod tests {
 
     #[test]
     fn identifiers_are_split_as_postgresql_reads_them() {
-        assert_eq!(split_identifier("public.Tasks"), Some(vec!["public".into(), "tasks".into()]));
+        assert_eq!(
+            split_identifier("public.Tasks"),
+            Some(vec!["public".into(), "tasks".into()])
+        );
         assert_eq!(split_identifier(r#""A""b" . c"#), Some(vec!["A\"b".into(), "c".into()]));
         assert_eq!(split_identifier(r#""open"#), None);
         assert_eq!(split_identifier("a..b"), None);
@@ -287,8 +427,15 @@ mod tests {
     #[test]
     fn every_relation_has_its_own_oid_and_known_column_types() {
         let directory = Directory::new(&[]);
-        assert!(directory.relations.len() > 190, "{} relations", directory.relations.len());
-        assert_eq!(directory.relation_named("pg_catalog", "pg_class").map(|r| r.oid), Some(1259));
+        assert!(
+            directory.relations.len() > 190,
+            "{} relations",
+            directory.relations.len()
+        );
+        assert_eq!(
+            directory.relation_named("pg_catalog", "pg_class").map(|r| r.oid),
+            Some(1259)
+        );
         assert_eq!(directory.by_oid.len(), directory.relations.len());
     }
 }

@@ -23,7 +23,11 @@ pub(super) fn rows(directory: &Directory, relation: &str, vars: &SessionVars, sn
         "pg_proc" => functions(),
         "pg_type" => types(),
         "pg_namespace" => namespaces(directory),
-        "pg_class" => directory.relations.iter().map(|relation| class(directory, relation, snapshot)).collect(),
+        "pg_class" => directory
+            .relations
+            .iter()
+            .map(|relation| class(directory, relation, snapshot))
+            .collect(),
         "pg_attribute" => directory.relations.iter().flat_map(attributes).collect(),
         "pg_description" => descriptions(directory),
         "pg_database" => databases(vars),
@@ -37,9 +41,9 @@ pub(super) fn rows(directory: &Directory, relation: &str, vars: &SessionVars, sn
         "pg_tables" => relations_of_kind(directory, "r")
             .map(|r| row![schemaname: r.schema, tablename: r.name, tableowner: OWNER])
             .collect(),
-        "pg_views" => {
-            relations_of_kind(directory, "v").map(|r| row![schemaname: r.schema, viewname: r.name, viewowner: OWNER]).collect()
-        }
+        "pg_views" => relations_of_kind(directory, "v")
+            .map(|r| row![schemaname: r.schema, viewname: r.name, viewowner: OWNER])
+            .collect(),
         "pg_stat_activity" => vec![row![
             datid: DATABASE_OID, datname: vars.database.as_str(), pid: vars.backend_pid, usename: vars.user.as_str(),
             usesysid: role_oid(&vars.user), application_name: vars.application_name.as_str(), state: "active",
@@ -59,13 +63,20 @@ pub(super) fn is_ours(relation: &Relation) -> bool {
     !matches!(relation.schema, "pg_catalog" | "information_schema")
 }
 
-pub(super) fn relations_of_kind<'a>(directory: &'a Directory, kind: &'static str) -> impl Iterator<Item = &'a Relation> {
+pub(super) fn relations_of_kind<'a>(
+    directory: &'a Directory,
+    kind: &'static str,
+) -> impl Iterator<Item = &'a Relation> {
     directory.relations.iter().filter(move |relation| relation.kind == kind)
 }
 
 /// The owner of everything has PostgreSQL's first oid; other users are known by name.
 pub(crate) fn role_oid(name: &str) -> u32 {
-    if name == OWNER { OWNER_OID } else { stable_oid(&format!("role {name}")) }
+    if name == OWNER {
+        OWNER_OID
+    } else {
+        stable_oid(&format!("role {name}"))
+    }
 }
 
 /// Rows of a table and bytes they take in memory.
@@ -75,16 +86,29 @@ pub(crate) fn table_size(snapshot: &Snapshot, relation: &Relation) -> (i64, i64)
     }
     let batches: Box<dyn Iterator<Item = &arrow::array::RecordBatch> + '_> = match relation.name {
         "applications" => Box::new(snapshot.applications.values()),
-        name => Box::new(snapshot.attempts.values().filter_map(move |attempt| attempt.tables.get(name)).flatten()),
+        name => Box::new(
+            snapshot
+                .attempts
+                .values()
+                .filter_map(move |attempt| attempt.tables.get(name))
+                .flatten(),
+        ),
     };
     batches.fold((0, 0), |(rows, bytes), batch| {
         let size = batch.get_array_memory_size();
-        (rows + i64::try_from(batch.num_rows()).unwrap_or(i64::MAX), bytes + i64::try_from(size).unwrap_or(i64::MAX))
+        (
+            rows + i64::try_from(batch.num_rows()).unwrap_or(i64::MAX),
+            bytes + i64::try_from(size).unwrap_or(i64::MAX),
+        )
     })
 }
 
 fn namespaces(directory: &Directory) -> Vec<Row> {
-    directory.schemas.iter().map(|(name, oid)| row![oid: *oid, nspname: *name, nspowner: OWNER_OID]).collect()
+    directory
+        .schemas
+        .iter()
+        .map(|(name, oid)| row![oid: *oid, nspname: *name, nspowner: OWNER_OID])
+        .collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "reltuples is an estimate of type real")]
@@ -147,7 +171,9 @@ fn descriptions(directory: &Directory) -> Vec<Row> {
         }
         for (column, number) in relation.columns.iter().zip(1_i32..) {
             if let Some(comment) = &column.comment {
-                rows.push(row![objoid: relation.oid, classoid: PG_CLASS, objsubid: number, description: comment.as_str()]);
+                rows.push(
+                    row![objoid: relation.oid, classoid: PG_CLASS, objsubid: number, description: comment.as_str()],
+                );
             }
         }
     }
@@ -163,7 +189,11 @@ fn databases(vars: &SessionVars) -> Vec<Row> {
 
 /// The owner, and who asks. Other users are none of the asker's business.
 fn role_names(vars: &SessionVars) -> Vec<&str> {
-    if vars.user == OWNER { vec![OWNER] } else { vec![OWNER, &vars.user] }
+    if vars.user == OWNER {
+        vec![OWNER]
+    } else {
+        vec![OWNER, &vars.user]
+    }
 }
 
 fn roles(vars: &SessionVars) -> Vec<Row> {
@@ -174,7 +204,10 @@ fn roles(vars: &SessionVars) -> Vec<Row> {
 }
 
 fn users(vars: &SessionVars) -> Vec<Row> {
-    role_names(vars).into_iter().map(|name| row![usename: name, usesysid: role_oid(name), passwd: "********"]).collect()
+    role_names(vars)
+        .into_iter()
+        .map(|name| row![usename: name, usesysid: role_oid(name), passwd: "********"])
+        .collect()
 }
 
 fn settings(vars: &SessionVars) -> Vec<Row> {
