@@ -1,13 +1,52 @@
 //! DataFusion's view of a snapshot: catalog `spark`, schemas `public` (base tables), `system`, `pg_catalog`,
-//! `information_schema`. A session is made for one statement and is bound to one snapshot. (skeleton: the interface)
+//! `information_schema`. A session is made for one statement and is bound to one snapshot.
+//!
+//! [`Catalog::session`] is cheap: functions and rules are registered once, in a state that every session copies; providers and rows are
+//! made when a statement names a table. Statements have to go through [`rewrite::rewrite_statement`] before they are planned.
+//!
+//! Names are looked up along the search path, then in `pg_catalog`. What a schema lists is only its own.
+
+mod events;
+mod fixed;
+mod functions;
+mod pg_catalog;
+pub mod pg_types;
+mod planner;
+pub mod rewrite;
+mod system;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use datafusion::prelude::SessionContext;
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::config::Dialect;
+use datafusion::error::Result;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::registry::FunctionRegistry;
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+pub use events::EVENTS;
+pub use functions::version;
+pub use pg_catalog::{Parameter, SERVER_VERSION, SERVER_VERSION_NUM, parameters};
+pub use system::{EVENT_LOGS, SETTINGS};
+pub use table::HistoryTable;
 
 use crate::event_log::{EventLog, LogReader};
 use crate::history::Snapshot;
+use crate::table::TableDef;
+use functions::FunctionContext;
+use pg_catalog::Directory;
+use system::SystemTable;
+
+/// The one catalog; also what a database is called.
+pub const CATALOG: &str = "spark";
 
 /// Where the catalog gets its data: implemented by `history::History`, and by tests.
 pub trait SnapshotSource: Debug + Send + Sync {
@@ -44,7 +83,7 @@ impl Default for SessionVars {
     fn default() -> Self {
         SessionVars {
             user: "sparkgate".into(),
-            database: "spark".into(),
+            database: CATALOG.into(),
             application_name: String::new(),
             time_zone: "UTC".into(),
             search_path: vec!["public".into()],
@@ -55,17 +94,235 @@ impl Default for SessionVars {
 
 #[derive(Debug)]
 pub struct Catalog {
-    _source: Arc<dyn SnapshotSource>,
-    _settings: Vec<Setting>,
+    source: Arc<dyn SnapshotSource>,
+    tables: &'static [&'static TableDef],
+    system: Arc<Vec<Arc<dyn SystemTable>>>,
+    directory: Arc<Directory>,
+    base: SessionState,
+    /// Microseconds since the epoch.
+    started: i64,
 }
 
 impl Catalog {
     pub fn new(source: Arc<dyn SnapshotSource>, settings: Vec<Setting>) -> Self {
-        Catalog { _source: source, _settings: settings }
+        Self::with_tables(source, settings, crate::table::all())
+    }
+
+    /// A catalog of other base tables than [`crate::table::all`].
+    fn with_tables(
+        source: Arc<dyn SnapshotSource>,
+        settings: Vec<Setting>,
+        tables: &'static [&'static TableDef],
+    ) -> Self {
+        let system = system::tables(settings);
+        // `table::all()` may describe `events` too: it is one relation.
+        let events = (!tables.iter().any(|table| table.name == EVENTS.name)).then_some(&EVENTS);
+        let all: Vec<&'static TableDef> = tables
+            .iter()
+            .copied()
+            .chain(events)
+            .chain(system.iter().map(|table| table.def()))
+            .collect();
+        Catalog {
+            source,
+            tables,
+            system: Arc::new(system),
+            directory: Arc::new(Directory::new(&all)),
+            base: base_state(),
+            started: chrono::Utc::now().timestamp_micros(),
+        }
     }
 
     /// A session for one statement, pinned on the snapshot of this moment.
-    pub fn session(&self, _vars: &SessionVars) -> SessionContext {
-        SessionContext::new()
+    pub fn session(&self, vars: &SessionVars) -> SessionContext {
+        let snapshot = self.source.snapshot();
+        let mut state = self.base.clone();
+        let existing = |schema: &&String| self.directory.schemas.contains_key(schema.as_str());
+        let default_schema = vars
+            .search_path
+            .iter()
+            .find(existing)
+            .map_or("pg_catalog", String::as_str);
+        let options = state.config_mut().options_mut();
+        options.catalog.default_schema = default_schema.to_owned();
+        let new_zone = options.execution.time_zone.as_deref() != Some(&vars.time_zone);
+        if new_zone {
+            options.execution.time_zone = Some(vars.time_zone.clone());
+        }
+        let zone_dependent: Vec<_> = if new_zone {
+            let options = state.config().options();
+            state
+                .scalar_functions()
+                .values()
+                .filter_map(|function| function.inner().with_updated_config(options))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let context = Arc::new(FunctionContext {
+            vars: vars.clone(),
+            directory: Arc::clone(&self.directory),
+            snapshot: Arc::clone(&snapshot),
+            started: self.started,
+        });
+        for function in zone_dependent
+            .into_iter()
+            .map(Arc::new)
+            .chain(functions::functions(&context))
+        {
+            // It fails only for names that are no functions at all, and those are not here.
+            if let Err(error) = state.register_udf(function) {
+                tracing::error!(%error, "a function could not be registered");
+            }
+        }
+        let provider = SnapshotCatalog(Arc::new(Pinned {
+            vars: vars.clone(),
+            source: Arc::clone(&self.source),
+            snapshot,
+            tables: self.tables,
+            system: Arc::clone(&self.system),
+            directory: Arc::clone(&self.directory),
+        }));
+        state.register_catalog_list(Arc::new(provider));
+        SessionContext::new_with_state(state)
+    }
+}
+
+/// What all sessions have in common.
+fn base_state() -> SessionState {
+    let mut config = SessionConfig::new()
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.catalog.default_catalog = CATALOG.into();
+    options.catalog.default_schema = "public".into();
+    options.execution.time_zone = Some("UTC".into());
+    options.sql_parser.dialect = Dialect::PostgreSQL;
+    // Tables and clients have `Utf8`; a cast in a query should not bring in another type.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(planner::CatalogSubqueries)];
+    rules.extend(Analyzer::new().rules);
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::new(RuntimeEnv::default()))
+        .with_expr_planners(vec![Arc::new(planner::LiteralPlanner)])
+        .with_default_features()
+        .with_analyzer_rules(rules)
+        .build()
+}
+
+/// All that the providers of one session share.
+#[derive(Debug)]
+struct Pinned {
+    vars: SessionVars,
+    source: Arc<dyn SnapshotSource>,
+    snapshot: Arc<Snapshot>,
+    tables: &'static [&'static TableDef],
+    system: Arc<Vec<Arc<dyn SystemTable>>>,
+    directory: Arc<Directory>,
+}
+
+impl Pinned {
+    fn table(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match schema {
+            "pg_catalog" | "information_schema" => self.directory.table(schema, name, &self.vars, &self.snapshot),
+            "system" => match self.system.iter().find(|table| table.def().name == name) {
+                Some(table) => system::provider(table.as_ref(), &self.snapshot).map(Some),
+                None => Ok(None),
+            },
+            "public" if name == EVENTS.name => Ok(Some(Arc::new(events::EventsTable::new(
+                Arc::clone(&self.snapshot),
+                Arc::clone(&self.source),
+            )))),
+            schema => {
+                let table = self
+                    .tables
+                    .iter()
+                    .find(|table| table.schema == schema && table.name == name);
+                Ok(table.map(|table| Arc::new(HistoryTable::new(table, Arc::clone(&self.snapshot))) as _))
+            }
+        }
+    }
+}
+
+/// Answers to `spark` and to the name the client connected to, which is what `current_database()` tells it.
+#[derive(Debug)]
+struct SnapshotCatalog(Arc<Pinned>);
+
+impl CatalogProviderList for SnapshotCatalog {
+    fn register_catalog(&self, _name: String, _catalog: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.into()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == CATALOG || name == self.0.vars.database).then(|| Arc::new(SnapshotCatalog(Arc::clone(&self.0))) as _)
+    }
+}
+
+impl CatalogProvider for SnapshotCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        self.0
+            .directory
+            .schemas
+            .keys()
+            .map(|schema| (*schema).to_owned())
+            .collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let (name, _) = self.0.directory.schemas.get_key_value(name)?;
+        Some(Arc::new(SnapshotSchema {
+            name,
+            pinned: Arc::clone(&self.0),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct SnapshotSchema {
+    name: &'static str,
+    pinned: Arc<Pinned>,
+}
+
+impl SnapshotSchema {
+    /// DataFusion knows one default schema, so names that are not in it are looked for here: along the search path, then in
+    /// `pg_catalog`. The names of `pg_catalog` begin with `pg_`, as no other's may.
+    fn lookup(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(table) = self.pinned.table(self.name, name)? {
+            return Ok(Some(table));
+        }
+        let path = &self.pinned.vars.search_path;
+        if !path.iter().any(|schema| schema == self.name) {
+            return Ok(None);
+        }
+        for schema in path
+            .iter()
+            .map(String::as_str)
+            .chain(name.starts_with("pg_").then_some("pg_catalog"))
+        {
+            if let Some(table) = self.pinned.table(schema, name)? {
+                return Ok(Some(table));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for SnapshotSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.pinned.directory.names(self.name)
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.lookup(name)
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        matches!(self.lookup(name), Ok(Some(_)))
     }
 }

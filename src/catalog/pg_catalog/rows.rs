@@ -1,0 +1,261 @@
+//! The rows of `pg_catalog`, one function for each relation that has any.
+
+use super::cells::{Cell, Row, read_tsv, row};
+use super::{DATABASE_OID, Directory, OWNER, OWNER_OID, PG_CATALOG_OID, Relation, parameters, stable_oid};
+use crate::catalog::{SessionVars, pg_types};
+use crate::history::Snapshot;
+
+/// Oid of the tablespace `pg_default`.
+const DEFAULT_TABLESPACE: u32 = 1663;
+/// Oids of the catalogs that `pg_description.classoid` names.
+const PG_CLASS: u32 = 1259;
+const PG_NAMESPACE: u32 = 2615;
+
+/// Relations whose rows never change while the program runs, and which are worth keeping.
+pub(super) const FIXED: &[&str] = &["pg_attribute", "pg_type", "pg_description", "pg_proc", "pg_cast"];
+
+pub(super) fn rows(directory: &Directory, relation: &str, vars: &SessionVars, snapshot: &Snapshot) -> Vec<Row> {
+    match relation {
+        "pg_am" => read_tsv(include_str!("data/pg_am.tsv")),
+        "pg_cast" => read_tsv(include_str!("data/pg_cast.tsv")),
+        "pg_collation" => read_tsv(include_str!("data/pg_collation.tsv")),
+        "pg_language" => read_tsv(include_str!("data/pg_language.tsv")),
+        "pg_proc" => functions(),
+        "pg_type" => types(),
+        "pg_namespace" => namespaces(directory),
+        "pg_class" => directory
+            .relations
+            .iter()
+            .map(|relation| class(directory, relation, snapshot))
+            .collect(),
+        "pg_attribute" => directory.relations.iter().flat_map(attributes).collect(),
+        "pg_description" => descriptions(directory),
+        "pg_database" => databases(vars),
+        "pg_tablespace" => [(DEFAULT_TABLESPACE, "pg_default"), (1664, "pg_global")]
+            .into_iter()
+            .map(|(oid, name)| row![oid: oid, spcname: name, spcowner: OWNER_OID])
+            .collect(),
+        "pg_roles" | "pg_authid" => roles(vars),
+        "pg_user" | "pg_shadow" => users(vars),
+        "pg_settings" => settings(vars),
+        "pg_tables" => relations_of_kind(directory, "r")
+            .map(|r| row![schemaname: r.schema, tablename: r.name, tableowner: OWNER])
+            .collect(),
+        "pg_views" => relations_of_kind(directory, "v")
+            .map(|r| row![schemaname: r.schema, viewname: r.name, viewowner: OWNER])
+            .collect(),
+        "pg_stat_activity" => vec![row![
+            datid: DATABASE_OID, datname: vars.database.as_str(), pid: vars.backend_pid, usename: vars.user.as_str(),
+            usesysid: role_oid(&vars.user), application_name: vars.application_name.as_str(), state: "active",
+            backend_type: "client backend",
+        ]],
+        "pg_stat_all_tables" => statistics(directory, snapshot, |_| true),
+        "pg_stat_user_tables" => statistics(directory, snapshot, is_ours),
+        "pg_stat_sys_tables" => statistics(directory, snapshot, |relation| !is_ours(relation)),
+        "pg_timezone_names" | "pg_timezone_abbrevs" => {
+            vec![row![name: "UTC", abbrev: "UTC", is_dst: false]]
+        }
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn is_ours(relation: &Relation) -> bool {
+    !matches!(relation.schema, "pg_catalog" | "information_schema")
+}
+
+pub(super) fn relations_of_kind<'a>(
+    directory: &'a Directory,
+    kind: &'static str,
+) -> impl Iterator<Item = &'a Relation> {
+    directory.relations.iter().filter(move |relation| relation.kind == kind)
+}
+
+/// The owner of everything has PostgreSQL's first oid; other users are known by name.
+pub(crate) fn role_oid(name: &str) -> u32 {
+    if name == OWNER {
+        OWNER_OID
+    } else {
+        stable_oid(&format!("role {name}"))
+    }
+}
+
+/// Rows of a table and bytes they take in memory.
+pub(crate) fn table_size(snapshot: &Snapshot, relation: &Relation) -> (i64, i64) {
+    if relation.schema != "public" {
+        return (0, 0);
+    }
+    let batches: Box<dyn Iterator<Item = &arrow::array::RecordBatch> + '_> = match relation.name {
+        "applications" => Box::new(snapshot.applications.values()),
+        name => Box::new(
+            snapshot
+                .attempts
+                .values()
+                .filter_map(move |attempt| attempt.tables.get(name))
+                .flatten(),
+        ),
+    };
+    batches.fold((0, 0), |(rows, bytes), batch| {
+        let size = batch.get_array_memory_size();
+        (
+            rows + i64::try_from(batch.num_rows()).unwrap_or(i64::MAX),
+            bytes + i64::try_from(size).unwrap_or(i64::MAX),
+        )
+    })
+}
+
+fn namespaces(directory: &Directory) -> Vec<Row> {
+    directory
+        .schemas
+        .iter()
+        .map(|(name, oid)| row![oid: *oid, nspname: *name, nspowner: OWNER_OID])
+        .collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "reltuples is an estimate of type real")]
+fn class(directory: &Directory, relation: &Relation, snapshot: &Snapshot) -> Row {
+    let is_table = relation.kind == "r";
+    let (rows, bytes) = table_size(snapshot, relation);
+    row![
+        oid: relation.oid,
+        relname: relation.name,
+        relnamespace: directory.schemas.get(relation.schema).copied().unwrap_or_default(),
+        relowner: OWNER_OID,
+        relam: if is_table { 2 } else { 0 },
+        relfilenode: if is_table { relation.oid } else { 0 },
+        relpages: bytes / 8192,
+        reltuples: if is_table { rows as f64 } else { -1.0 },
+        relpersistence: "p",
+        relkind: relation.kind,
+        relnatts: i64::try_from(relation.columns.len()).unwrap_or_default(),
+        relhasrules: !is_table,
+        relispopulated: true,
+        relreplident: if is_ours(relation) { "d" } else { "n" },
+    ]
+}
+
+fn attributes(relation: &Relation) -> impl Iterator<Item = Row> + '_ {
+    relation.columns.iter().zip(1_i32..).map(|(column, number)| {
+        let ty = pg_types::pg_type(column.type_oid);
+        let is_array = ty.is_some_and(|ty| ty.len == -1 && ty.element != 0);
+        row![
+            attrelid: relation.oid,
+            attname: column.name,
+            atttypid: column.type_oid,
+            attstattarget: -1,
+            attlen: ty.map_or(-1, |ty| ty.len),
+            attnum: number,
+            attndims: i32::from(is_array),
+            attcacheoff: -1,
+            atttypmod: -1,
+            attbyval: ty.is_some_and(|ty| ty.by_value),
+            attalign: ty.map_or("i", |ty| ty.align),
+            attstorage: ty.map_or("x", |ty| ty.storage),
+            attnotnull: column.not_null,
+            attislocal: true,
+            attcollation: ty.map_or(0, |ty| ty.collation),
+        ]
+    })
+}
+
+fn descriptions(directory: &Directory) -> Vec<Row> {
+    let mut rows = vec![
+        row![objoid: PG_CATALOG_OID, classoid: PG_NAMESPACE, objsubid: 0, description: "system catalog schema"],
+        row![objoid: super::PUBLIC_OID, classoid: PG_NAMESPACE, objsubid: 0, description: "tables of all applications"],
+    ];
+    if let Some(oid) = directory.schemas.get("system") {
+        rows.push(row![objoid: *oid, classoid: PG_NAMESPACE, objsubid: 0, description: "the gateway's own state"]);
+    }
+    for relation in &directory.relations {
+        if let Some(comment) = &relation.comment {
+            rows.push(row![objoid: relation.oid, classoid: PG_CLASS, objsubid: 0, description: comment.as_str()]);
+        }
+        for (column, number) in relation.columns.iter().zip(1_i32..) {
+            if let Some(comment) = &column.comment {
+                rows.push(
+                    row![objoid: relation.oid, classoid: PG_CLASS, objsubid: number, description: comment.as_str()],
+                );
+            }
+        }
+    }
+    rows
+}
+
+fn databases(vars: &SessionVars) -> Vec<Row> {
+    vec![row![
+        oid: DATABASE_OID, datname: vars.database.as_str(), datdba: OWNER_OID, encoding: 6, datlocprovider: "c", datallowconn: true,
+        datconnlimit: -1, dattablespace: DEFAULT_TABLESPACE, datcollate: "C.UTF-8", datctype: "C.UTF-8",
+    ]]
+}
+
+/// The owner, and who asks. Other users are none of the asker's business.
+fn role_names(vars: &SessionVars) -> Vec<&str> {
+    if vars.user == OWNER {
+        vec![OWNER]
+    } else {
+        vec![OWNER, &vars.user]
+    }
+}
+
+fn roles(vars: &SessionVars) -> Vec<Row> {
+    role_names(vars)
+        .into_iter()
+        .map(|name| row![oid: role_oid(name), rolname: name, rolinherit: true, rolcanlogin: true, rolconnlimit: -1])
+        .collect()
+}
+
+fn users(vars: &SessionVars) -> Vec<Row> {
+    role_names(vars)
+        .into_iter()
+        .map(|name| row![usename: name, usesysid: role_oid(name), passwd: "********"])
+        .collect()
+}
+
+fn settings(vars: &SessionVars) -> Vec<Row> {
+    let defaults = parameters(&SessionVars::default());
+    parameters(vars)
+        .into_iter()
+        .zip(defaults)
+        .map(|(parameter, default)| {
+            let source = if parameter.value == default.value { "default" } else { "session" };
+            row![
+                name: parameter.name, setting: parameter.value.as_str(), category: "Sparkgate", short_desc: parameter.description,
+                context: "user", vartype: parameter.kind, source: source, boot_val: default.value.as_str(),
+                reset_val: default.value.as_str(), pending_restart: false,
+            ]
+        })
+        .collect()
+}
+
+fn statistics(directory: &Directory, snapshot: &Snapshot, wanted: impl Fn(&Relation) -> bool) -> Vec<Row> {
+    relations_of_kind(directory, "r")
+        .filter(|relation| wanted(relation))
+        .map(|relation| {
+            let (rows, _) = table_size(snapshot, relation);
+            row![relid: relation.oid, schemaname: relation.schema, relname: relation.name, n_live_tup: rows, n_dead_tup: 0]
+        })
+        .collect()
+}
+
+fn types() -> Vec<Row> {
+    let mut rows = read_tsv(pg_types::PG_TYPE_ROWS);
+    for row in &mut rows {
+        row.push(("typnamespace", Cell::from(PG_CATALOG_OID)));
+        row.push(("typowner", Cell::from(OWNER_OID)));
+    }
+    rows
+}
+
+fn functions() -> Vec<Row> {
+    let mut rows = read_tsv(include_str!("data/pg_proc.tsv"));
+    for row in &mut rows {
+        let arguments = row.iter_mut().find(|(name, _)| *name == "proargtypes");
+        if let Some((_, cell)) = arguments
+            && let Cell::Text(oids) = cell
+        {
+            *cell = Cell::Texts(oids.split_whitespace().map(str::to_owned).collect());
+        }
+        row.push(("pronamespace", Cell::from(PG_CATALOG_OID)));
+        row.push(("proowner", Cell::from(OWNER_OID)));
+    }
+    rows
+}

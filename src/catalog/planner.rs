@@ -1,0 +1,452 @@
+//! Two helpers for DataFusion's planner, for what PostgreSQL clients ask of the catalog.
+//!
+//! [`LiteralPlanner`]: PostgreSQL gives a literal in quotes the type of what it is compared with: oids (`c.oid = '16385'`), arrays
+//! (`polroles = '{0}'`).
+//!
+//! [`CatalogSubqueries`]: subqueries in ORDER BY are computed below the sort. And correlated subqueries over the catalog in a form DataFusion does not decorrelate. Relations known to be empty
+//! are taken out with all that joins them; a subquery that only looks up a row becomes a left join. The last is for subqueries over
+//! `pg_catalog` alone, whose keys are unique: over base tables a left join could repeat rows where PostgreSQL reports an error.
+
+use std::sync::Arc;
+
+use datafusion::catalog::default_table_source::source_as_provider;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, ScalarValue, plan_err};
+use datafusion::error::Result;
+use datafusion::functions_aggregate::expr_fn::{array_agg, count};
+use datafusion::functions_nested::expr_fn::array_has;
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{
+    BinaryExpr, EmptyRelation, Expr, ExprSchemable, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
+    Projection, lit, scalar_subquery, when,
+};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use arrow::datatypes::DataType;
+
+use super::fixed::FixedTable;
+use super::rewrite::array_items;
+
+#[derive(Debug)]
+pub(crate) struct LiteralPlanner;
+
+impl ExprPlanner for LiteralPlanner {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let Some(op) = comparison(&expr.op) else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        let typed = |literal: &Expr, other: &Expr| -> Option<Expr> {
+            let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = literal else {
+                return None;
+            };
+            typed_literal(text, &other.get_type(schema).ok()?)
+        };
+        if let Some(right) = typed(&expr.right, &expr.left) {
+            return Ok(PlannerResult::Planned(binary(expr.left, op, right)));
+        }
+        if let Some(left) = typed(&expr.left, &expr.right) {
+            return Ok(PlannerResult::Planned(binary(left, op, expr.right)));
+        }
+        Ok(PlannerResult::Original(expr))
+    }
+}
+
+fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
+    Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
+}
+
+fn comparison(op: &BinaryOperator) -> Option<Operator> {
+    Some(match op {
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        BinaryOperator::Lt => Operator::Lt,
+        BinaryOperator::LtEq => Operator::LtEq,
+        BinaryOperator::Gt => Operator::Gt,
+        BinaryOperator::GtEq => Operator::GtEq,
+        _ => return None,
+    })
+}
+
+fn typed_literal(text: &str, ty: &DataType) -> Option<Expr> {
+    match ty {
+        DataType::UInt32 => text
+            .trim()
+            .parse::<u32>()
+            .ok()
+            .map(|oid| lit(ScalarValue::UInt32(Some(oid)))),
+        DataType::List(item) => {
+            let items: Vec<ScalarValue> = array_items(text)?.into_iter().map(ScalarValue::Utf8).collect();
+            let list = ScalarValue::List(ScalarValue::new_list_nullable(&items, &DataType::Utf8));
+            let list = list.cast_to(&DataType::List(Arc::clone(item))).ok()?;
+            Some(lit(list))
+        }
+        _ => None,
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct CatalogSubqueries;
+
+impl AnalyzerRule for CatalogSubqueries {
+    fn name(&self) -> &str {
+        "catalog_subqueries"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let plan = plan.transform_up_with_subqueries(subqueries_below_sort)?.data;
+        // The rest is for statements with catalog relations.
+        let mut has_catalog = false;
+        plan.apply_with_subqueries(|node| {
+            if fixed_table(node).is_some() {
+                has_catalog = true;
+                return Ok(TreeNodeRecursion::Stop);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if !has_catalog {
+            return Ok(plan);
+        }
+        let mut lookups = 0;
+        let plan = plan.transform_up_with_subqueries(without_empty)?.data;
+        Ok(plan
+            .transform_up_with_subqueries(|node| lookup_joins(node, &mut lookups))?
+            .data)
+    }
+}
+
+/// Whether a scan is of a catalog relation, and then whether that is empty.
+fn fixed_table(plan: &LogicalPlan) -> Option<bool> {
+    let LogicalPlan::TableScan(scan) = plan else {
+        return None;
+    };
+    let provider = source_as_provider(&scan.source).ok()?;
+    provider.downcast_ref::<FixedTable>().map(FixedTable::is_empty)
+}
+
+fn is_empty(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row)
+}
+
+fn without_empty(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let inputs: Vec<bool> = plan.inputs().into_iter().map(is_empty).collect();
+    let left = inputs.first().copied().unwrap_or(false);
+    let right = inputs.get(1).copied().unwrap_or(false);
+    let empty = match &plan {
+        LogicalPlan::TableScan(_) => fixed_table(&plan) == Some(true),
+        LogicalPlan::Filter(_)
+        | LogicalPlan::Projection(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Window(_)
+        | LogicalPlan::Unnest(_) => left,
+        LogicalPlan::Aggregate(aggregate) => left && !aggregate.group_expr.is_empty(),
+        LogicalPlan::Union(_) => inputs.iter().all(|empty| *empty),
+        LogicalPlan::Join(join) => match join.join_type {
+            JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi => left || right,
+            JoinType::Left | JoinType::LeftAnti | JoinType::LeftMark => left,
+            JoinType::Right | JoinType::RightAnti | JoinType::RightMark => right,
+            JoinType::Full => left && right,
+        },
+        _ => false,
+    };
+    if empty {
+        let schema = Arc::clone(plan.schema());
+        return Ok(Transformed::yes(LogicalPlan::EmptyRelation(EmptyRelation {
+            produce_one_row: false,
+            schema,
+        })));
+    }
+    if let LogicalPlan::Aggregate(aggregate) = &plan
+        && left
+        && aggregate.group_expr.is_empty()
+        && aggregate.aggr_expr.iter().all(is_null_of_nothing)
+    {
+        let nulls = aggregate
+            .schema
+            .fields()
+            .iter()
+            .map(|field| Ok(lit(ScalarValue::try_from(field.data_type())?).alias(field.name())));
+        let nulls = nulls.collect::<Result<Vec<_>>>()?;
+        return Ok(Transformed::yes(
+            LogicalPlanBuilder::empty(true).project(nulls)?.build()?,
+        ));
+    }
+    let names = NamePreserver::new(&plan);
+    let replaced = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let expr = expr.transform_up(|expr| {
+            Ok(match &expr {
+                Expr::ScalarSubquery(subquery) if is_empty(&subquery.subquery) => {
+                    let ty = subquery.subquery.schema().field(0).data_type().clone();
+                    Transformed::yes(lit(ScalarValue::try_from(&ty)?))
+                }
+                // What referred to the outer row is gone: it is an ordinary subquery now.
+                Expr::ScalarSubquery(subquery)
+                    if !subquery.outer_ref_columns.is_empty() && !is_correlated(&subquery.subquery)? =>
+                {
+                    let mut subquery = subquery.clone();
+                    subquery.outer_ref_columns = Vec::new();
+                    Transformed::yes(Expr::ScalarSubquery(subquery))
+                }
+                Expr::Exists(Exists { subquery, negated }) if is_empty(&subquery.subquery) => {
+                    Transformed::yes(lit(*negated))
+                }
+                Expr::InSubquery(InSubquery { subquery, negated, .. }) if is_empty(&subquery.subquery) => {
+                    Transformed::yes(lit(*negated))
+                }
+                _ => Transformed::no(expr),
+            })
+        })?;
+        Ok(expr.update_data(|expr| name.restore(expr)))
+    })?;
+    if replaced.transformed {
+        replaced.map_data(LogicalPlan::recompute_schema)
+    } else {
+        Ok(replaced)
+    }
+}
+
+/// An aggregate that is null where there are no rows. Others, as counts, are left to DataFusion.
+fn is_null_of_nothing(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_null_of_nothing(&alias.expr),
+        Expr::AggregateFunction(function) => {
+            matches!(
+                function.func.name(),
+                "array_agg" | "string_agg" | "min" | "max" | "sum" | "avg" | "bool_and" | "bool_or"
+            )
+        }
+        _ => false,
+    }
+}
+
+/// A subquery that looks up rows of the catalog: `SELECT value FROM rows WHERE predicates`.
+struct Lookup {
+    value: Expr,
+    rows: LogicalPlan,
+    predicates: Vec<Expr>,
+}
+
+fn lookup_joins(plan: LogicalPlan, count: &mut usize) -> Result<Transformed<LogicalPlan>> {
+    if !matches!(plan, LogicalPlan::Projection(_) | LogicalPlan::Filter(_)) {
+        return Ok(Transformed::no(plan));
+    }
+    let Some(input) = plan.inputs().first().map(|input| (*input).clone()) else {
+        return Ok(Transformed::no(plan));
+    };
+    let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut joined = input;
+    let names = NamePreserver::new(&plan);
+    let mut replace = |expr: Expr| -> Result<Transformed<Expr>> {
+        let name = names.save(&expr);
+        let expr = expr.transform_up(|expr| {
+            let Expr::ScalarSubquery(subquery) = &expr else {
+                return Ok(Transformed::no(expr));
+            };
+            let Some(lookup) = lookup_of(&subquery.subquery, &subquery.outer_ref_columns) else {
+                return Ok(Transformed::no(expr));
+            };
+            *count += 1;
+            let (plan, value) = join_lookup(joined.clone(), lookup, *count)?;
+            joined = plan;
+            Ok(Transformed::yes(value))
+        })?;
+        Ok(expr.update_data(|expr| name.restore(expr)))
+    };
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            let mut changed = false;
+            let mut exprs = Vec::with_capacity(projection.expr.len());
+            for expr in projection.expr.clone() {
+                let replaced = replace(expr)?;
+                changed |= replaced.transformed;
+                exprs.push(replaced.data);
+            }
+            if !changed {
+                return Ok(Transformed::no(LogicalPlan::Projection(projection)));
+            }
+            Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
+                exprs,
+                Arc::new(joined),
+            )?)))
+        }
+        LogicalPlan::Filter(filter) => {
+            let replaced = replace(filter.predicate.clone())?;
+            if !replaced.transformed {
+                return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+            }
+            let filtered = LogicalPlan::Filter(Filter::try_new(replaced.data, Arc::new(joined))?);
+            Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
+                columns,
+                Arc::new(filtered),
+            )?)))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn lookup_of(subquery: &LogicalPlan, outer: &[Expr]) -> Option<Lookup> {
+    if outer.is_empty() {
+        return None;
+    }
+    let LogicalPlan::Projection(projection) = subquery else {
+        return None;
+    };
+    let [value] = projection.expr.as_slice() else {
+        return None;
+    };
+    let LogicalPlan::Filter(filter) = projection.input.as_ref() else {
+        return None;
+    };
+    let mut simple = true;
+    let only_catalog = |node: &LogicalPlan| {
+        simple &= match node {
+            LogicalPlan::TableScan(_) => fixed_table(node).is_some(),
+            LogicalPlan::Join(_) | LogicalPlan::SubqueryAlias(_) => true,
+            _ => false,
+        };
+        simple &= !node.expressions().iter().any(has_outer);
+        Ok(TreeNodeRecursion::Continue)
+    };
+    filter.input.apply(only_catalog).ok()?;
+    simple.then(|| Lookup {
+        value: value.clone().unalias(),
+        rows: filter.input.as_ref().clone(),
+        predicates: split_conjunction_owned(filter.predicate.clone()),
+    })
+}
+
+fn is_correlated(plan: &LogicalPlan) -> Result<bool> {
+    let mut correlated = false;
+    plan.apply_with_subqueries(|node| {
+        correlated |= node.expressions().iter().any(has_outer);
+        Ok(if correlated {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
+    })?;
+    Ok(correlated)
+}
+
+/// DataFusion has no subqueries in a sort: they are computed below it.
+fn subqueries_below_sort(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let is_subquery = |expr: &Expr| {
+        Ok(matches!(
+            expr,
+            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_)
+        ))
+    };
+    let LogicalPlan::Sort(sort) = plan else {
+        return Ok(Transformed::no(plan));
+    };
+    let mut computed = Vec::new();
+    let mut order = sort.expr.clone();
+    for by in &mut order {
+        if by.expr.exists(is_subquery)? {
+            let name = format!("__sort_{}", computed.len());
+            let expr = std::mem::replace(&mut by.expr, Expr::Column(Column::new_unqualified(&name)));
+            let expr = expr.transform_up(|expr| match expr {
+                Expr::InSubquery(subquery) if subquery.subquery.outer_ref_columns.is_empty() => {
+                    in_list_of_subquery(subquery).map(Transformed::yes)
+                }
+                other => Ok(Transformed::no(other)),
+            })?;
+            computed.push(expr.data.alias(name));
+        }
+    }
+    if computed.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Sort(sort)));
+    }
+    let columns: Vec<Expr> = sort.input.schema().columns().into_iter().map(Expr::Column).collect();
+    let plan = LogicalPlanBuilder::from(sort.input.as_ref().clone())
+        .project(columns.iter().cloned().chain(computed))?
+        .sort_with_limit(order, sort.fetch)?
+        .project(columns)?
+        .build()?;
+    Ok(Transformed::yes(plan))
+}
+
+/// `x IN (SELECT c …)` where it is a value and not a condition: looked up in the list of all `c`, null as SQL has it.
+fn in_list_of_subquery(subquery: InSubquery) -> Result<Expr> {
+    let rows = subquery.subquery.subquery.as_ref().clone();
+    let Some(item) = rows.schema().columns().into_iter().next().map(Expr::Column) else {
+        return plan_err!("a subquery of IN has one column");
+    };
+    let scalar = |aggregate: Expr| -> Result<Expr> {
+        Ok(scalar_subquery(Arc::new(
+            LogicalPlanBuilder::from(rows.clone())
+                .aggregate(Vec::<Expr>::new(), vec![aggregate])?
+                .build()?,
+        )))
+    };
+    let list = scalar(array_agg(item.clone()))?;
+    let nulls = scalar(count(when(item.is_null(), lit(1)).end()?))?;
+    let value = *subquery.expr;
+    let found = array_has(list.clone(), value.clone());
+    let found = when(list.is_null(), lit(false))
+        .when(found, lit(true))
+        .when(
+            value.is_null().or(nulls.gt(lit(0_i64))),
+            lit(ScalarValue::Boolean(None)),
+        )
+        .otherwise(lit(false))?;
+    Ok(if subquery.negated { !found } else { found })
+}
+
+fn has_outer(expr: &Expr) -> bool {
+    expr.exists(|expr| Ok(matches!(expr, Expr::OuterReferenceColumn(..))))
+        .unwrap_or(true)
+}
+
+/// The left join of a plan with a lookup, and the value of the lookup above it: null where there is no row.
+fn join_lookup(outer: LogicalPlan, lookup: Lookup, number: usize) -> Result<(LogicalPlan, Expr)> {
+    let (outer_predicates, own): (Vec<Expr>, Vec<Expr>) = lookup.predicates.into_iter().partition(has_outer);
+    let mut used: Vec<Column> = Vec::new();
+    for expr in outer_predicates.iter().chain([&lookup.value]) {
+        for column in expr.column_refs() {
+            if !used.contains(column) {
+                used.push(column.clone());
+            }
+        }
+    }
+    used.sort();
+    let renamed = |at: usize| format!("__lookup_{number}_{at}");
+    let found = format!("__lookup_{number}");
+    let rename = |expr: Expr| -> Result<Expr> {
+        let expr = expr.transform_up(|expr| {
+            Ok(match expr {
+                Expr::Column(column) => match used.iter().position(|known| *known == column) {
+                    Some(at) => Transformed::yes(Expr::Column(Column::new_unqualified(renamed(at)))),
+                    None => Transformed::no(Expr::Column(column)),
+                },
+                Expr::OuterReferenceColumn(_, column) => Transformed::yes(Expr::Column(column)),
+                other => Transformed::no(other),
+            })
+        })?;
+        Ok(expr.data)
+    };
+    let mut rows = LogicalPlanBuilder::from(lookup.rows);
+    if let Some(own) = conjunction(own) {
+        rows = rows.filter(own)?;
+    }
+    let columns = used
+        .iter()
+        .enumerate()
+        .map(|(at, column)| Expr::Column(column.clone()).alias(renamed(at)));
+    let rows = rows.project(columns.chain([lit(true).alias(&found)]))?.build()?;
+    let on = outer_predicates.into_iter().map(rename).collect::<Result<Vec<_>>>()?;
+    let joined = LogicalPlanBuilder::from(outer)
+        .join_on(rows, JoinType::Left, on)?
+        .build()?;
+    let found = Expr::Column(Column::new_unqualified(found)).is_true();
+    let value = when(found, rename(lookup.value)?).end()?;
+    Ok((joined, value))
+}

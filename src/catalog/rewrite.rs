@@ -1,0 +1,1112 @@
+//! What PostgreSQL's SQL says in words DataFusion does not know, said in words it does. All on the syntax tree, never on texts.
+//!
+//! 1. Functions: `pg_catalog.f(…)` → `f(…)`, `user` and `current_schema` without parentheses → calls, other names of `now()`.
+//! 2. Operators: `a OPERATOR(pg_catalog.~) b` → `a ~ b`.
+//! 3. `e COLLATE c` → `e`: text compares by bytes here, as under the collation `C`.
+//! 4. Types in casts: `pg_catalog.text`, `name`, `"char"`, `json`, `uuid` … → `text`; `oid`, `xid` → unsigned; `int2vector` → `int2[]`;
+//!    `varchar(n)` → `left(…, n)`; a literal `'{a,b}'::t[]` → an array.
+//! 5. `reg*` casts (`regclass`, `regtype`, `regproc`, `regnamespace`, `regrole`): the oid where it is compared or cast to a number,
+//!    the name everywhere else, as PostgreSQL shows it.
+//! 6. `ARRAY(SELECT e …)` → `(SELECT array_agg(e) …)`; over `unnest(a)` alone → `array_transform(a, x -> e)`.
+//! 7. Functions that return sets, in a select list: `generate_series(…)` → `unnest(generate_series(…))`.
+//! 8. Functions in FROM: `unnest(…)` is the table factor; others that are no table functions, or have arguments that are no constants,
+//!    → `(SELECT f(…))`, `(SELECT unnest(f(…)))` for sets. The column has the name of the alias, or of the function.
+//! 9. `to_char`, `to_timestamp`, `to_date` with a literal format: PostgreSQL's template patterns → chrono's.
+//! 10. Names of columns without alias are PostgreSQL's (`count`, `?column?`). What has a name twice is marked, because a DataFusion
+//!     plan has each name once: see [`column_name`].
+//! 11. The system column `t.tableoid` → the oid of the table that `t` stands for.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr,
+    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
+    GroupByExpr, Ident, LambdaFunction, LambdaFunctionParameter, LambdaSyntax, ObjectName, ObjectNamePart,
+    OneOrManyWithParens, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
+    TableAliasColumnDef, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
+};
+
+use super::functions::SET_RETURNING;
+
+/// Rewrites a statement in place so that DataFusion can plan it. Doing it twice changes nothing more.
+pub fn rewrite_statement(statement: &mut Statement) {
+    let _: ControlFlow<()> = statement.visit(&mut Rewrite::default());
+}
+
+/// The same for what DataFusion's parser gives, `EXPLAIN` and `COPY (…)` included.
+pub fn rewrite_df_statement(statement: &mut DfStatement) {
+    match statement {
+        DfStatement::Statement(statement) => rewrite_statement(statement),
+        DfStatement::Explain(explain) => rewrite_df_statement(&mut explain.statement),
+        _ => {}
+    }
+}
+
+/// Follows the name of a column that another column of the same list has already. U+2063 is invisible in every client.
+const AGAIN: char = '\u{2063}';
+
+/// The name of a column as the client has to see it: the schema of a plan may have a mark behind it.
+pub fn column_name(name: &str) -> &str {
+    name.trim_end_matches(AGAIN)
+}
+
+#[derive(Default)]
+struct Rewrite {
+    /// For each select around the place that is looked at: names of its tables, and what they stand for.
+    tables: Vec<Vec<(String, String)>>,
+}
+
+impl VisitorMut for Rewrite {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let factors = select
+            .from
+            .iter()
+            .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+        self.tables.push(factors.filter_map(table_name).collect());
+        for item in &mut select.projection {
+            unnest_sets(item);
+        }
+        name_columns(&mut select.projection);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<()> {
+        self.tables.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        table_function(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::BinaryOp { left, op, right } => {
+                operator(op);
+                if is_comparison(op) {
+                    compare_as_oid(left);
+                    compare_as_oid(right);
+                }
+            }
+            Expr::InList { expr, list, .. } => {
+                compare_as_oid(expr);
+                list.iter_mut().for_each(compare_as_oid);
+            }
+            Expr::AnyOp { left, right, .. } => {
+                compare_as_oid(left);
+                compare_as_oid(right);
+            }
+            // `e::regclass::oid`: the outer cast stays.
+            Expr::Cast {
+                expr: inner, data_type, ..
+            } if is_number(data_type) => compare_as_oid(inner),
+            Expr::Cast {
+                expr: inner, data_type, ..
+            } => {
+                if let Some(array) = array_literal(inner, data_type) {
+                    *expr = array;
+                }
+            }
+            Expr::Function(function) => {
+                if let Some(array) = array_of_subquery(function) {
+                    *expr = array;
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(function) => {
+                normalise_function(function);
+                template_pattern(function);
+            }
+            Expr::Collate { expr: inner, .. } => *expr = take(inner),
+            Expr::Identifier(ident) if ident.quote_style.is_none() && is_bare_function(&ident.value) => {
+                *expr = call(&ident.value.to_lowercase(), Vec::new());
+            }
+            Expr::Cast { .. } => cast(expr),
+            Expr::CompoundIdentifier(idents) => {
+                if let [table, column] = idents.as_slice()
+                    && column.value.eq_ignore_ascii_case("tableoid")
+                    && let Some((_, name)) = self
+                        .tables
+                        .iter()
+                        .rev()
+                        .flatten()
+                        .find(|(alias, _)| table.value.eq_ignore_ascii_case(alias))
+                {
+                    *expr = call(
+                        "regclass__oid",
+                        vec![Expr::value(Value::SingleQuotedString(name.clone()))],
+                    );
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The name a table goes by in its select, and its own.
+fn table_name(factor: &TableFactor) -> Option<(String, String)> {
+    let TableFactor::Table {
+        name,
+        alias,
+        args: None,
+        ..
+    } = factor
+    else {
+        return None;
+    };
+    let goes_by = alias
+        .as_ref()
+        .map_or_else(|| last_name(name), |alias| Some(alias.name.value.clone()))?;
+    Some((goes_by, name.to_string()))
+}
+
+fn take(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::value(Value::Null))
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    call_with(name, arguments, Vec::new())
+}
+
+fn call_with(name: &str, arguments: Vec<Expr>, clauses: Vec<FunctionArgumentClause>) -> Expr {
+    let args = arguments
+        .into_iter()
+        .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
+        .collect();
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses,
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// The last part of a name as PostgreSQL compares it.
+fn last_name(name: &ObjectName) -> Option<String> {
+    let ident = name.0.last()?.as_ident()?;
+    Some(if ident.quote_style.is_some() {
+        ident.value.clone()
+    } else {
+        ident.value.to_lowercase()
+    })
+}
+
+/// Is it unqualified, or qualified with a schema in which all functions and types of PostgreSQL are?
+fn is_system_name(name: &ObjectName) -> bool {
+    match name.0.as_slice() {
+        [_] => true,
+        [.., schema, _] => schema.as_ident().is_some_and(|schema| {
+            matches!(
+                &*schema.value.to_lowercase(),
+                "pg_catalog" | "information_schema" | "public"
+            )
+        }),
+        [] => false,
+    }
+}
+
+// 1. Functions
+
+fn is_bare_function(name: &str) -> bool {
+    matches!(
+        &*name.to_lowercase(),
+        "current_schema" | "current_user" | "session_user" | "current_role" | "current_catalog" | "user"
+    )
+}
+
+fn normalise_function(function: &mut Function) {
+    if !is_system_name(&function.name) {
+        return;
+    }
+    let Some(name) = last_name(&function.name) else { return };
+    let name = match name.as_str() {
+        "transaction_timestamp" | "statement_timestamp" | "clock_timestamp" => "now",
+        "gen_random_uuid" => "uuid",
+        other => other,
+    };
+    if function.name.0.len() > 1 || name == "now" || name == "uuid" {
+        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
+    }
+    if matches!(function.args, FunctionArguments::None) && is_bare_function(name) {
+        function.args = FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: Vec::new(),
+            clauses: Vec::new(),
+        });
+    }
+}
+
+// 2. Operators
+
+fn operator(op: &mut BinaryOperator) {
+    let BinaryOperator::PGCustomBinaryOperator(names) = op else {
+        return;
+    };
+    let known = match names.last().map(String::as_str) {
+        Some("~") => BinaryOperator::PGRegexMatch,
+        Some("~*") => BinaryOperator::PGRegexIMatch,
+        Some("!~") => BinaryOperator::PGRegexNotMatch,
+        Some("!~*") => BinaryOperator::PGRegexNotIMatch,
+        Some("~~") => BinaryOperator::PGLikeMatch,
+        Some("~~*") => BinaryOperator::PGILikeMatch,
+        Some("!~~") => BinaryOperator::PGNotLikeMatch,
+        Some("!~~*") => BinaryOperator::PGNotILikeMatch,
+        Some("=") => BinaryOperator::Eq,
+        Some("<>" | "!=") => BinaryOperator::NotEq,
+        Some("<") => BinaryOperator::Lt,
+        Some("<=") => BinaryOperator::LtEq,
+        Some(">") => BinaryOperator::Gt,
+        Some(">=") => BinaryOperator::GtEq,
+        Some("+") => BinaryOperator::Plus,
+        Some("-") => BinaryOperator::Minus,
+        Some("*") => BinaryOperator::Multiply,
+        Some("/") => BinaryOperator::Divide,
+        Some("%") => BinaryOperator::Modulo,
+        Some("||") => BinaryOperator::StringConcat,
+        Some("@>") => BinaryOperator::AtArrow,
+        Some("<@") => BinaryOperator::ArrowAt,
+        _ => return,
+    };
+    *op = known;
+}
+
+fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
+}
+
+// 4. Types
+
+fn cast(expr: &mut Expr) {
+    let Expr::Cast {
+        expr: inner, data_type, ..
+    } = expr
+    else {
+        return;
+    };
+    if let Some(kind) = reg_type(data_type) {
+        *expr = call(&format!("{kind}__text"), vec![take(inner)]);
+        return;
+    }
+    let length = match data_type {
+        DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
+            match length {
+                Some(CharacterLength::IntegerLength { length, .. }) => Some(*length),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    normalise_type(data_type);
+    if let Some(length) = length {
+        let cast = take(expr);
+        *expr = call(
+            "left",
+            vec![cast, Expr::value(Value::Number(length.to_string(), false))],
+        );
+    }
+}
+
+fn normalise_type(ty: &mut DataType) {
+    let array = |element: DataType| DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(element), None));
+    let plain = match ty {
+        DataType::Custom(name, _) if is_system_name(name) => match last_name(name).as_deref() {
+            Some(name) => match name.strip_prefix('_') {
+                Some(element) => plain_type(element).map(array),
+                None => match name {
+                    "int2vector" => Some(array(DataType::SmallInt(None))),
+                    "oidvector" => Some(array(DataType::IntUnsigned(None))),
+                    other => plain_type(other),
+                },
+            },
+            None => None,
+        },
+        DataType::Varchar(_)
+        | DataType::CharacterVarying(_)
+        | DataType::CharVarying(_)
+        | DataType::Nvarchar(_)
+        | DataType::Character(_)
+        | DataType::Char(_)
+        | DataType::JSON
+        | DataType::JSONB
+        | DataType::Uuid => Some(DataType::Text),
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
+            normalise_type(element);
+            None
+        }
+        _ => None,
+    };
+    if let Some(plain) = plain {
+        *ty = plain;
+    }
+}
+
+fn plain_type(name: &str) -> Option<DataType> {
+    Some(match name {
+        "text" | "name" | "char" | "bpchar" | "varchar" | "cstring" | "json" | "jsonb" | "uuid" | "xml" | "citext"
+        | "unknown" | "pg_node_tree" | "aclitem" | "inet" | "cidr" | "pg_lsn" | "sql_identifier" | "character_data"
+        | "yes_or_no" => DataType::Text,
+        "oid" | "xid" | "cid" => DataType::IntUnsigned(None),
+        "bool" => DataType::Boolean,
+        "int2" => DataType::SmallInt(None),
+        "int4" | "cardinal_number" => DataType::Integer(None),
+        "int8" => DataType::BigInt(None),
+        "float4" => DataType::Real,
+        "float8" => DataType::DoublePrecision,
+        "numeric" => DataType::Numeric(ExactNumberInfo::None),
+        "date" => DataType::Date,
+        "time" => DataType::Time(None, TimezoneInfo::None),
+        "timestamp" => DataType::Timestamp(None, TimezoneInfo::None),
+        "timestamptz" => DataType::Timestamp(None, TimezoneInfo::WithTimeZone),
+        "bytea" => DataType::Bytea,
+        "interval" => DataType::Interval {
+            fields: None,
+            precision: None,
+        },
+        _ => return None,
+    })
+}
+
+fn is_number(ty: &DataType) -> bool {
+    match ty {
+        DataType::Custom(name, _) => matches!(last_name(name).as_deref(), Some("oid" | "int4" | "int8")),
+        DataType::Int(_) | DataType::Integer(_) | DataType::Int4(_) | DataType::BigInt(_) | DataType::Int8(_) => true,
+        DataType::IntUnsigned(_) => true,
+        _ => false,
+    }
+}
+
+/// `'{a,"b c"}'::text[]` → `ARRAY[…]` with a cast around it.
+fn array_literal(literal: &Expr, ty: &DataType) -> Option<Expr> {
+    let mut ty = ty.clone();
+    normalise_type(&mut ty);
+    let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = ty else {
+        return None;
+    };
+    let Expr::Value(value) = literal else { return None };
+    let Value::SingleQuotedString(text) = &value.value else {
+        return None;
+    };
+    let cast = |item: Option<String>| Expr::Cast {
+        kind: CastKind::DoubleColon,
+        expr: Box::new(Expr::value(item.map_or(Value::Null, Value::SingleQuotedString))),
+        data_type: (*element).clone(),
+        array: false,
+        format: None,
+    };
+    let elem = array_items(text)?.into_iter().map(cast).collect();
+    Some(Expr::Array(Array { elem, named: true }))
+}
+
+/// The elements of an array in its text form; `None` if it is none of one dimension.
+pub(super) fn array_items(text: &str) -> Option<Vec<Option<String>>> {
+    let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    if inside.trim().is_empty() {
+        return Some(Vec::new());
+    }
+    let mut items = Vec::new();
+    let mut item = String::new();
+    let (mut quoted, mut was_quoted) = (false, false);
+    let mut chars = inside.chars();
+    loop {
+        match chars.next() {
+            Some('"') => {
+                quoted = !quoted;
+                was_quoted = true;
+            }
+            Some('\\') => item.push(chars.next()?),
+            Some('{' | '}') if !quoted => return None,
+            next @ (Some(',') | None) if !quoted => {
+                let plain = item.trim();
+                items.push(match (was_quoted, plain) {
+                    (true, _) => Some(item.clone()),
+                    (false, plain) if plain.eq_ignore_ascii_case("null") => None,
+                    (false, plain) => Some(plain.to_owned()),
+                });
+                if next.is_none() {
+                    return Some(items);
+                }
+                item.clear();
+                was_quoted = false;
+            }
+            Some(other) => item.push(other),
+            None => return None,
+        }
+    }
+}
+
+// 5. reg* types
+
+fn reg_type(ty: &DataType) -> Option<&'static str> {
+    match ty {
+        DataType::Regclass => Some("regclass"),
+        DataType::Custom(name, _) if is_system_name(name) => match last_name(name)?.as_str() {
+            "regclass" => Some("regclass"),
+            "regtype" => Some("regtype"),
+            "regproc" | "regprocedure" => Some("regproc"),
+            "regnamespace" => Some("regnamespace"),
+            "regrole" => Some("regrole"),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A `reg*` value that is compared is its oid. Columns of type `regproc` hold names here, so those stay names.
+fn compare_as_oid(expr: &mut Expr) {
+    match expr {
+        Expr::Nested(inner) => compare_as_oid(inner),
+        Expr::Cast {
+            expr: inner, data_type, ..
+        } => {
+            if let Some(kind) = reg_type(data_type).filter(|kind| *kind != "regproc") {
+                *expr = call(&format!("{kind}__oid"), vec![take(inner)]);
+            }
+        }
+        _ => {}
+    }
+}
+
+// 6. ARRAY(SELECT …)
+
+fn array_of_subquery(function: &mut Function) -> Option<Expr> {
+    if last_name(&function.name)? != "array" || function.name.0.len() != 1 {
+        return None;
+    }
+    let FunctionArguments::Subquery(query) = &mut function.args else {
+        return None;
+    };
+    if let Some(transform) = transform_of_unnest(query) {
+        return Some(transform);
+    }
+    if !aggregate_in_place(query) {
+        let inner = std::mem::replace(query.as_mut(), empty_query());
+        let item = Ident::new("item");
+        let factor = TableFactor::Derived {
+            lateral: false,
+            subquery: Box::new(inner),
+            alias: Some(alias("items", std::slice::from_ref(&item))),
+            sample: None,
+        };
+        let select = plain_select(call("array_agg", vec![Expr::Identifier(item)]), factor);
+        *query.body = SetExpr::Select(Box::new(select));
+    }
+    Some(Expr::Subquery(std::mem::replace(query, Box::new(empty_query()))))
+}
+
+/// `SELECT e … ORDER BY o` → `SELECT array_agg(e ORDER BY o) …`, where nothing happens between the rows and the list.
+fn aggregate_in_place(query: &mut Query) -> bool {
+    if query.with.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
+        return false;
+    }
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return false;
+    };
+    let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    if !ungrouped || select.distinct.is_some() || select.having.is_some() || select.from.is_empty() {
+        return false;
+    }
+    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = select.projection.as_slice()
+    else {
+        return false;
+    };
+    // An aggregate of an aggregate is none.
+    if matches!(item, Expr::Function(f) if last_name(&f.name).is_some_and(|name| name.ends_with("agg") || name == "unnest"))
+    {
+        return false;
+    }
+    let item = item.clone();
+    let mut order: Vec<OrderByExpr> = match query.order_by.take().map(|order| order.kind) {
+        Some(OrderByKind::Expressions(order)) => order,
+        _ => Vec::new(),
+    };
+    for by in &mut order {
+        if matches!(&by.expr, Expr::Value(value) if matches!(value.value, Value::Number(..))) {
+            by.expr = item.clone();
+        }
+    }
+    let clauses = if order.is_empty() {
+        Vec::new()
+    } else {
+        vec![FunctionArgumentClause::OrderBy(order)]
+    };
+    select.projection = vec![SelectItem::UnnamedExpr(call_with("array_agg", vec![item], clauses))];
+    true
+}
+
+/// `SELECT e FROM unnest(a) x` → `array_transform(a, x -> e)`.
+fn transform_of_unnest(query: &Query) -> Option<Expr> {
+    if query.with.is_some() || query.limit_clause.is_some() || query.order_by.is_some() {
+        return None;
+    }
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return None;
+    };
+    let [from] = select.from.as_slice() else { return None };
+    let [SelectItem::UnnamedExpr(item)] = select.projection.as_slice() else {
+        return None;
+    };
+    if select.selection.is_some() || select.distinct.is_some() || !from.joins.is_empty() {
+        return None;
+    }
+    let (array, alias) = match &from.relation {
+        TableFactor::UNNEST {
+            array_exprs,
+            alias: Some(alias),
+            ..
+        } => match array_exprs.as_slice() {
+            [array] => (array, alias),
+            _ => return None,
+        },
+        TableFactor::Table {
+            name,
+            args: Some(args),
+            alias: Some(alias),
+            ..
+        } if last_name(name)? == "unnest" => match args.args.as_slice() {
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => (array, alias),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let item_name = alias.columns.first().map_or(&alias.name, |column| &column.name);
+    if matches!(item, Expr::Identifier(ident) if ident == item_name) {
+        return Some(array.clone());
+    }
+    let lambda = Expr::Lambda(LambdaFunction {
+        params: OneOrManyWithParens::One(LambdaFunctionParameter {
+            name: item_name.clone(),
+            data_type: None,
+        }),
+        body: Box::new(item.clone()),
+        syntax: LambdaSyntax::Arrow,
+    });
+    Some(call("array_transform", vec![array.clone(), lambda]))
+}
+
+fn alias(name: &str, columns: &[Ident]) -> TableAlias {
+    let columns = columns
+        .iter()
+        .map(|name| TableAliasColumnDef {
+            name: name.clone(),
+            data_type: None,
+        })
+        .collect();
+    TableAlias {
+        explicit: true,
+        name: Ident::new(name),
+        columns,
+        at: None,
+    }
+}
+
+fn empty_query() -> Query {
+    Query {
+        with: None,
+        body: Box::new(SetExpr::Select(Box::new(empty_select()))),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    }
+}
+
+fn empty_select() -> Select {
+    Select {
+        select_token: AttachedToken::empty(),
+        optimizer_hints: Vec::new(),
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: false,
+        projection: Vec::new(),
+        exclude: None,
+        into: None,
+        from: Vec::new(),
+        lateral_views: Vec::new(),
+        prewhere: None,
+        selection: None,
+        connect_by: Vec::new(),
+        group_by: GroupByExpr::Expressions(Vec::new(), Vec::new()),
+        cluster_by: Vec::new(),
+        distribute_by: Vec::new(),
+        sort_by: Vec::new(),
+        having: None,
+        named_window: Vec::new(),
+        qualify: None,
+        window_before_qualify: false,
+        value_table_mode: None,
+        flavor: datafusion::sql::sqlparser::ast::SelectFlavor::Standard,
+    }
+}
+
+fn plain_select(item: Expr, from: TableFactor) -> Select {
+    let from = datafusion::sql::sqlparser::ast::TableWithJoins {
+        relation: from,
+        joins: Vec::new(),
+    };
+    Select {
+        projection: vec![SelectItem::UnnamedExpr(item)],
+        from: vec![from],
+        ..empty_select()
+    }
+}
+
+// 7. Sets in a select list
+
+fn unnest_sets(item: &mut SelectItem) {
+    let (expr, name) = match item {
+        SelectItem::UnnamedExpr(expr) => (expr, None),
+        SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
+        _ => return,
+    };
+    let Some(function) = unnest_set(expr) else { return };
+    if name.is_none() {
+        *item = SelectItem::ExprWithAlias {
+            expr: take(expr),
+            alias: Ident::new(function),
+        };
+    }
+}
+
+/// Puts `unnest` around a set, also under parentheses and field access; the name of the function if it did.
+fn unnest_set(expr: &mut Expr) -> Option<String> {
+    match expr {
+        Expr::Nested(inner) => unnest_set(inner),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            unnest_set(root)?;
+            match access_chain.last() {
+                Some(AccessExpr::Dot(Expr::Identifier(field))) => Some(field.value.clone()),
+                _ => None,
+            }
+        }
+        Expr::Function(function) => {
+            let name = last_name(&function.name).filter(|name| SET_RETURNING.contains(&name.as_str()))?;
+            let set = take(expr);
+            *expr = call("unnest", vec![set]);
+            Some(name)
+        }
+        _ => None,
+    }
+}
+
+// 8. Sets in FROM
+
+fn table_function(factor: &mut TableFactor) {
+    match factor {
+        TableFactor::UNNEST { alias, array_exprs, .. } if array_exprs.len() == 1 => name_set(alias, "unnest"),
+        TableFactor::Table {
+            name,
+            args: Some(args),
+            alias,
+            ..
+        } if is_system_name(name) => {
+            let Some(function) = last_name(name) else { return };
+            let arguments: Option<Vec<Expr>> = args.args.iter().map(plain_argument).collect();
+            let Some(mut arguments) = arguments else { return };
+            name_set(alias, &function);
+            let alias = alias.take();
+            let is_table_function = matches!(function.as_str(), "generate_series" | "range");
+            if is_table_function && arguments.iter().all(is_constant) {
+                *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(function))]);
+                if let TableFactor::Table { alias: place, .. } = factor {
+                    *place = alias;
+                }
+                return;
+            }
+            if function == "unnest" && arguments.len() == 1 {
+                *factor = TableFactor::UNNEST {
+                    alias,
+                    array_exprs: arguments,
+                    with_offset: false,
+                    with_offset_alias: None,
+                    with_ordinality: false,
+                };
+                return;
+            }
+            if function == "generate_series" {
+                // DataFusion's takes 64-bit integers only where they are no literals.
+                arguments = arguments
+                    .into_iter()
+                    .map(|argument| call("series__bound", vec![argument]))
+                    .collect();
+            }
+            let is_set = SET_RETURNING.contains(&function.as_str());
+            let value = call(&function, arguments);
+            let value = if is_set { call("unnest", vec![value]) } else { value };
+            let mut select = empty_select();
+            select.projection = vec![SelectItem::ExprWithAlias {
+                expr: value,
+                alias: Ident::with_quote('"', function),
+            }];
+            let subquery = Box::new(Query {
+                body: Box::new(SetExpr::Select(Box::new(select))),
+                ..empty_query()
+            });
+            *factor = TableFactor::Derived {
+                lateral: false,
+                subquery,
+                alias,
+                sample: None,
+            };
+        }
+        _ => {}
+    }
+}
+
+fn plain_argument(argument: &FunctionArg) -> Option<Expr> {
+    match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    }
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(_) | Expr::TypedString(_) | Expr::Interval(_) => true,
+        Expr::Cast { expr, .. } | Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_constant(expr),
+        _ => false,
+    }
+}
+
+fn name_set(place: &mut Option<TableAlias>, function: &str) {
+    match place {
+        Some(alias) if alias.columns.is_empty() => {
+            alias.columns = vec![TableAliasColumnDef {
+                name: alias.name.clone(),
+                data_type: None,
+            }];
+        }
+        Some(_) => {}
+        None => *place = Some(alias(function, &[Ident::new(function)])),
+    }
+}
+
+// 9. Template patterns
+
+fn template_pattern(function: &mut Function) {
+    let is_formatter = matches!(
+        last_name(&function.name).as_deref(),
+        Some("to_char" | "to_timestamp" | "to_date")
+    );
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    if !is_formatter {
+        return;
+    }
+    if let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] = list.args.as_mut_slice()
+        && let Value::SingleQuotedString(pattern) = &mut value.value
+        && !pattern.contains('%')
+    {
+        *pattern = chrono_pattern(pattern);
+    }
+}
+
+/// Longer patterns come before their beginnings.
+const PATTERNS: &[(&str, &str)] = &[
+    ("TZH:TZM", "%:z"),
+    ("YYYY", "%Y"),
+    ("IYYY", "%G"),
+    ("yyyy", "%Y"),
+    ("YY", "%y"),
+    ("yy", "%y"),
+    ("MONTH", "%B"),
+    ("Month", "%B"),
+    ("month", "%B"),
+    ("MON", "%b"),
+    ("Mon", "%b"),
+    ("mon", "%b"),
+    ("MM", "%m"),
+    ("mm", "%m"),
+    ("MI", "%M"),
+    ("mi", "%M"),
+    ("MS", "%3f"),
+    ("ms", "%3f"),
+    ("US", "%6f"),
+    ("us", "%6f"),
+    ("DDD", "%j"),
+    ("ddd", "%j"),
+    ("DD", "%d"),
+    ("dd", "%d"),
+    ("DAY", "%A"),
+    ("Day", "%A"),
+    ("day", "%A"),
+    ("DY", "%a"),
+    ("Dy", "%a"),
+    ("dy", "%a"),
+    ("ID", "%u"),
+    ("IW", "%V"),
+    ("HH24", "%H"),
+    ("hh24", "%H"),
+    ("HH12", "%I"),
+    ("hh12", "%I"),
+    ("HH", "%I"),
+    ("hh", "%I"),
+    ("SS", "%S"),
+    ("ss", "%S"),
+    ("AM", "%p"),
+    ("PM", "%p"),
+    ("am", "%P"),
+    ("pm", "%P"),
+    ("TZ", "%Z"),
+    ("OF", "%:z"),
+    ("FM", ""),
+];
+
+fn chrono_pattern(pattern: &str) -> String {
+    let mut result = String::new();
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let end = quoted.find('"').unwrap_or(quoted.len());
+            result.push_str(quoted.get(..end).unwrap_or_default());
+            rest = quoted.get(end + 1..).unwrap_or_default();
+        } else if let Some((from, to)) = PATTERNS.iter().find(|(from, _)| rest.starts_with(from)) {
+            result.push_str(to);
+            rest = rest.get(from.len()..).unwrap_or_default();
+        } else {
+            result.push(c);
+            rest = rest.get(c.len_utf8()..).unwrap_or_default();
+        }
+    }
+    result
+}
+
+// 10. Names of columns
+
+fn name_columns(items: &mut [SelectItem]) {
+    let mut used: HashSet<String> = HashSet::new();
+    let mut columns: HashSet<String> = HashSet::new();
+    for item in items {
+        match item {
+            SelectItem::UnnamedExpr(expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
+                if !is_bare_call(expr) =>
+            {
+                let name = default_name(expr);
+                // The same column of two tables is told apart by its qualifier; only the very same column is given twice.
+                if columns.insert(expr.to_string()) && (!used.contains(&name) || columns_only(&columns, &used, &name)) {
+                    used.insert(name);
+                } else {
+                    let alias = Ident::with_quote('"', unused(name, &mut used));
+                    *item = SelectItem::ExprWithAlias {
+                        expr: take(expr),
+                        alias,
+                    };
+                }
+            }
+            SelectItem::UnnamedExpr(expr) => {
+                let alias = Ident::with_quote('"', unused(default_name(expr), &mut used));
+                *item = SelectItem::ExprWithAlias {
+                    expr: take(expr),
+                    alias,
+                };
+            }
+            SelectItem::ExprWithAlias { alias, .. } => {
+                let name = if alias.quote_style.is_some() {
+                    alias.value.clone()
+                } else {
+                    alias.value.to_lowercase()
+                };
+                let unique = unused(name.clone(), &mut used);
+                if unique != name {
+                    *alias = Ident::with_quote('"', unique);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_bare_call(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(ident) if ident.quote_style.is_none() && is_bare_function(&ident.value))
+}
+
+/// Was the name used by columns alone?
+fn columns_only(columns: &HashSet<String>, used: &HashSet<String>, name: &str) -> bool {
+    used.contains(name)
+        && columns
+            .iter()
+            .filter(|column| {
+                column
+                    .rsplit('.')
+                    .next()
+                    .is_some_and(|last| last.trim_matches('"') == name)
+            })
+            .count()
+            > 1
+}
+
+fn unused(mut name: String, used: &mut HashSet<String>) -> String {
+    while !used.insert(name.clone()) {
+        name.push(AGAIN);
+    }
+    name
+}
+
+/// The name PostgreSQL gives to an expression without alias.
+fn default_name(expr: &Expr) -> String {
+    let of_ident = |ident: &Ident| {
+        if ident.quote_style.is_some() {
+            ident.value.clone()
+        } else {
+            ident.value.to_lowercase()
+        }
+    };
+    strong_name(expr, &of_ident).unwrap_or_else(|| "?column?".into())
+}
+
+fn strong_name(expr: &Expr, of_ident: &dyn Fn(&Ident) -> String) -> Option<String> {
+    Some(match expr {
+        Expr::Identifier(ident) => of_ident(ident),
+        Expr::CompoundIdentifier(idents) => of_ident(idents.last()?),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => return strong_name(inner, of_ident),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            match access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(Expr::Identifier(field)) => Some(of_ident(field)),
+                _ => None,
+            }) {
+                Some(field) => field,
+                None => return strong_name(root, of_ident),
+            }
+        }
+        Expr::Function(function) => last_name(&function.name)?,
+        Expr::Cast { expr, data_type, .. } => {
+            return strong_name(expr, of_ident).or_else(|| {
+                let name = data_type.to_string().to_lowercase();
+                let name = name
+                    .rsplit('.')
+                    .next()
+                    .unwrap_or(&name)
+                    .trim_matches('"')
+                    .trim_end_matches("[]")
+                    .to_owned();
+                Some(match super::pg_types::pg_type_by_name(&name) {
+                    Some(ty) => ty.name.to_owned(),
+                    None => name,
+                })
+            });
+        }
+        Expr::Case { else_result, .. } => {
+            return else_result
+                .as_ref()
+                .and_then(|e| column_of(e).map(of_ident))
+                .or_else(|| Some("case".into()));
+        }
+        Expr::Exists { .. } => "exists".into(),
+        Expr::Array(_) => "array".into(),
+        Expr::Extract { .. } => "extract".into(),
+        Expr::Ceil { .. } => "ceil".into(),
+        Expr::Floor { .. } => "floor".into(),
+        Expr::Substring { .. } => "substring".into(),
+        Expr::Position { .. } => "position".into(),
+        Expr::Overlay { .. } => "overlay".into(),
+        Expr::Trim { .. } => "btrim".into(),
+        Expr::Interval(_) => "interval".into(),
+        Expr::AtTimeZone { .. } => "timezone".into(),
+        Expr::TypedString(typed) => super::pg_types::pg_type_by_name(&typed.data_type.to_string().to_lowercase())?
+            .name
+            .to_owned(),
+        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool".into(),
+        Expr::Subquery(query) => match query.body.as_ref() {
+            SetExpr::Select(select) => match select.projection.as_slice() {
+                [SelectItem::UnnamedExpr(item)] => return strong_name(item, of_ident),
+                [SelectItem::ExprWithAlias { alias, .. }] => of_ident(alias),
+                _ => return None,
+            },
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+fn column_of(expr: &Expr) -> Option<&Ident> {
+    match expr {
+        Expr::Identifier(ident) => Some(ident),
+        Expr::CompoundIdentifier(idents) => idents.last(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    fn rewritten(sql: &str) -> String {
+        let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
+        rewrite_statement(&mut statements[0]);
+        statements[0].to_string()
+    }
+
+    #[test]
+    fn reg_casts_are_oids_where_compared_and_names_where_shown() {
+        assert_eq!(
+            rewritten("SELECT c.oid::regclass AS c FROM pg_class AS c WHERE c.oid = 'x'::pg_catalog.regclass"),
+            "SELECT regclass__text(c.oid) AS c FROM pg_class AS c WHERE c.oid = regclass__oid('x')"
+        );
+        assert_eq!(
+            rewritten("SELECT 'x'::regclass::oid AS o"),
+            "SELECT regclass__oid('x')::INT UNSIGNED AS o"
+        );
+    }
+
+    #[test]
+    fn columns_have_postgresql_names_and_doubles_are_marked() {
+        assert_eq!(
+            rewritten("SELECT count(*) FROM t"),
+            "SELECT count(*) AS \"count\" FROM t"
+        );
+        assert_eq!(rewritten("SELECT a.x, b.x FROM a, b"), "SELECT a.x, b.x FROM a, b");
+        assert_eq!(
+            rewritten("SELECT NULL, NULL"),
+            "SELECT NULL AS \"?column?\", NULL AS \"?column?\u{2063}\""
+        );
+        assert_eq!(column_name("?column?\u{2063}"), "?column?");
+    }
+
+    #[test]
+    fn rewriting_twice_changes_nothing_more() {
+        for sql in [
+            "SELECT generate_series(1, 3), user, 'x'::regclass, ARRAY(SELECT a FROM t ORDER BY 1)",
+            "SELECT x FROM unnest('{1}'::int[]) x",
+        ] {
+            let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
+            rewrite_statement(&mut statements[0]);
+            let once = statements[0].to_string();
+            rewrite_statement(&mut statements[0]);
+            assert_eq!(statements[0].to_string(), once);
+        }
+    }
+
+    #[test]
+    fn template_patterns_become_chrono_patterns() {
+        assert_eq!(chrono_pattern("YYYY-MM-DD\"T\"HH24:MI:SS.US"), "%Y-%m-%dT%H:%M:%S.%6f");
+    }
+}

@@ -1,0 +1,265 @@
+//! [`HistoryTable`]: the one table provider for every base table.
+//!
+//! It plans and does not work: rows are already in the snapshot. Filters on `app_id` and `attempt_id` decide which applications are
+//! touched at all; everything else is filtered by DataFusion again, so no filter is exact.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::datasource::TableType;
+use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
+use datafusion::error::Result;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::utils::{Guarantee, LiteralGuarantee};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+
+use crate::history::Snapshot;
+use crate::table::TableDef;
+
+/// A table at one moment. A session makes them for one statement, so both sides of a join see the same applications.
+pub struct HistoryTable {
+    table: &'static TableDef,
+    schema: SchemaRef,
+    snapshot: Arc<Snapshot>,
+}
+
+impl fmt::Debug for HistoryTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HistoryTable")
+            .field("table", &self.table.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HistoryTable {
+    pub fn new(table: &'static TableDef, snapshot: Arc<Snapshot>) -> Self {
+        HistoryTable {
+            table,
+            schema: table.arrow_schema(),
+            snapshot,
+        }
+    }
+
+    /// Batches of the applications that the filters leave, in the order of their keys.
+    fn batches(&self, wanted: &Wanted) -> Vec<&RecordBatch> {
+        let with_rows = |batch: &&RecordBatch| batch.num_rows() > 0;
+        if self.table.name == "applications" {
+            return match &wanted.app_ids {
+                // Its rows describe the newest attempt: only the application decides here.
+                Some(ids) => {
+                    let mut ids: Vec<&String> = ids.iter().collect();
+                    ids.sort();
+                    ids.into_iter()
+                        .filter_map(|id| self.snapshot.applications.get(id))
+                        .filter(with_rows)
+                        .collect()
+                }
+                None => self.snapshot.applications.values().filter(with_rows).collect(),
+            };
+        }
+        wanted
+            .attempts(&self.snapshot)
+            .into_iter()
+            .filter_map(|attempt| attempt.tables.get(self.table.name))
+            .flatten()
+            .filter(with_rows)
+            .collect()
+    }
+}
+
+#[async_trait]
+impl TableProvider for HistoryTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// Only the choice of applications is made here, and only where the filters guarantee it.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters.iter().map(|filter| filter_support(filter)).collect())
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let wanted = Wanted::from_filters(session, &self.schema, filters)?;
+        // Rows may still be filtered out above, so a limit holds here only without filters.
+        let limit = limit.filter(|_| filters.is_empty());
+        let batches = take_rows(self.batches(&wanted), limit);
+        if batches.is_empty() {
+            let schema = match projection {
+                Some(columns) => Arc::new(self.schema.project(columns)?),
+                None => Arc::clone(&self.schema),
+            };
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let partitions = spread(batches, session.config().target_partitions());
+        let source =
+            MemorySourceConfig::try_new(&partitions, Arc::clone(&self.schema), projection.cloned())?.with_limit(limit);
+        Ok(DataSourceExec::from_data_source(source))
+    }
+}
+
+/// Whether a scan may look at a filter: never as its only reader.
+pub(crate) fn filter_support(filter: &Expr) -> TableProviderFilterPushDown {
+    let has_subquery = filter_contains_subquery(filter);
+    if filter.is_volatile() || has_subquery || filter.column_refs().is_empty() {
+        TableProviderFilterPushDown::Unsupported
+    } else {
+        TableProviderFilterPushDown::Inexact
+    }
+}
+
+fn filter_contains_subquery(filter: &Expr) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    filter
+        .exists(|expr| {
+            Ok(matches!(
+                expr,
+                Expr::ScalarSubquery(_)
+                    | Expr::InSubquery(_)
+                    | Expr::Exists(_)
+                    | Expr::SetComparison(_)
+                    | Expr::OuterReferenceColumn(..)
+            ))
+        })
+        .unwrap_or(true)
+}
+
+/// What the filters of a scan guarantee about the keys of its rows; `None` is no guarantee.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) app_ids: Option<HashSet<String>>,
+    pub(crate) attempt_ids: Option<HashSet<String>>,
+}
+
+impl Wanted {
+    pub(crate) fn from_filters(session: &dyn Session, schema: &SchemaRef, filters: &[Expr]) -> Result<Self> {
+        let Some(filter) = conjunction(filters.iter().cloned()) else {
+            return Ok(Wanted::default());
+        };
+        let schema = DFSchema::try_from(Arc::clone(schema))?;
+        let filter = session.create_physical_expr(filter, &schema)?;
+        let mut wanted = Wanted::default();
+        for guarantee in LiteralGuarantee::analyze(&filter) {
+            if guarantee.guarantee != Guarantee::In {
+                continue;
+            }
+            let key = match guarantee.column.name() {
+                "app_id" => &mut wanted.app_ids,
+                "attempt_id" => &mut wanted.attempt_ids,
+                _ => continue,
+            };
+            let texts: Option<HashSet<String>> = guarantee.literals.iter().map(literal_text).collect();
+            let Some(texts) = texts else { continue };
+            *key = Some(match key.take() {
+                Some(known) => known.intersection(&texts).cloned().collect(),
+                None => texts,
+            });
+        }
+        Ok(wanted)
+    }
+
+    /// The attempts that can have rows, by key. Looked up one by one where the applications are known.
+    pub(crate) fn attempts<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Arc<crate::history::AttemptRows>> {
+        let attempt_fits = |attempt_id: &String| {
+            self.attempt_ids
+                .as_ref()
+                .is_none_or(|attempt_ids| attempt_ids.contains(attempt_id))
+        };
+        match &self.app_ids {
+            None => {
+                let attempts = snapshot
+                    .attempts
+                    .iter()
+                    .filter(|((_, attempt_id), _)| attempt_fits(attempt_id));
+                attempts.map(|(_, attempt)| attempt).collect()
+            }
+            Some(app_ids) => {
+                let mut app_ids: Vec<&String> = app_ids.iter().collect();
+                app_ids.sort();
+                app_ids
+                    .into_iter()
+                    .flat_map(|app_id| {
+                        snapshot
+                            .attempts
+                            .range((app_id.clone(), String::new())..)
+                            .take_while(move |((id, _), _)| id == app_id)
+                            .filter(|((_, attempt_id), _)| attempt_fits(attempt_id))
+                            .map(|(_, attempt)| attempt)
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+/// `None` for what is no text: then nothing is known.
+fn literal_text(literal: &ScalarValue) -> Option<String> {
+    match literal {
+        ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
+            Some(text.clone())
+        }
+        ScalarValue::Dictionary(_, value) => literal_text(value),
+        _ => None,
+    }
+}
+
+/// The first rows, whole batches where possible.
+fn take_rows(batches: Vec<&RecordBatch>, limit: Option<usize>) -> Vec<RecordBatch> {
+    let Some(mut left) = limit else {
+        return batches.into_iter().cloned().collect();
+    };
+    let mut taken = Vec::new();
+    for batch in batches {
+        if left == 0 {
+            break;
+        }
+        let rows = left.min(batch.num_rows());
+        taken.push(batch.slice(0, rows));
+        left -= rows;
+    }
+    taken
+}
+
+/// A batch with fewer rows is not worth a task of its own.
+const MIN_ROWS_PER_PARTITION: usize = 8192;
+
+/// Spreads batches over at most `partitions` of about equal rows, cutting large batches. Order is kept from one partition to the next.
+fn spread(batches: Vec<RecordBatch>, partitions: usize) -> Vec<Vec<RecordBatch>> {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let target = rows.div_ceil(partitions.max(1)).max(MIN_ROWS_PER_PARTITION);
+    let mut spread = vec![Vec::new()];
+    let mut filled = 0;
+    for batch in batches {
+        let mut offset = 0;
+        while offset < batch.num_rows() {
+            if filled >= target {
+                spread.push(Vec::new());
+                filled = 0;
+            }
+            let taken = (batch.num_rows() - offset).min(target - filled);
+            if let Some(partition) = spread.last_mut() {
+                partition.push(batch.slice(offset, taken));
+            }
+            offset += taken;
+            filled += taken;
+        }
+    }
+    spread
+}
