@@ -39,7 +39,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 use tracing::{Instrument, Span, field};
 
-use super::rewrite::{OutputNames, shape_like_postgres};
+use super::rewrite::cast_integer_literals;
+use crate::catalog::rewrite::{column_name, rewrite_statement};
 use super::sql_text::{lexemes, split_statements};
 use super::yielding::YieldAboveJoins;
 use crate::catalog::{Catalog, SessionVars};
@@ -365,7 +366,6 @@ async fn within<F: Future>(timeout: Option<Duration>, work: F) -> Result<F::Outp
 struct Parsed {
     sql: Arc<str>,
     statement: DfStatement,
-    names: OutputNames,
     explains: bool,
 }
 
@@ -382,12 +382,12 @@ impl Parsed {
         };
         refuse_writes(&statement)?;
         let explains = matches!(statement, DfStatement::Explain(_));
-        let mut names = OutputNames::default();
         if let Some(tree) = sql_tree(&mut statement) {
-            rewrite_for_catalog(tree);
-            names = shape_like_postgres(tree);
+            // Names first: `1` has none, while the cast added after it would be called `int4`.
+            rewrite_statement(tree);
+            cast_integer_literals(tree);
         }
-        Ok(Parsed { sql: sql.into(), statement, names, explains })
+        Ok(Parsed { sql: sql.into(), statement, explains })
     }
 
     /// What the client sees of the schema that was planned.
@@ -395,7 +395,11 @@ impl Parsed {
         if self.explains {
             return Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]));
         }
-        self.names.restore(planned)
+        let fields = planned.fields().iter().map(|field| match column_name(field.name()) {
+            name if name == field.name() => Arc::clone(field),
+            name => Arc::new(Field::clone(field).with_name(name)),
+        });
+        Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), planned.metadata().clone()))
     }
 }
 
@@ -419,9 +423,6 @@ fn with_datafusion_explain_format(sql: &str) -> Result<Option<String>, QueryErro
     let old = &tokens[at + 1];
     Ok(Some(format!("{}{name}{}", &sql[..old.start], &sql[old.end..])))
 }
-
-/// HOOK: the catalog's own rewriting (`crate::catalog::rewrite::rewrite_statement`) is called here and nowhere else.
-fn rewrite_for_catalog(_statement: &mut ast::Statement) {}
 
 /// The statement that is planned, below any EXPLAIN.
 fn sql_tree(statement: &mut DfStatement) -> Option<&mut ast::Statement> {

@@ -1,0 +1,93 @@
+//! The fold itself, on every fixture log: cut anywhere it gives what it gives whole, and what is left out before parsing is
+//! what no table shows.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use serde_json::Value;
+use sparkgate::event::{event_name, task};
+use sparkgate::event_log::{EventLog, LocalStore, LogReader, LogStore, discover};
+use sparkgate::history::AttemptRows;
+use sparkgate::replay::LiveApplication;
+
+/// Logs of a directory with their lines.
+async fn logs(dir: &str) -> Vec<(Arc<EventLog>, Vec<Vec<u8>>)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+    let store: Arc<dyn LogStore> = Arc::new(LocalStore);
+    let found = discover(&*store, dir.to_str().unwrap()).await.unwrap();
+    let mut logs = Vec::new();
+    for log in found.logs {
+        let log = Arc::new(log);
+        let mut reader = LogReader::new(Arc::clone(&store), Arc::clone(&log));
+        let mut text = Vec::new();
+        while let Some(block) = reader.next_block().await.unwrap() {
+            text.extend_from_slice(&block.bytes);
+        }
+        text.extend_from_slice(reader.tail());
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
+        logs.push((log, lines));
+    }
+    logs
+}
+
+/// The tables, each in one batch: where batches end says nothing.
+fn tables(rows: Option<AttemptRows>) -> Vec<(&'static str, RecordBatch)> {
+    let tables = rows.into_iter().flat_map(|rows| rows.tables);
+    tables.map(|(name, batches)| (name, concat_batches(&batches[0].schema(), &batches).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_log_cut_at_any_event_gives_the_rows_of_the_whole_log() {
+    let mut cuts = 0;
+    for (log, lines) in logs("tests/fixtures/logs").await {
+        let mut whole = LiveApplication::new();
+        lines.iter().for_each(|line| whole.apply_line(line));
+        let expected = tables(whole.rows(&log));
+        assert!(!expected.is_empty(), "{} has rows", log.path);
+        // Every event of the small logs; a longer one at 60 places.
+        for cut in (0..lines.len()).step_by(lines.len().div_ceil(60)) {
+            let mut live = LiveApplication::new();
+            lines[..cut].iter().for_each(|line| live.apply_line(line));
+            let _ = live.rows(&log);
+            lines[cut..].iter().for_each(|line| live.apply_line(line));
+            assert_eq!(live.report(), whole.report(), "{} cut at {cut}", log.path);
+            assert!(tables(live.rows(&log)) == expected, "{} cut at {cut} gives other rows", log.path);
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 500, "only {cuts} cuts");
+}
+
+#[tokio::test]
+async fn only_accumulators_that_no_table_shows_are_left_out_before_parsing() {
+    let (mut ends, mut shown) = (0, 0);
+    for (log, lines) in logs("tests/fixtures/logs").await {
+        for line in lines.iter().filter(|line| event_name(line).is_ok_and(|name| name == "SparkListenerTaskEnd")) {
+            let mut compacted = Vec::new();
+            task::compact(line, &mut compacted);
+            let mut expected: Value = serde_json::from_slice(line).unwrap();
+            if let Some(Value::Array(all)) = expected.pointer_mut("/Task Info/Accumulables") {
+                all.retain(|one| one["Internal"] != Value::Bool(true) && one["Metadata"] != "sql");
+                shown += all.len();
+            }
+            let got: Value = serde_json::from_slice(&compacted).unwrap();
+            assert_eq!(got, expected, "{}", log.path);
+            ends += 1;
+        }
+    }
+    assert!(ends > 100 && shown > 0, "{ends} task ends with {shown} shown accumulators");
+}
+
+#[tokio::test]
+async fn a_task_that_a_log_tells_of_twice_is_one_row_and_the_later_one_holds() {
+    let (log, lines) = logs("tests/fixtures/logs").await.into_iter().find(|(_, lines)| lines.len() > 30).unwrap();
+    let about_tasks = |line: &&Vec<u8>| event_name(line).is_ok_and(|name| name.starts_with("SparkListenerTask"));
+    let mut live = LiveApplication::new();
+    lines.iter().for_each(|line| live.apply_line(line));
+    let once = tables(live.rows(&log)).into_iter().find(|(name, _)| *name == "tasks").unwrap().1.num_rows();
+    lines.iter().filter(about_tasks).for_each(|line| live.apply_line(line));
+    let twice = tables(live.rows(&log)).into_iter().find(|(name, _)| *name == "tasks").unwrap().1.num_rows();
+    assert_eq!(twice, once);
+}
