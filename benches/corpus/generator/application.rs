@@ -92,7 +92,7 @@ impl<'a> Application<'a> {
             "Event": "SparkListenerResourceProfileAdded",
             "Resource Profile Id": 0,
             "Executor Resource Requests": {
-                "memory": request("memory", 8192), "offHeap": request("offHeap", 0), "cores": request("cores", self.shape.cores),
+                "cores": request("cores", self.shape.cores), "memory": request("memory", 8192), "offHeap": request("offHeap", 0),
             },
             "Task Resource Requests": {"cpus": {"Resource Name": "cpus", "Amount": 1.0}},
         }))?;

@@ -171,6 +171,10 @@ impl Plan {
             child = plain_node("ResultQueryStage", &format!("ResultQueryStage {}", self.stages.len() - 1), child);
         }
         let child = plain_node("AdaptiveSparkPlan", &format!("AdaptiveSparkPlan isFinalPlan={is_final}"), child);
+        if planned > 0 {
+            // The updates tell of the adaptive part only, not of the command around it.
+            return child;
+        }
         let write = self.stages.last().and_then(|stage| stage.write).unwrap_or_default();
         let text = "Execute InsertIntoHadoopFsRelationCommand hdfs://lake/daily, false, Parquet, [path=hdfs://lake/daily], Overwrite";
         node("Execute InsertIntoHadoopFsRelationCommand", text, Some(child), &WRITE, write)
