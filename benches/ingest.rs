@@ -35,7 +35,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             // Cargo's own flag for benches.
             "--bench" => {}
             "--json" => json_file = Some(PathBuf::from(args.next().ok_or("--json needs a file")?)),
-            flag if flag.starts_with('-') => return Err(format!("usage: ingest [CORPUS] [--json FILE], not {flag}").into()),
+            flag if flag.starts_with('-') => {
+                return Err(format!("usage: ingest [CORPUS] [--json FILE], not {flag}").into());
+            }
             dir => corpus = Some(PathBuf::from(dir)),
         }
     }
@@ -46,7 +48,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => tenth_of_big(own.path())?,
     };
     let logs = find_logs(&corpus)?;
-    let report = Report { logs: logs.len(), one_core: one_core(&logs)?, all_cores: all_cores(&logs)? };
+    let report = Report {
+        logs: logs.len(),
+        one_core: one_core(&logs)?,
+        reader: through_log_reader(&logs),
+        all_cores: all_cores(&logs)?,
+    };
     print!("{}", report.markdown());
     if let Some(file) = json_file {
         fs::write(&file, serde_json::to_vec_pretty(&report.json())?)?;
@@ -57,7 +64,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// The `big` corpus with a tenth of its jobs, stages and tasks.
 fn tenth_of_big(dir: &Path) -> io::Result<PathBuf> {
-    let mut options = generator::Options::new(dir.join("big-tenth")).preset("big").expect("the preset exists");
+    let mut options = generator::Options::new(dir.join("big-tenth"))
+        .preset("big")
+        .expect("the preset exists");
     (options.jobs, options.stages, options.tasks) = (2, 6, 20_000);
     generator::generate(&options)?;
     Ok(options.out)
@@ -69,8 +78,13 @@ fn find_logs(corpus: &Path) -> io::Result<Vec<Vec<PathBuf>>> {
     for entry in fs::read_dir(corpus)? {
         let path = entry?.path();
         if path.is_dir() {
-            let files: Result<Vec<_>, _> = fs::read_dir(&path)?.map(|entry| entry.map(|entry| entry.path())).collect();
-            let mut files: Vec<(u64, PathBuf)> = files?.into_iter().filter_map(|file| Some((event_file_index(&file)?, file))).collect();
+            let files: Result<Vec<_>, _> = fs::read_dir(&path)?
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect();
+            let mut files: Vec<(u64, PathBuf)> = files?
+                .into_iter()
+                .filter_map(|file| Some((event_file_index(&file)?, file)))
+                .collect();
             files.sort();
             logs.push(files.into_iter().map(|(_, file)| file).collect());
         } else {
@@ -82,7 +96,13 @@ fn find_logs(corpus: &Path) -> io::Result<Vec<Vec<PathBuf>>> {
 }
 
 fn event_file_index(file: &Path) -> Option<u64> {
-    file.file_name()?.to_str()?.strip_prefix("events_")?.split('_').next()?.parse().ok()
+    file.file_name()?
+        .to_str()?
+        .strip_prefix("events_")?
+        .split('_')
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// One contender's work: bytes of lines, and CPU time for them.
@@ -134,17 +154,25 @@ struct OneCore {
 }
 
 fn one_core(logs: &[Vec<PathBuf>]) -> io::Result<OneCore> {
-    let mut measured = OneCore { rss_before: peak_rss_bytes(), ..OneCore::default() };
+    let mut measured = OneCore {
+        rss_before: peak_rss_bytes(),
+        ..OneCore::default()
+    };
     for files in logs {
         let mut live = LiveApplication::new();
         for file in files {
             let mut blocks = Blocks::open(file)?;
             while let Some(block) = blocks.next(Some(&mut measured.read))? {
                 measured.ours.time(block.len(), || apply_lines(&mut live, block));
-                measured.events += measured.split.time(block.len(), || memchr::memchr_iter(b'\n', block).count()) as u64;
+                measured.events += measured
+                    .split
+                    .time(block.len(), || memchr::memchr_iter(b'\n', block).count())
+                    as u64;
                 measured.serde.time(block.len(), || parse_lines(block))?;
                 let packed = zstd::bulk::compress(block, 1)?;
-                measured.unzstd.time(block.len(), || zstd::bulk::decompress(&packed, block.len()))?;
+                measured
+                    .unzstd
+                    .time(block.len(), || zstd::bulk::decompress(&packed, block.len()))?;
             }
         }
         let log = Arc::new(event_log(files)?);
@@ -162,7 +190,9 @@ struct AllCores {
 }
 
 fn all_cores(logs: &[Vec<PathBuf>]) -> io::Result<AllCores> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(logs.len());
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(logs.len());
     let next = AtomicUsize::new(0);
     let work = || -> io::Result<u64> {
         let mut bytes = 0;
@@ -182,9 +212,16 @@ fn all_cores(logs: &[Vec<PathBuf>]) -> io::Result<AllCores> {
     let start = Instant::now();
     let bytes = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("no worker panics")).sum::<io::Result<u64>>()
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("no worker panics"))
+            .sum::<io::Result<u64>>()
     })?;
-    Ok(AllCores { threads, bytes, wall: start.elapsed() })
+    Ok(AllCores {
+        threads,
+        bytes,
+        wall: start.elapsed(),
+    })
 }
 
 /// AFTER THE MERGE: the same through `discover`, `LocalStore` and `LogReader`, as the gateway reads (`None`: not measured).
@@ -203,7 +240,11 @@ fn apply_lines(live: &mut LiveApplication, block: &[u8]) {
 
 fn rows_of(live: &LiveApplication, log: &Arc<EventLog>) -> u64 {
     let Some(rows) = live.rows(log) else { return 0 };
-    rows.tables.values().flatten().map(|batch| batch.num_rows() as u64).sum()
+    rows.tables
+        .values()
+        .flatten()
+        .map(|batch| batch.num_rows() as u64)
+        .sum()
 }
 
 /// The log as discovery would describe it; the rows carry it along.
@@ -213,7 +254,14 @@ fn event_log(files: &[PathBuf]) -> io::Result<EventLog> {
         let codec = if is_zstd(file) { Codec::Zstd } else { Codec::None };
         let path = file.display().to_string();
         let size_bytes = fs::metadata(file)?.len();
-        log_files.push(LogFile { path, size_bytes, modified_ms: 0, codec, index: event_file_index(file), compacted: false });
+        log_files.push(LogFile {
+            path,
+            size_bytes,
+            modified_ms: 0,
+            codec,
+            index: event_file_index(file),
+            compacted: false,
+        });
     }
     let path = log_files.first().map(|file| file.path.clone()).unwrap_or_default();
     Ok(EventLog {
@@ -228,7 +276,9 @@ fn event_log(files: &[PathBuf]) -> io::Result<EventLog> {
 }
 
 fn is_zstd(file: &Path) -> bool {
-    file.to_string_lossy().trim_end_matches(".inprogress").ends_with(".zstd")
+    file.to_string_lossy()
+        .trim_end_matches(".inprogress")
+        .ends_with(".zstd")
 }
 
 /// Blocks of complete lines of one file, plain or zstd; the same buffer again and again.
@@ -244,8 +294,17 @@ struct Blocks {
 impl Blocks {
     fn open(file: &Path) -> io::Result<Self> {
         let input = File::open(file)?;
-        let input: Box<dyn Read> = if is_zstd(file) { Box::new(zstd::Decoder::new(input)?) } else { Box::new(input) };
-        Ok(Blocks { input, buffer: vec![0; BLOCK_BYTES], used: 0, filled: 0 })
+        let input: Box<dyn Read> = if is_zstd(file) {
+            Box::new(zstd::Decoder::new(input)?)
+        } else {
+            Box::new(input)
+        };
+        Ok(Blocks {
+            input,
+            buffer: vec![0; BLOCK_BYTES],
+            used: 0,
+            filled: 0,
+        })
     }
 
     /// The next lines. A longer line than the buffer makes the buffer grow.
@@ -470,20 +529,26 @@ use borrowed::{OtherEvent, TaskEnd, TaskStart};
 struct Report {
     logs: usize,
     one_core: OneCore,
+    reader: Option<Work>,
     all_cores: AllCores,
 }
 
 impl Report {
     /// (what, its work), ours first.
-    fn contenders(&self) -> [(&'static str, &Work); 5] {
+    fn contenders(&self) -> Vec<(&'static str, &Work)> {
         let measured = &self.one_core;
-        [
+        let mut contenders = vec![
             ("**bytes to rows (sparkgate)**", &measured.ours),
-            ("limit: read into a buffer (of a `.zstd` file: and decompress)", &measured.read),
+            (
+                "limit: read into a buffer (of a `.zstd` file: and decompress)",
+                &measured.read,
+            ),
             ("limit: split into lines (memchr)", &measured.split),
             ("limit: decompress (zstd level 1, a block at a time)", &measured.unzstd),
             ("limit: parse (serde_json, borrowed structs)", &measured.serde),
-        ]
+        ];
+        contenders.extend(self.reader.as_ref().map(|work| ("reading through LogReader", work)));
+        contenders
     }
 
     /// Memory on top of what the process had before, while the rows of one log at a time are kept.
@@ -493,7 +558,11 @@ impl Report {
 
     fn markdown(&self) -> String {
         let measured = &self.one_core;
-        let build = if cfg!(debug_assertions) { "dev profile: **not a result**" } else { "optimised build" };
+        let build = if cfg!(debug_assertions) {
+            "dev profile: **not a result**"
+        } else {
+            "optimised build"
+        };
         let ours = measured.ours.mb_per_cpu_second();
         let per_event = measured.ours.bytes as f64 / 1e6 / measured.events as f64;
         let mut text = format!(
@@ -505,7 +574,11 @@ impl Report {
         );
         for (what, work) in self.contenders() {
             let speed = work.mb_per_cpu_second();
-            text.push_str(&format!("| {what} | {speed:.0} | {:.0} | {:.3} |\n", speed / per_event, ours / speed));
+            text.push_str(&format!(
+                "| {what} | {speed:.0} | {:.0} | {:.3} |\n",
+                speed / per_event,
+                ours / speed
+            ));
         }
         let wall = self.all_cores.wall.as_secs_f64();
         text.push_str(&format!(
@@ -515,7 +588,11 @@ impl Report {
         ));
         if let Some(growth) = self.rss_growth() {
             let rows = measured.rows.max(1);
-            text.push_str(&format!("peak memory while replaying: {:.1} MB, {} B a row\n", growth as f64 / 1e6, growth / rows));
+            text.push_str(&format!(
+                "peak memory while replaying: {:.1} MB, {} B a row\n",
+                growth as f64 / 1e6,
+                growth / rows
+            ));
         }
         if measured.rows == 0 {
             text.push_str("\n**No rows came back: the replay is a skeleton, and the first line of the table says nothing yet.**\n");
@@ -524,8 +601,11 @@ impl Report {
     }
 
     fn json(&self) -> serde_json::Value {
-        let speeds: serde_json::Map<_, _> =
-            self.contenders().into_iter().map(|(what, work)| (what.replace('*', ""), work.mb_per_cpu_second().into())).collect();
+        let speeds: serde_json::Map<_, _> = self
+            .contenders()
+            .into_iter()
+            .map(|(what, work)| (what.replace('*', ""), work.mb_per_cpu_second().into()))
+            .collect();
         serde_json::json!({
             "optimised": !cfg!(debug_assertions),
             "logs": self.logs,

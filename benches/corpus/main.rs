@@ -62,11 +62,21 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--help" | "-h" => return Err("gen_corpus: makes event logs".to_owned()),
             _ => {}
         }
-        let value = args.next().ok_or_else(|| format!("{name} needs a value, or is not known"))?;
-        let number = || value.parse::<u64>().map_err(|_| format!("{name}: {value:?} is not a number"));
+        let value = args
+            .next()
+            .ok_or_else(|| format!("{name} needs a value, or is not known"))?;
+        let number = || {
+            value
+                .parse::<u64>()
+                .map_err(|_| format!("{name}: {value:?} is not a number"))
+        };
         match name.as_str() {
             "--out" => options.out = PathBuf::from(value.trim_end_matches('/')),
-            "--preset" => options = options.preset(&value).ok_or_else(|| format!("--preset: {value:?} is not known"))?,
+            "--preset" => {
+                options = options
+                    .preset(&value)
+                    .ok_or_else(|| format!("--preset: {value:?} is not known"))?
+            }
             "--apps" => options.apps = number()?,
             "--jobs" => options.jobs = number()?,
             "--stages" => options.stages = number()?,
@@ -78,7 +88,11 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--rolling-mb" => options.rolling_mb = number()?,
             "--inprogress" => options.in_progress = number()?,
             "--threads" => options.threads = number()?,
-            "--fail-rate" => options.fail_rate = value.parse().map_err(|_| format!("{name}: {value:?} is not a number"))?,
+            "--fail-rate" => {
+                options.fail_rate = value
+                    .parse()
+                    .map_err(|_| format!("{name}: {value:?} is not a number"))?
+            }
             "--codec" => {
                 options.codec = match value.as_str() {
                     "none" => Codec::None,

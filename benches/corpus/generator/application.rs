@@ -21,7 +21,13 @@ const RETRIES: u64 = 3;
 
 /// The n-th application's name; both are in its manifest entry.
 pub(crate) fn app_name(application: u64) -> String {
-    const NAMES: [&str; 5] = ["nightly-etl", "sessionize", "ad-hoc sql", "feature-build", "compact-lake"];
+    const NAMES: [&str; 5] = [
+        "nightly-etl",
+        "sessionize",
+        "ad-hoc sql",
+        "feature-build",
+        "compact-lake",
+    ];
     format!("{}-{}", NAMES[application as usize % NAMES.len()], application % 17)
 }
 
@@ -61,8 +67,15 @@ impl<'a> Application<'a> {
             random: Random::for_application(shape.seed, shape.application),
             counts: Counts::default(),
             now_ms: shape.start_ms,
-            properties: environment::spark_properties(app_id, &app_name(shape.application), shape.cores, shape.start_ms),
-            hosts: (0..shape.executors).map(|i| format!("worker-{:02}.example", i % shape.executors.div_ceil(2))).collect(),
+            properties: environment::spark_properties(
+                app_id,
+                &app_name(shape.application),
+                shape.cores,
+                shape.start_ms,
+            ),
+            hosts: (0..shape.executors)
+                .map(|i| format!("worker-{:02}.example", i % shape.executors.div_ceil(2)))
+                .collect(),
             next_accumulator: 1,
             next_stage: 0,
             next_rdd: 0,
@@ -115,7 +128,12 @@ impl<'a> Application<'a> {
             self.now_ms += 37;
             let host = self.hosts[executor as usize].clone();
             let id = (executor + 1).to_string();
-            let logs = |stream: &str| format!("http://{host}:8042/node/containerlogs/container_{id}/{}?start=-4096", stream);
+            let logs = |stream: &str| {
+                format!(
+                    "http://{host}:8042/node/containerlogs/container_{id}/{}?start=-4096",
+                    stream
+                )
+            };
             self.event(&json!({
                 "Event": "SparkListenerExecutorAdded",
                 "Timestamp": self.now_ms,
@@ -222,7 +240,14 @@ impl<'a> Application<'a> {
         let spark = self.shape.spark;
         let first_internal = self.next_accumulator;
         self.next_accumulator += task::internal_accumulators(spark);
-        let mut writer = TaskWriter::new(spark, stage.id, !stage.writes_shuffle, stage.reads_shuffle, sql, first_internal);
+        let mut writer = TaskWriter::new(
+            spark,
+            stage.id,
+            !stage.writes_shuffle,
+            stage.reads_shuffle,
+            sql,
+            first_internal,
+        );
 
         self.now_ms += 10;
         let submitted = self.now_ms;
@@ -275,7 +300,14 @@ impl<'a> Application<'a> {
                 };
                 writer.start(&mut self.line, &run);
                 let duration = 5 + self.random.skewed(mean_duration);
-                running.push(Reverse((self.now_ms + duration, self.next_task, index, attempt, self.now_ms, slot)));
+                running.push(Reverse((
+                    self.now_ms + duration,
+                    self.next_task,
+                    index,
+                    attempt,
+                    self.now_ms,
+                    slot,
+                )));
                 self.next_task += 1;
                 self.flush()?;
             }
@@ -287,7 +319,15 @@ impl<'a> Application<'a> {
             let numbers = self.task_numbers(stage, finish - launch_ms, failed);
             let executor = slot % self.shape.executors;
             let host = &self.hosts[executor as usize];
-            let run = TaskRun { task_id, index, attempt, launch_ms, executor_id: executor + 1, host, locality };
+            let run = TaskRun {
+                task_id,
+                index,
+                attempt,
+                launch_ms,
+                executor_id: executor + 1,
+                host,
+                locality,
+            };
             writer.end(&mut self.line, &run, finish, failed, &numbers);
             self.flush()?;
             if failed {
@@ -329,7 +369,10 @@ impl<'a> Application<'a> {
             numbers.set(Slot::LocalBytes, local);
             numbers.set(Slot::RemoteBytes, bytes - local);
             numbers.set(Slot::LocalBlocks, 1 + (bits >> 51 & 7));
-            numbers.set(Slot::RemoteBlocks, if executors > 1 { 1 + (bits >> 54 & 127) } else { 0 });
+            numbers.set(
+                Slot::RemoteBlocks,
+                if executors > 1 { 1 + (bits >> 54 & 127) } else { 0 },
+            );
             numbers.set(Slot::FetchWaitTime, bits >> 57 & 15);
             numbers.set(Slot::RemoteDuration, bits >> 55 & 31);
             numbers.set(Slot::RecordsRead, records);
@@ -355,7 +398,11 @@ impl<'a> Application<'a> {
             let manager = if executor == 0 {
                 block_manager_id("driver", "driver-0.example", 33167)
             } else {
-                block_manager_id(&executor.to_string(), &self.hosts[executor as usize - 1], 39_999 + executor)
+                block_manager_id(
+                    &executor.to_string(),
+                    &self.hosts[executor as usize - 1],
+                    39_999 + executor,
+                )
             };
             self.event(&json!({"Event": "SparkListenerBlockUpdated", "Block Updated Info": {
                 "Block Manager ID": manager,
@@ -372,9 +419,14 @@ impl<'a> Application<'a> {
     fn stage_metrics(&mut self, stage: &Stage) -> io::Result<()> {
         self.driver_metrics()?;
         for executor in 0..=self.shape.executors.min(stage.tasks) {
-            let id = if executor == 0 { "driver".to_owned() } else { executor.to_string() };
+            let id = if executor == 0 {
+                "driver".to_owned()
+            } else {
+                executor.to_string()
+            };
             let numbers = executor_numbers(&mut self.random);
-            self.line.text(r#"{"Event":"SparkListenerStageExecutorMetrics","Executor ID":""#);
+            self.line
+                .text(r#"{"Event":"SparkListenerStageExecutorMetrics","Executor ID":""#);
             self.line.text(&id);
             self.line.text(r#"","Stage ID":"#);
             self.line.number(stage.id);
@@ -498,7 +550,11 @@ fn storage_level(memory: bool) -> Value {
 /// `Stage Info`; the times are absent where they are null.
 fn stage_info(stage: &Stage, submitted: Value, completed: Value, accumulables: Vec<Value>) -> Value {
     let first = stage.first_rdd;
-    let read = if stage.reads_shuffle { "ShuffledRowRDD" } else { "FileScanRDD" };
+    let read = if stage.reads_shuffle {
+        "ShuffledRowRDD"
+    } else {
+        "FileScanRDD"
+    };
     let rdds = [
         (first + 3, "MapPartitionsRDD", "Exchange", vec![first + 2]),
         (first + 2, "MapPartitionsRDD", "WholeStageCodegen (1)", vec![first + 1]),
@@ -549,7 +605,9 @@ fn stage_info(stage: &Stage, submitted: Value, completed: Value, accumulables: V
 fn call_stack(top: &str) -> String {
     let mut stack = top.to_owned();
     for line in 77..88 {
-        stack.push_str(&format!("\njava.base/jdk.internal.reflect.NativeMethodAccessorImpl.invoke(NativeMethodAccessorImpl.java:{line})"));
+        stack.push_str(&format!(
+            "\njava.base/jdk.internal.reflect.NativeMethodAccessorImpl.invoke(NativeMethodAccessorImpl.java:{line})"
+        ));
     }
     stack
 }

@@ -87,9 +87,28 @@ pub(crate) fn spark_properties(app_id: &str, name: &str, cores: u64, start_ms: u
 
 /// Synthetic keys with the lengths of Hadoop's: 27 bytes a name, 15 a value.
 fn hadoop_properties(bytes: usize) -> Map<String, Value> {
-    const AREAS: [&str; 6] = ["dfs.namenode", "yarn.nodemanager", "mapreduce.job", "fs.s3a", "hadoop.security", "ipc.client"];
-    const TOPICS: [&str; 5] = ["checkpoint.interval", "thread-count", "acl.enabled", "retry.policy.spec", "kerberos.principal"];
-    const VALUES: [&str; 5] = ["30s", "10485760", "false", "org.apache.hadoop.io.retry.DefaultPolicy", "/var/lib/hadoop/data"];
+    const AREAS: [&str; 6] = [
+        "dfs.namenode",
+        "yarn.nodemanager",
+        "mapreduce.job",
+        "fs.s3a",
+        "hadoop.security",
+        "ipc.client",
+    ];
+    const TOPICS: [&str; 5] = [
+        "checkpoint.interval",
+        "thread-count",
+        "acl.enabled",
+        "retry.policy.spec",
+        "kerberos.principal",
+    ];
+    const VALUES: [&str; 5] = [
+        "30s",
+        "10485760",
+        "false",
+        "org.apache.hadoop.io.retry.DefaultPolicy",
+        "/var/lib/hadoop/data",
+    ];
     let mut properties = Map::new();
     let mut written = 0;
     for i in 0.. {
@@ -111,7 +130,11 @@ fn classpath(spark: Spark, bytes: usize) -> Map<String, Value> {
         if written >= bytes {
             break;
         }
-        let key = format!("/opt/spark-{}/jars/some-library-with-a-long-module-name-{i:04}_2.13-{}.jar", spark.name(), spark.version());
+        let key = format!(
+            "/opt/spark-{}/jars/some-library-with-a-long-module-name-{i:04}_2.13-{}.jar",
+            spark.name(),
+            spark.version()
+        );
         written += key.len() + "System Classpath".len() + 6;
         entries.insert(key, "System Classpath".into());
     }
@@ -119,5 +142,7 @@ fn classpath(spark: Spark, bytes: usize) -> Map<String, Value> {
 }
 
 fn system_properties() -> Map<String, Value> {
-    (0..50).map(|i| (format!("java.vm.specification.{i:02}"), Value::from("x".repeat(24)))).collect()
+    (0..50)
+        .map(|i| (format!("java.vm.specification.{i:02}"), Value::from("x".repeat(24))))
+        .collect()
 }

@@ -271,7 +271,10 @@ pub(crate) fn generate(options: &Options) -> io::Result<Counts> {
     }
     fs::create_dir_all(&options.out)?;
     if fs::read_dir(&options.out)?.next().is_some() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is not empty", options.out.display())));
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            format!("{} is not empty", options.out.display()),
+        ));
     }
     let clusters = [Spark::V3_5, Spark::V4_1].map(|spark| ClusterEnvironment::new(spark, options.env_kb));
     let next = AtomicU64::new(0);
@@ -289,8 +292,12 @@ pub(crate) fn generate(options: &Options) -> io::Result<Counts> {
         }
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..options.threads.clamp(1, options.apps.max(1))).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("a generator thread does not panic"))
+        let threads: Vec<_> = (0..options.threads.clamp(1, options.apps.max(1)))
+            .map(|_| scope.spawn(work))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("a generator thread does not panic"))
     })?;
     let entries = entries.into_inner().expect("all threads have ended");
     write_manifest(options, &entries.into_iter().flatten().collect::<Vec<_>>())
@@ -298,7 +305,13 @@ pub(crate) fn generate(options: &Options) -> io::Result<Counts> {
 
 fn write_application(options: &Options, shape: &Shape, cluster: &ClusterEnvironment) -> io::Result<(Counts, Value)> {
     let app_id = shape.app_id();
-    let mut sink = Sink::create(&options.out, &app_id, options.codec, shape.rolling_mb, shape.in_progress)?;
+    let mut sink = Sink::create(
+        &options.out,
+        &app_id,
+        options.codec,
+        shape.rolling_mb,
+        shape.in_progress,
+    )?;
     let mut counts = Application::new(shape, &app_id, &mut sink).write(cluster)?;
     let Stored { name, bytes } = sink.finish()?;
     counts.stored_bytes = bytes;

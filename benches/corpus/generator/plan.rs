@@ -94,7 +94,11 @@ impl Plan {
     pub(crate) fn task_metrics(&self, stage: usize) -> Vec<(u64, &'static str, Slot)> {
         let mut metrics = Vec::new();
         let mut add = |definition: &[Metric], first: u64, updated: &[(usize, Slot)]| {
-            metrics.extend(updated.iter().map(|&(at, slot)| (first + at as u64, definition[at].0, slot)));
+            metrics.extend(
+                updated
+                    .iter()
+                    .map(|&(at, slot)| (first + at as u64, definition[at].0, slot)),
+            );
         };
         let ids = &self.stages[stage];
         if let Some(read) = stage.checked_sub(1).and_then(|previous| self.stages[previous].exchange) {
@@ -110,15 +114,27 @@ impl Plan {
         if let Some(scan) = ids.scan {
             add(&SCAN, scan, &[(0, Slot::InputRecords), (1, Slot::DeserializeTime)]);
         }
-        let rows = if ids.exchange.is_some() { Slot::RecordsWritten } else { Slot::OutputRecords };
-        add(&AGGREGATE, ids.aggregate, &[(0, rows), (1, Slot::PeakMemory), (3, Slot::RunTime)]);
+        let rows = if ids.exchange.is_some() {
+            Slot::RecordsWritten
+        } else {
+            Slot::OutputRecords
+        };
+        add(
+            &AGGREGATE,
+            ids.aggregate,
+            &[(0, rows), (1, Slot::PeakMemory), (3, Slot::RunTime)],
+        );
         if stage > 0 {
             add(&AGGREGATE, ids.aggregate, &[(4, Slot::HashProbes)]);
         }
         add(&CODEGEN, ids.codegen, &[(0, Slot::RunTime)]);
         if let Some(exchange) = ids.exchange {
-            let updated =
-                [(0, Slot::BytesWritten), (19, Slot::BytesWritten), (20, Slot::RecordsWritten), (21, Slot::WriteTime)];
+            let updated = [
+                (0, Slot::BytesWritten),
+                (19, Slot::BytesWritten),
+                (20, Slot::RecordsWritten),
+                (21, Slot::WriteTime),
+            ];
             add(&EXCHANGE, exchange, &updated);
         }
         if let Some(write) = ids.write {
@@ -159,7 +175,10 @@ impl Plan {
                 aggregate(child)
             };
             if let Some(exchange) = ids.exchange {
-                let text = format!("Exchange hashpartitioning(user_id#0L, 200), ENSURE_REQUIREMENTS, [plan_id={}]", 60 + number * 9);
+                let text = format!(
+                    "Exchange hashpartitioning(user_id#0L, 200), ENSURE_REQUIREMENTS, [plan_id={}]",
+                    60 + number * 9
+                );
                 child = node("Exchange", &text, Some(child), &EXCHANGE, exchange);
                 if fused {
                     child = plain_node("ShuffleQueryStage", &format!("ShuffleQueryStage {number}"), child);
@@ -168,16 +187,30 @@ impl Plan {
         }
         let is_final = planned == self.stages.len();
         if is_final && self.spark.has_new_fields() {
-            child = plain_node("ResultQueryStage", &format!("ResultQueryStage {}", self.stages.len() - 1), child);
+            child = plain_node(
+                "ResultQueryStage",
+                &format!("ResultQueryStage {}", self.stages.len() - 1),
+                child,
+            );
         }
-        let child = plain_node("AdaptiveSparkPlan", &format!("AdaptiveSparkPlan isFinalPlan={is_final}"), child);
+        let child = plain_node(
+            "AdaptiveSparkPlan",
+            &format!("AdaptiveSparkPlan isFinalPlan={is_final}"),
+            child,
+        );
         if planned > 0 {
             // The updates tell of the adaptive part only, not of the command around it.
             return child;
         }
         let write = self.stages.last().and_then(|stage| stage.write).unwrap_or_default();
         let text = "Execute InsertIntoHadoopFsRelationCommand hdfs://lake/daily, false, Parquet, [path=hdfs://lake/daily], Overwrite";
-        node("Execute InsertIntoHadoopFsRelationCommand", text, Some(child), &WRITE, write)
+        node(
+            "Execute InsertIntoHadoopFsRelationCommand",
+            text,
+            Some(child),
+            &WRITE,
+            write,
+        )
     }
 
     /// `physicalPlanDescription`: the tree, then every operator.
@@ -193,7 +226,11 @@ impl Plan {
         operators.push("Execute InsertIntoHadoopFsRelationCommand");
         let mut text = "== Physical Plan ==\n".to_owned();
         for (depth, (number, name)) in operators.iter().enumerate().rev().enumerate() {
-            let branch = if depth == 0 { String::new() } else { format!("{}+- ", "   ".repeat(depth - 1)) };
+            let branch = if depth == 0 {
+                String::new()
+            } else {
+                format!("{}+- ", "   ".repeat(depth - 1))
+            };
             let fused = if number / 2 < planned { "* " } else { "" };
             text.push_str(&format!("{branch}{fused}{name} ({})\n", number + 1));
         }

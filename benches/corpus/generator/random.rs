@@ -5,7 +5,8 @@ pub(crate) struct Random(u64);
 impl Random {
     /// The stream of one application: independent of the thread that makes it and of how many applications there are.
     pub(crate) fn for_application(seed: u64, application: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ application.wrapping_mul(0xd1b5_4a32_d192_ed03));
+        let mut random =
+            Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ application.wrapping_mul(0xd1b5_4a32_d192_ed03));
         random.bits();
         random
     }

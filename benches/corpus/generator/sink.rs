@@ -82,7 +82,13 @@ struct Rolling {
 }
 
 impl Sink {
-    pub(crate) fn create(dir: &Path, app_id: &str, codec: Codec, rolling_mb: u64, in_progress: bool) -> io::Result<Self> {
+    pub(crate) fn create(
+        dir: &Path,
+        app_id: &str,
+        codec: Codec,
+        rolling_mb: u64,
+        in_progress: bool,
+    ) -> io::Result<Self> {
         let suffix = if in_progress { ".inprogress" } else { "" };
         let (path, first, rolling) = if rolling_mb == 0 {
             let path = dir.join(format!("{app_id}{}{suffix}", codec.suffix()));
@@ -92,9 +98,24 @@ impl Sink {
             fs::create_dir_all(&path)?;
             File::create(path.join(format!("appstatus_{app_id}{suffix}")))?;
             let first = path.join(format!("events_1_{app_id}{}", codec.suffix()));
-            (path, first, Some(Rolling { limit: rolling_mb << 20, index: 1, file_bytes: 0 }))
+            (
+                path,
+                first,
+                Some(Rolling {
+                    limit: rolling_mb << 20,
+                    index: 1,
+                    file_bytes: 0,
+                }),
+            )
         };
-        Ok(Sink { output: Output::create(&first, codec)?, codec, app_id: app_id.to_owned(), in_progress, path, rolling })
+        Ok(Sink {
+            output: Output::create(&first, codec)?,
+            codec,
+            app_id: app_id.to_owned(),
+            in_progress,
+            path,
+            rolling,
+        })
     }
 
     /// Writes one line with its newline; Spark rolls over between lines, by uncompressed size.
@@ -122,8 +143,15 @@ impl Sink {
         } else {
             bytes = fs::metadata(&self.path)?.len();
         }
-        let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        debug_assert_eq!(self.in_progress && self.rolling.is_none(), name.ends_with(".inprogress"));
+        let name = self
+            .path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        debug_assert_eq!(
+            self.in_progress && self.rolling.is_none(),
+            name.ends_with(".inprogress")
+        );
         Ok(Stored { name, bytes })
     }
 }

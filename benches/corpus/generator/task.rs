@@ -91,7 +91,11 @@ pub(crate) const EXECUTOR_METRICS: [(&str, Slot, bool); 23] = [
 
 /// The text of `Task Metrics` before each number, not in 3.5 where the third is true.
 const TASK_METRICS: [(&str, Slot, bool); 36] = [
-    (r#""Task Metrics":{"Executor Deserialize Time":"#, Slot::DeserializeTime, false),
+    (
+        r#""Task Metrics":{"Executor Deserialize Time":"#,
+        Slot::DeserializeTime,
+        false,
+    ),
     (r#","Executor Deserialize CPU Time":"#, Slot::DeserializeCpuTime, false),
     (r#","Executor Run Time":"#, Slot::RunTime, false),
     (r#","Executor CPU Time":"#, Slot::CpuTime, false),
@@ -103,7 +107,11 @@ const TASK_METRICS: [(&str, Slot, bool); 36] = [
     (r#","Result Serialization Time":"#, Slot::SerializationTime, false),
     (r#","Memory Bytes Spilled":"#, Slot::MemorySpilled, false),
     (r#","Disk Bytes Spilled":"#, Slot::Zero, false),
-    (r#","Shuffle Read Metrics":{"Remote Blocks Fetched":"#, Slot::RemoteBlocks, false),
+    (
+        r#","Shuffle Read Metrics":{"Remote Blocks Fetched":"#,
+        Slot::RemoteBlocks,
+        false,
+    ),
     (r#","Local Blocks Fetched":"#, Slot::LocalBlocks, false),
     (r#","Fetch Wait Time":"#, Slot::FetchWaitTime, false),
     (r#","Remote Bytes Read":"#, Slot::RemoteBytes, false),
@@ -111,7 +119,11 @@ const TASK_METRICS: [(&str, Slot, bool); 36] = [
     (r#","Local Bytes Read":"#, Slot::LocalBytes, false),
     (r#","Total Records Read":"#, Slot::RecordsRead, false),
     (r#","Remote Requests Duration":"#, Slot::RemoteDuration, false),
-    (r#","Push Based Shuffle":{"Corrupt Merged Block Chunks":"#, Slot::Zero, false),
+    (
+        r#","Push Based Shuffle":{"Corrupt Merged Block Chunks":"#,
+        Slot::Zero,
+        false,
+    ),
     (r#","Merged Fetch Fallback Count":"#, Slot::Zero, false),
     (r#","Merged Remote Blocks Fetched":"#, Slot::Zero, false),
     (r#","Merged Local Blocks Fetched":"#, Slot::Zero, false),
@@ -120,7 +132,11 @@ const TASK_METRICS: [(&str, Slot, bool); 36] = [
     (r#","Merged Remote Bytes Read":"#, Slot::Zero, false),
     (r#","Merged Local Bytes Read":"#, Slot::Zero, false),
     (r#","Merged Remote Requests Duration":"#, Slot::Zero, false),
-    (r#"}},"Shuffle Write Metrics":{"Shuffle Bytes Written":"#, Slot::BytesWritten, false),
+    (
+        r#"}},"Shuffle Write Metrics":{"Shuffle Bytes Written":"#,
+        Slot::BytesWritten,
+        false,
+    ),
     (r#","Shuffle Write Time":"#, Slot::WriteTime, false),
     (r#","Shuffle Records Written":"#, Slot::RecordsWritten, false),
     (r#"},"Input Metrics":{"Bytes Read":"#, Slot::InputBytes, false),
@@ -234,7 +250,10 @@ pub(crate) struct TaskWriter {
 
 /// How many ids the internal accumulators of one stage take.
 pub(crate) fn internal_accumulators(spark: Spark) -> u64 {
-    INTERNAL.iter().filter(|(_, _, _, new)| spark.has_new_fields() || !new).count() as u64
+    INTERNAL
+        .iter()
+        .filter(|(_, _, _, new)| spark.has_new_fields() || !new)
+        .count() as u64
 }
 
 impl TaskWriter {
@@ -247,8 +266,10 @@ impl TaskWriter {
         sql: &[(u64, &'static str, Slot)],
         first_internal_id: u64,
     ) -> Self {
-        let mut accumulators: Vec<Accumulator> =
-            sql.iter().map(|&(id, name, slot)| Accumulator::new(id, name.to_owned(), true, slot, true)).collect();
+        let mut accumulators: Vec<Accumulator> = sql
+            .iter()
+            .map(|&(id, name, slot)| Accumulator::new(id, name.to_owned(), true, slot, true))
+            .collect();
         let internal = INTERNAL.iter().filter(|(_, _, _, new)| spark.has_new_fields() || !new);
         for (id, &(name, slot, shuffle_read, _)) in (first_internal_id..).zip(internal) {
             if !name.is_empty() && (slot != Slot::Zero || shuffle_read && reads_shuffle) {
@@ -274,7 +295,14 @@ impl TaskWriter {
         line.text("]}}\n");
     }
 
-    pub(crate) fn end(&mut self, line: &mut Vec<u8>, run: &TaskRun<'_>, finish_ms: u64, failed: bool, numbers: &TaskNumbers) {
+    pub(crate) fn end(
+        &mut self,
+        line: &mut Vec<u8>,
+        run: &TaskRun<'_>,
+        finish_ms: u64,
+        failed: bool,
+        numbers: &TaskNumbers,
+    ) {
         line.text(r#"{"Event":"SparkListenerTaskEnd","Stage ID":"#);
         line.number(self.stage_id);
         line.text(r#","Stage Attempt ID":0,"Task Type":""#);
@@ -292,7 +320,11 @@ impl TaskWriter {
         for accumulator in &mut self.accumulators {
             let update = numbers.get(accumulator.slot);
             // A failed task reports only what counts for failed tasks and is not zero: its run time.
-            let shown = if failed { accumulator.slot == Slot::RunTime && !accumulator.sql } else { accumulator.always || update != 0 };
+            let shown = if failed {
+                accumulator.slot == Slot::RunTime && !accumulator.sql
+            } else {
+                accumulator.always || update != 0
+            };
             if shown {
                 line.text(comma);
                 accumulator.update(line, update);
@@ -314,14 +346,27 @@ impl TaskWriter {
 
     /// `Accumulables` of `SparkListenerStageCompleted`.
     pub(crate) fn accumulables(&self) -> Vec<Value> {
-        self.accumulators.iter().filter(|accumulator| accumulator.updated).map(Accumulator::total).collect()
+        self.accumulators
+            .iter()
+            .filter(|accumulator| accumulator.updated)
+            .map(Accumulator::total)
+            .collect()
     }
 }
 
 impl Accumulator {
     fn new(id: u64, name: String, sql: bool, slot: Slot, always: bool) -> Self {
         let head = format!(r#"{{"ID":{id},"Name":"{name}","Update":"#);
-        Accumulator { id, name, sql, slot, always, total: 0, updated: false, head }
+        Accumulator {
+            id,
+            name,
+            sql,
+            slot,
+            always,
+            total: 0,
+            updated: false,
+            head,
+        }
     }
 
     /// SQL metrics come as strings, internal ones as numbers (`JsonProtocol.accumValueToJson`).
@@ -373,7 +418,11 @@ fn task_info(line: &mut Vec<u8>, run: &TaskRun<'_>, finish_ms: u64, failed: bool
     line.text(run.locality);
     line.text(r#"","Speculative":false,"Getting Result Time":0,"Finish Time":"#);
     line.number(finish_ms);
-    line.text(if failed { r#","Failed":true"# } else { r#","Failed":false"# });
+    line.text(if failed {
+        r#","Failed":true"#
+    } else {
+        r#","Failed":false"#
+    });
     line.text(r#","Killed":false,"Accumulables":["#);
 }
 
@@ -406,7 +455,10 @@ fn failure_reason(run_time_id: u64) -> String {
         .collect();
     let mut trace = "java.lang.IllegalStateException: synthetic failure\n".to_owned();
     for i in 0..24 {
-        trace.push_str(&format!("\tat org.apache.spark.executor.Executor$TaskRunner.$anonfun$run$5(Executor.scala:{})\n", 640 + i));
+        trace.push_str(&format!(
+            "\tat org.apache.spark.executor.Executor$TaskRunner.$anonfun$run$5(Executor.scala:{})\n",
+            640 + i
+        ));
     }
     format!(
         r#"{{"Reason":"ExceptionFailure","Class Name":"java.lang.IllegalStateException","Description":"synthetic failure","Stack Trace":{},"Full Stack Trace":{},"Accumulator Updates":[{{"ID":{run_time_id},"Update":""#,
