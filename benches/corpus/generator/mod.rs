@@ -162,7 +162,7 @@ struct Shape {
 impl Shape {
     /// A cluster's ordinary day: four of five applications are tiny, one of ten thousand is huge and has as many tasks as all those.
     fn draw(&mut self, options: &Options) {
-        let mut random = Random::for_application(options.seed ^ 0x6d69_78, self.application);
+        let mut random = Random::for_application(options.seed ^ 0x006d_6978, self.application);
         let (jobs, stages_per_job, tasks, executors) = match random.below(10_000) {
             0..8_000 => (1, 2, (2, 12), 2),
             8_000..9_700 => (2, 2, (10, 60), 4),
@@ -177,9 +177,13 @@ impl Shape {
         self.spark = if random.below(10) < 3 { Spark::V3_5 } else { Spark::V4_1 };
         self.extra_events = random.below(10) == 0;
         self.in_progress |= random.below(200) == 0;
-        if random.below(10) == 0 {
-            self.rolling_mb = options.rolling_mb.max(10);
-        }
+        // A tenth of the logs roll over, at `--rolling-mb` or 10 MB.
+        let rolling = random.below(10) == 0;
+        self.rolling_mb = match options.rolling_mb {
+            _ if !rolling => 0,
+            0 => 10,
+            megabytes => megabytes,
+        };
     }
 
     /// As YARN names them.
