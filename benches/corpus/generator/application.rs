@@ -1,0 +1,613 @@
+//! One application from `SparkListenerLogStart` to `SparkListenerApplicationEnd`: a small simulation of a cluster with so many
+//! slots. Jobs run one after the other, the stages of a job are a chain, failed tasks are tried again.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+
+use serde_json::{Map, Value, json};
+
+use super::environment::{self, ClusterEnvironment};
+use super::plan::Plan;
+use super::random::Random;
+use super::sink::Sink;
+use super::task::{self, Line, Slot, TaskNumbers, TaskRun, TaskWriter};
+use super::{Counts, Shape, Spark};
+
+const SQL: &str = "org.apache.spark.sql.execution.ui.";
+const CALL_SITE: &str = "parquet at NativeMethodAccessorImpl.java:0";
+/// Attempts after which Spark gives up (`spark.task.maxFailures` is 4): the last one succeeds, so that jobs do.
+const RETRIES: u64 = 3;
+
+/// The n-th application's name; both are in its manifest entry.
+pub(crate) fn app_name(application: u64) -> String {
+    const NAMES: [&str; 5] = [
+        "nightly-etl",
+        "sessionize",
+        "ad-hoc sql",
+        "feature-build",
+        "compact-lake",
+    ];
+    format!("{}-{}", NAMES[application as usize % NAMES.len()], application % 17)
+}
+
+pub(crate) struct Application<'a> {
+    shape: &'a Shape,
+    app_id: String,
+    sink: &'a mut Sink,
+    line: Vec<u8>,
+    random: Random,
+    counts: Counts,
+    now_ms: u64,
+    properties: Map<String, Value>,
+    hosts: Vec<String>,
+    next_accumulator: u64,
+    next_stage: u64,
+    next_rdd: u64,
+    next_task: u64,
+}
+
+/// A stage of a job, before and while it runs.
+struct Stage {
+    id: u64,
+    tasks: u64,
+    first_rdd: u64,
+    parent: Option<u64>,
+    reads_shuffle: bool,
+    writes_shuffle: bool,
+}
+
+impl<'a> Application<'a> {
+    pub(crate) fn new(shape: &'a Shape, app_id: &str, sink: &'a mut Sink) -> Self {
+        Application {
+            shape,
+            app_id: app_id.to_owned(),
+            sink,
+            line: Vec::with_capacity(1 << 16),
+            random: Random::for_application(shape.seed, shape.application),
+            counts: Counts::default(),
+            now_ms: shape.start_ms,
+            properties: environment::spark_properties(
+                app_id,
+                &app_name(shape.application),
+                shape.cores,
+                shape.start_ms,
+            ),
+            hosts: (0..shape.executors)
+                .map(|i| format!("worker-{:02}.example", i % shape.executors.div_ceil(2)))
+                .collect(),
+            next_accumulator: 1,
+            next_stage: 0,
+            next_rdd: 0,
+            next_task: 0,
+        }
+    }
+
+    /// Writes the whole log and says what is in it.
+    pub(crate) fn write(mut self, cluster: &ClusterEnvironment) -> io::Result<Counts> {
+        self.begin(cluster)?;
+        let mut tasks_of_stages = spread(self.shape.tasks, self.shape.stages);
+        for (job, stages) in (0..).zip(spread(self.shape.stages, self.shape.jobs)) {
+            let tasks: Vec<u64> = tasks_of_stages.by_ref().take(stages as usize).collect();
+            self.job(job, &tasks)?;
+        }
+        self.end()?;
+        self.counts.start_ms = self.shape.start_ms;
+        self.counts.end_ms = self.now_ms;
+        Ok(self.counts)
+    }
+
+    fn begin(&mut self, cluster: &ClusterEnvironment) -> io::Result<()> {
+        let spark = self.shape.spark;
+        self.event(&json!({"Event": "SparkListenerLogStart", "Spark Version": spark.version()}))?;
+        let request = |name: &str, amount: u64| json!({"Resource Name": name, "Amount": amount, "Discovery Script": "", "Vendor": ""});
+        self.event(&json!({
+            "Event": "SparkListenerResourceProfileAdded",
+            "Resource Profile Id": 0,
+            "Executor Resource Requests": {
+                "cores": request("cores", self.shape.cores), "memory": request("memory", 8192), "offHeap": request("offHeap", 0),
+            },
+            "Task Resource Requests": {"cpus": {"Resource Name": "cpus", "Amount": 1.0}},
+        }))?;
+        self.block_manager("driver", "driver-0.example", 33167, 2_400_976_896)?;
+        if self.shape.extra_events {
+            self.driver_metrics()?;
+        }
+        let line = cluster.event(spark, &self.properties);
+        self.line.text(&line);
+        self.line.text("\n");
+        self.flush()?;
+        self.event(&json!({
+            "Event": "SparkListenerApplicationStart",
+            "App Name": app_name(self.shape.application),
+            "App ID": self.app_id,
+            "Timestamp": self.shape.start_ms,
+            "User": self.shape.user(),
+        }))?;
+        for executor in 0..self.shape.executors {
+            self.now_ms += 37;
+            let host = self.hosts[executor as usize].clone();
+            let id = (executor + 1).to_string();
+            let logs = |stream: &str| {
+                format!(
+                    "http://{host}:8042/node/containerlogs/container_{id}/{}?start=-4096",
+                    stream
+                )
+            };
+            self.event(&json!({
+                "Event": "SparkListenerExecutorAdded",
+                "Timestamp": self.now_ms,
+                "Executor ID": id,
+                "Executor Info": {
+                    "Host": host,
+                    "Total Cores": self.shape.cores,
+                    "Log Urls": {"stdout": logs("stdout"), "stderr": logs("stderr")},
+                    "Attributes": {},
+                    "Resources": {},
+                    "Resource Profile Id": 0,
+                    "Registration Time": self.now_ms,
+                },
+            }))?;
+            self.block_manager(&id, &host, 40_000 + executor, 4_823_449_600)?;
+            self.counts.executors += 1;
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, job: u64, tasks: &[u64]) -> io::Result<()> {
+        let plan = Plan::new(self.shape.spark, tasks.len() as u64, &mut self.next_accumulator);
+        let first_stage = self.next_stage;
+        let stages: Vec<Stage> = (first_stage..)
+            .zip(tasks)
+            .map(|(id, &tasks_of_stage)| Stage {
+                id,
+                tasks: tasks_of_stage,
+                first_rdd: self.next_rdd + (id - first_stage) * 4,
+                parent: (id > first_stage).then(|| id - 1),
+                reads_shuffle: id > first_stage,
+                writes_shuffle: id + 1 < first_stage + tasks.len() as u64,
+            })
+            .collect();
+        self.next_stage += tasks.len() as u64;
+        self.next_rdd += tasks.len() as u64 * 4;
+
+        self.now_ms += 20 + self.random.below(50);
+        self.sql_start(job, &plan)?;
+        self.adaptive_update(job, &plan, 1)?;
+        self.now_ms += 5;
+        self.event(&json!({
+            "Event": "SparkListenerJobStart",
+            "Job ID": job,
+            "Submission Time": self.now_ms,
+            "Stage Infos": stages.iter().map(|stage| stage_info(stage, Value::Null, Value::Null, Vec::new())).collect::<Vec<_>>(),
+            "Stage IDs": stages.iter().map(|stage| stage.id).collect::<Vec<_>>(),
+            "Properties": self.job_properties(job),
+        }))?;
+        for (number, stage) in stages.iter().enumerate() {
+            self.stage(job, stage, &plan.task_metrics(number))?;
+            if number + 2 <= stages.len() {
+                self.adaptive_update(job, &plan, number + 2)?;
+            }
+        }
+        self.now_ms += 4;
+        self.event(&json!({
+            "Event": "SparkListenerJobEnd", "Job ID": job, "Completion Time": self.now_ms,
+            "Job Result": {"Result": "JobSucceeded"},
+        }))?;
+        self.now_ms += 4;
+        self.event(&json!({
+            "Event": format!("{SQL}SparkListenerSQLExecutionEnd"), "executionId": job, "time": self.now_ms, "errorMessage": "",
+        }))?;
+        self.counts.jobs += 1;
+        self.counts.sql += 1;
+        Ok(())
+    }
+
+    fn sql_start(&mut self, job: u64, plan: &Plan) -> io::Result<()> {
+        let mut event = json!({
+            "Event": format!("{SQL}SparkListenerSQLExecutionStart"),
+            "executionId": job,
+            "rootExecutionId": job,
+            "description": CALL_SITE,
+            "details": call_stack("org.apache.spark.sql.DataFrameWriter.parquet(DataFrameWriter.scala:369)"),
+            "physicalPlanDescription": plan.description(0),
+            "sparkPlanInfo": plan.info(0),
+            "time": self.now_ms,
+            "modifiedConfigs": {},
+            "jobTags": self.job_tags(job),
+        });
+        if self.shape.spark.has_new_fields() {
+            event["jobGroupId"] = Value::Null;
+        }
+        self.event(&event)?;
+        let files = self.random.between(1, 400);
+        let updates = plan.driver_updates(files, files * 7_340_032);
+        self.event(&json!({
+            "Event": format!("{SQL}SparkListenerDriverAccumUpdates"), "executionId": job, "accumUpdates": updates,
+        }))
+    }
+
+    fn adaptive_update(&mut self, job: u64, plan: &Plan, planned: usize) -> io::Result<()> {
+        self.event(&json!({
+            "Event": format!("{SQL}SparkListenerSQLAdaptiveExecutionUpdate"),
+            "executionId": job,
+            "physicalPlanDescription": plan.description(planned),
+            "sparkPlanInfo": plan.info(planned),
+        }))
+    }
+
+    fn stage(&mut self, job: u64, stage: &Stage, sql: &[(u64, &'static str, Slot)]) -> io::Result<()> {
+        let spark = self.shape.spark;
+        let first_internal = self.next_accumulator;
+        self.next_accumulator += task::internal_accumulators(spark);
+        let mut writer = TaskWriter::new(
+            spark,
+            stage.id,
+            !stage.writes_shuffle,
+            stage.reads_shuffle,
+            sql,
+            first_internal,
+        );
+
+        self.now_ms += 10;
+        let submitted = self.now_ms;
+        self.event(&json!({
+            "Event": "SparkListenerStageSubmitted",
+            "Stage Info": stage_info(stage, submitted.into(), Value::Null, Vec::new()),
+            "Properties": self.job_properties(job),
+        }))?;
+        if self.shape.extra_events {
+            self.broadcast_blocks(stage.id)?;
+        }
+        self.run_tasks(stage, &mut writer)?;
+        if self.shape.extra_events {
+            self.stage_metrics(stage)?;
+        }
+        self.now_ms += 3;
+        self.event(&json!({
+            "Event": "SparkListenerStageCompleted",
+            "Stage Info": stage_info(stage, submitted.into(), self.now_ms.into(), writer.accumulables()),
+        }))?;
+        self.counts.stages += 1;
+        Ok(())
+    }
+
+    /// Fills the free slots with tasks, lets the earliest one finish, and again until all have succeeded.
+    fn run_tasks(&mut self, stage: &Stage, writer: &mut TaskWriter) -> io::Result<()> {
+        let mean_duration = self.random.between(20, 420);
+        let mut free: Vec<u64> = (0..self.shape.executors * self.shape.cores).rev().collect();
+        let mut retries: Vec<(u64, u64)> = Vec::new();
+        let mut running = BinaryHeap::new();
+        let mut next_index = 0;
+        let mut succeeded = 0;
+        let locality = if stage.reads_shuffle { "ANY" } else { "NODE_LOCAL" };
+        while succeeded < stage.tasks {
+            while !free.is_empty() && (!retries.is_empty() || next_index < stage.tasks) {
+                let (index, attempt) = retries.pop().unwrap_or_else(|| {
+                    next_index += 1;
+                    (next_index - 1, 0)
+                });
+                let slot = free.pop().expect("the loop condition says that a slot is free");
+                let executor = slot % self.shape.executors;
+                let run = TaskRun {
+                    task_id: self.next_task,
+                    index,
+                    attempt,
+                    launch_ms: self.now_ms,
+                    executor_id: executor + 1,
+                    host: &self.hosts[executor as usize],
+                    locality,
+                };
+                writer.start(&mut self.line, &run);
+                let duration = 5 + self.random.skewed(mean_duration);
+                running.push(Reverse((
+                    self.now_ms + duration,
+                    self.next_task,
+                    index,
+                    attempt,
+                    self.now_ms,
+                    slot,
+                )));
+                self.next_task += 1;
+                self.flush()?;
+            }
+            let Reverse((finish, task_id, index, attempt, launch_ms, slot)) =
+                running.pop().expect("a task runs while one has not succeeded");
+            self.now_ms = finish;
+            free.push(slot);
+            let failed = attempt < RETRIES && self.random.happens(self.shape.fail_rate);
+            let numbers = self.task_numbers(stage, finish - launch_ms, failed);
+            let executor = slot % self.shape.executors;
+            let host = &self.hosts[executor as usize];
+            let run = TaskRun {
+                task_id,
+                index,
+                attempt,
+                launch_ms,
+                executor_id: executor + 1,
+                host,
+                locality,
+            };
+            writer.end(&mut self.line, &run, finish, failed, &numbers);
+            self.flush()?;
+            if failed {
+                retries.push((index, attempt + 1));
+                self.counts.failed_tasks += 1;
+            } else {
+                succeeded += 1;
+            }
+            self.counts.add_task(&numbers);
+        }
+        Ok(())
+    }
+
+    fn task_numbers(&mut self, stage: &Stage, duration: u64, failed: bool) -> TaskNumbers {
+        let mut numbers = executor_numbers(&mut self.random);
+        let bits = self.random.bits();
+        let deserialize = (2 + (bits & 15)).min(duration - 1);
+        let run_time = duration - deserialize;
+        numbers.set(Slot::RunTime, run_time);
+        if failed {
+            return numbers;
+        }
+        numbers.set(Slot::DeserializeTime, deserialize);
+        numbers.set(Slot::DeserializeCpuTime, deserialize * 380_123);
+        numbers.set(Slot::CpuTime, run_time * 913_337 + (bits >> 40 & 0xfffff));
+        numbers.set(Slot::ResultSize, 2000 + (bits >> 8 & 4095));
+        if bits & 3 == 0 {
+            numbers.set(Slot::GcTime, bits >> 20 & 63);
+        }
+        numbers.set(Slot::SerializationTime, bits >> 26 & 3);
+        numbers.set(Slot::PeakMemory, 262_144 << (bits >> 28 & 5));
+        numbers.set(Slot::HashProbes, 10 + (bits >> 31 & 7));
+
+        let records = 500 + (bits >> 34 & 4095);
+        let bytes = records * (24 + (bits >> 46 & 31));
+        if stage.reads_shuffle {
+            let executors = self.shape.executors;
+            let local = bytes / executors;
+            numbers.set(Slot::LocalBytes, local);
+            numbers.set(Slot::RemoteBytes, bytes - local);
+            numbers.set(Slot::LocalBlocks, 1 + (bits >> 51 & 7));
+            numbers.set(
+                Slot::RemoteBlocks,
+                if executors > 1 { 1 + (bits >> 54 & 127) } else { 0 },
+            );
+            numbers.set(Slot::FetchWaitTime, bits >> 57 & 15);
+            numbers.set(Slot::RemoteDuration, bits >> 55 & 31);
+            numbers.set(Slot::RecordsRead, records);
+        } else {
+            numbers.set(Slot::InputBytes, bytes * 3);
+            numbers.set(Slot::InputRecords, records * 4);
+        }
+        if stage.writes_shuffle {
+            numbers.set(Slot::BytesWritten, bytes);
+            numbers.set(Slot::RecordsWritten, records);
+            numbers.set(Slot::WriteTime, run_time * 60_117);
+        } else {
+            numbers.set(Slot::OutputBytes, bytes);
+            numbers.set(Slot::OutputRecords, records);
+        }
+        numbers
+    }
+
+    /// Written only with `spark.eventLog.logBlockUpdates.enabled`: the task binary's broadcast.
+    fn broadcast_blocks(&mut self, stage_id: u64) -> io::Result<()> {
+        let executors = self.shape.executors.min(4);
+        for executor in 0..=executors {
+            let manager = if executor == 0 {
+                block_manager_id("driver", "driver-0.example", 33167)
+            } else {
+                block_manager_id(
+                    &executor.to_string(),
+                    &self.hosts[executor as usize - 1],
+                    39_999 + executor,
+                )
+            };
+            self.event(&json!({"Event": "SparkListenerBlockUpdated", "Block Updated Info": {
+                "Block Manager ID": manager,
+                "Block ID": format!("broadcast_{stage_id}_piece0"),
+                "Storage Level": storage_level(true),
+                "Memory Size": 5792 + stage_id,
+                "Disk Size": 0,
+            }}))?;
+        }
+        Ok(())
+    }
+
+    /// Written only with `spark.eventLog.logStageExecutorMetrics`, as [`Self::driver_metrics`].
+    fn stage_metrics(&mut self, stage: &Stage) -> io::Result<()> {
+        self.driver_metrics()?;
+        for executor in 0..=self.shape.executors.min(stage.tasks) {
+            let id = if executor == 0 {
+                "driver".to_owned()
+            } else {
+                executor.to_string()
+            };
+            let numbers = executor_numbers(&mut self.random);
+            self.line
+                .text(r#"{"Event":"SparkListenerStageExecutorMetrics","Executor ID":""#);
+            self.line.text(&id);
+            self.line.text(r#"","Stage ID":"#);
+            self.line.number(stage.id);
+            self.line.text(r#","Stage Attempt ID":0,"#);
+            task::executor_metrics(&mut self.line, "Executor Metrics", self.shape.spark, &numbers);
+            self.line.text("}\n");
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn driver_metrics(&mut self) -> io::Result<()> {
+        let numbers = executor_numbers(&mut self.random);
+        self.line.text(
+            r#"{"Event":"SparkListenerExecutorMetricsUpdate","Executor ID":"driver","Metrics Updated":[],"Executor Metrics Updated":[{"Stage ID":-1,"Stage Attempt ID":-1,"#,
+        );
+        task::executor_metrics(&mut self.line, "Executor Metrics", self.shape.spark, &numbers);
+        self.line.text("}]}\n");
+        self.flush()
+    }
+
+    fn block_manager(&mut self, executor: &str, host: &str, port: u64, memory: u64) -> io::Result<()> {
+        self.event(&json!({
+            "Event": "SparkListenerBlockManagerAdded",
+            "Block Manager ID": block_manager_id(executor, host, port),
+            "Maximum Memory": memory,
+            "Timestamp": self.now_ms,
+            "Maximum Onheap Memory": memory,
+            "Maximum Offheap Memory": 0,
+        }))
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.now_ms += 50;
+        if self.shape.extra_events && self.shape.executors > 1 {
+            let last = self.shape.executors;
+            self.event(&json!({
+                "Event": "SparkListenerBlockManagerRemoved",
+                "Block Manager ID": block_manager_id(&last.to_string(), &self.hosts[last as usize - 1], 39_999 + last),
+                "Timestamp": self.now_ms,
+            }))?;
+            self.event(&json!({
+                "Event": "SparkListenerExecutorRemoved", "Timestamp": self.now_ms, "Executor ID": last.to_string(),
+                "Removed Reason": "Executor killed by driver.",
+            }))?;
+        }
+        if self.shape.in_progress {
+            return Ok(());
+        }
+        let mut event = json!({"Event": "SparkListenerApplicationEnd", "Timestamp": self.now_ms});
+        if self.shape.spark.has_new_fields() {
+            event["ExitCode"] = 0.into();
+        }
+        self.event(&event)
+    }
+
+    fn job_properties(&self, job: u64) -> Value {
+        let mut properties = self.properties.clone();
+        let own = [
+            ("spark.rdd.scope", r#"{"id":"29","name":"collect"}"#.to_owned()),
+            ("spark.rdd.scope.noOverride", "true".to_owned()),
+            ("callSite.short", CALL_SITE.to_owned()),
+            ("spark.sql.execution.id", job.to_string()),
+            ("spark.sql.execution.root.id", job.to_string()),
+        ];
+        properties.extend(own.map(|(key, value)| (key.to_owned(), value.into())));
+        Value::Object(properties)
+    }
+
+    fn job_tags(&self, job: u64) -> Value {
+        if self.shape.spark == Spark::V3_5 {
+            return json!([]);
+        }
+        let session = format!("spark-session-4338510b-adfb-4c55-9ab9-{:012x}", self.shape.application);
+        json!([format!("{session}-execution-root-id-{job}"), session])
+    }
+
+    fn event(&mut self, event: &Value) -> io::Result<()> {
+        serde_json::to_writer(&mut self.line, event)?;
+        self.line.text("\n");
+        self.flush()
+    }
+
+    /// Hands the finished line on.
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.line(&self.line)?;
+        self.counts.events += 1;
+        self.counts.bytes += self.line.len() as u64;
+        self.line.clear();
+        Ok(())
+    }
+}
+
+/// `total` in `parts` numbers that differ by one at most.
+fn spread(total: u64, parts: u64) -> impl Iterator<Item = u64> + use<> {
+    (0..parts).map(move |part| total / parts + u64::from(part < total % parts))
+}
+
+fn executor_numbers(random: &mut Random) -> TaskNumbers {
+    let bits = random.bits();
+    let mut numbers = TaskNumbers::new();
+    numbers.set(Slot::JvmHeap, 100_000_000 + (bits & 0xfff_ffff));
+    numbers.set(Slot::JvmOffHeap, 130_000_000 + (bits >> 28 & 0xffff));
+    numbers.set(Slot::StorageMemory, bits >> 44 & 0xfffff);
+    numbers.set(Slot::DirectPool, 81_920);
+    numbers.set(Slot::VirtualMemory, 3_220_709_376);
+    numbers.set(Slot::ResidentMemory, 262_131_712 + (bits & 0xff_ffff));
+    numbers.set(Slot::MinorGcCount, bits & 127);
+    numbers.set(Slot::MinorGcTime, (bits & 127) * 11);
+    numbers
+}
+
+fn block_manager_id(executor: &str, host: &str, port: u64) -> Value {
+    json!({"Executor ID": executor, "Host": host, "Port": port})
+}
+
+fn storage_level(memory: bool) -> Value {
+    json!({"Use Disk": false, "Use Memory": memory, "Use Off Heap": false, "Deserialized": false, "Replication": 1})
+}
+
+/// `Stage Info`; the times are absent where they are null.
+fn stage_info(stage: &Stage, submitted: Value, completed: Value, accumulables: Vec<Value>) -> Value {
+    let first = stage.first_rdd;
+    let read = if stage.reads_shuffle {
+        "ShuffledRowRDD"
+    } else {
+        "FileScanRDD"
+    };
+    let rdds = [
+        (first + 3, "MapPartitionsRDD", "Exchange", vec![first + 2]),
+        (first + 2, "MapPartitionsRDD", "WholeStageCodegen (1)", vec![first + 1]),
+        (first + 1, "MapPartitionsRDD", "WholeStageCodegen (1)", vec![first]),
+        (first, read, "Scan parquet lake.events", vec![]),
+    ];
+    let rdds: Vec<Value> = rdds
+        .into_iter()
+        .map(|(id, name, scope, parents)| {
+            json!({
+                "RDD ID": id,
+                "Name": name,
+                "Scope": json!({"id": id.to_string(), "name": scope}).to_string(),
+                "Callsite": CALL_SITE,
+                "Parent IDs": parents,
+                "Storage Level": storage_level(false),
+                "Barrier": false,
+                "DeterministicLevel": "DETERMINATE",
+                "Number of Partitions": stage.tasks,
+                "Number of Cached Partitions": 0,
+                "Memory Size": 0,
+                "Disk Size": 0,
+            })
+        })
+        .collect();
+    let mut info = json!({
+        "Stage ID": stage.id,
+        "Stage Attempt ID": 0,
+        "Stage Name": CALL_SITE,
+        "Number of Tasks": stage.tasks,
+        "RDD Info": rdds,
+        "Parent IDs": stage.parent.into_iter().collect::<Vec<_>>(),
+        "Details": call_stack("org.apache.spark.sql.execution.SQLExecution$.withThreadLocalCaptured(SQLExecution.scala:328)"),
+    });
+    if !submitted.is_null() {
+        info["Submission Time"] = submitted;
+    }
+    if !completed.is_null() {
+        info["Completion Time"] = completed;
+    }
+    info["Accumulables"] = accumulables.into();
+    info["Resource Profile Id"] = 0.into();
+    info["Shuffle Push Enabled"] = false.into();
+    info["Shuffle Push Mergers Count"] = 0.into();
+    info
+}
+
+fn call_stack(top: &str) -> String {
+    let mut stack = top.to_owned();
+    for line in 77..88 {
+        stack.push_str(&format!(
+            "\njava.base/jdk.internal.reflect.NativeMethodAccessorImpl.invoke(NativeMethodAccessorImpl.java:{line})"
+        ));
+    }
+    stack
+}
