@@ -61,7 +61,10 @@ pub struct Catalog {
 
 impl Catalog {
     pub fn new(source: Arc<dyn SnapshotSource>, settings: Vec<Setting>) -> Self {
-        Catalog { _source: source, _settings: settings }
+        Catalog {
+            _source: source,
+            _settings: settings,
+        }
     }
 
     /// A session for one statement, pinned on the snapshot of this moment.

@@ -53,7 +53,11 @@ impl LiveApplication {
 
     /// Records that a log which should be complete ends inside a line or a compressed block.
     pub fn torn_tail(&mut self, message: String) {
-        self.report.problems.push(LineProblem { line: self.report.lines + 1, event: None, message });
+        self.report.problems.push(LineProblem {
+            line: self.report.lines + 1,
+            event: None,
+            message,
+        });
     }
 
     pub fn report(&self) -> &ReplayReport {

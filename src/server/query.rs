@@ -36,7 +36,9 @@ pub struct RowStream {
 
 impl std::fmt::Debug for RowStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowStream").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("RowStream")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,7 +51,10 @@ pub struct QueryEngine {
 impl QueryEngine {
     /// Starts the runtime that statements run on.
     pub fn start(catalog: Arc<Catalog>, limits: QueryLimits) -> std::io::Result<Arc<Self>> {
-        Ok(Arc::new(QueryEngine { _catalog: catalog, _limits: limits }))
+        Ok(Arc::new(QueryEngine {
+            _catalog: catalog,
+            _limits: limits,
+        }))
     }
 
     /// Splits a text into statements (by parsing it), for `sparkgate sql` and the simple protocol.
@@ -59,6 +64,8 @@ impl QueryEngine {
 
     /// Runs one read-only statement without parameters.
     pub async fn run(&self, _sql: &str, _vars: &SessionVars) -> Result<RowStream, QueryError> {
-        Err(QueryError::Internal { message: "skeleton".into() })
+        Err(QueryError::Internal {
+            message: "skeleton".into(),
+        })
     }
 }
