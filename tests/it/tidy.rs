@@ -158,23 +158,25 @@ fn module(name: &str) -> &str {
 
 /// Every path after `use`, one for each leaf of a group: `crate::event_log::{a, b::c}` gives two.
 fn imports(source: &str) -> Vec<String> {
+    let lines = strip_tests(source)
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let code = lines.collect::<Vec<_>>().join("\n");
     let mut paths = Vec::new();
-    let mut rest = strip_tests(source);
-    while let Some(at) = rest.find("use ") {
-        let starts_a_word = rest[..at].chars().next_back().is_none_or(|c| c.is_whitespace());
-        let line_start = rest[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        let before = rest[line_start..at].trim();
-        let is_import = starts_a_word && (before.is_empty() || before.starts_with("pub"));
-        let text = &rest[at + 4..];
-        let end = text.find(';').unwrap_or(text.len());
-        if is_import {
-            expand(
-                "",
-                &text[..end].split_whitespace().collect::<Vec<_>>().join(" "),
-                &mut paths,
-            );
+    let mut statements = code.split(';').flat_map(|statement| statement.split_inclusive('\n'));
+    while let Some(line) = statements.next() {
+        let line = line.trim();
+        let Some(at) = line.find("use ") else { continue };
+        if !(at == 0 || line.starts_with("pub") && line[..at].ends_with(' ')) {
+            continue;
         }
-        rest = if is_import { &text[end..] } else { text };
+        let mut tree = line[at + 4..].to_owned();
+        // A group goes on over the next lines until its braces close.
+        while tree.matches('{').count() > tree.matches('}').count() {
+            let Some(more) = statements.next() else { break };
+            tree.push_str(more.trim());
+        }
+        expand("", &tree, &mut paths);
     }
     paths
 }
