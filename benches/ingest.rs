@@ -176,7 +176,7 @@ fn one_core(logs: &[Vec<PathBuf>]) -> io::Result<OneCore> {
             }
         }
         let log = Arc::new(event_log(files)?);
-        measured.rows += measured.ours.time(0, || rows_of(&live, &log));
+        measured.rows += measured.ours.time(0, || rows_of(&mut live, &log));
     }
     measured.rss_after = peak_rss_bytes();
     Ok(measured)
@@ -205,7 +205,7 @@ fn all_cores(logs: &[Vec<PathBuf>]) -> io::Result<AllCores> {
                     bytes += block.len() as u64;
                 }
             }
-            black_box(rows_of(&live, &Arc::new(event_log(files)?)));
+            black_box(rows_of(&mut live, &Arc::new(event_log(files)?)));
         }
         Ok(bytes)
     };
@@ -224,10 +224,31 @@ fn all_cores(logs: &[Vec<PathBuf>]) -> io::Result<AllCores> {
     })
 }
 
-/// AFTER THE MERGE: the same through `discover`, `LocalStore` and `LogReader`, as the gateway reads (`None`: not measured).
-/// `store::LocalStore` does not exist yet; what it costs beside plain reads is the figure to show here.
-fn through_log_reader(_corpus: &[Vec<PathBuf>]) -> Option<Work> {
-    None
+/// The same as the gateway reads: through `LocalStore` and `LogReader`, files and codecs as discovery describes them. Reads run on
+/// threads of the runtime, so this is CPU time of the whole process; bytes are those of the lines.
+fn through_log_reader(logs: &[Vec<PathBuf>]) -> io::Result<Work> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut work = Work::default();
+    for files in logs {
+        let log = Arc::new(event_log(files)?);
+        let start = clock_gettime(ClockId::ProcessCPUTime);
+        let bytes = runtime.block_on(async {
+            let mut live = LiveApplication::new();
+            let mut reader = LogReader::new(Arc::new(LocalStore), Arc::clone(&log));
+            let mut bytes = 0;
+            while let Some(block) = reader.next_block().await.map_err(io::Error::other)? {
+                bytes += block.bytes.len() as u64;
+                apply_lines(&mut live, &block.bytes);
+            }
+            black_box(rows_of(&mut live, &log));
+            Ok::<u64, io::Error>(bytes)
+        })?;
+        let end = clock_gettime(ClockId::ProcessCPUTime);
+        let nanos = |time: rustix::time::Timespec| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
+        work.cpu += Duration::from_nanos(nanos(end) - nanos(start));
+        work.bytes += bytes;
+    }
+    Ok(work)
 }
 
 fn apply_lines(live: &mut LiveApplication, block: &[u8]) {
@@ -238,7 +259,7 @@ fn apply_lines(live: &mut LiveApplication, block: &[u8]) {
     }
 }
 
-fn rows_of(live: &LiveApplication, log: &Arc<EventLog>) -> u64 {
+fn rows_of(live: &mut LiveApplication, log: &Arc<EventLog>) -> u64 {
     let Some(rows) = live.rows(log) else { return 0 };
     rows.tables
         .values()

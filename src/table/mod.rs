@@ -64,9 +64,12 @@ impl Type {
                 )),
                 false,
             ),
-            Type::Struct(fields) => {
-                DataType::Struct(fields.iter().map(|(name, ty)| Field::new(*name, ty.arrow(), true)).collect())
-            }
+            Type::Struct(fields) => DataType::Struct(
+                fields
+                    .iter()
+                    .map(|(name, ty)| Field::new(*name, ty.arrow(), true))
+                    .collect(),
+            ),
         }
     }
 }
@@ -87,13 +90,39 @@ pub struct Column {
 
 impl Column {
     /// A column that is never null.
-    pub const fn new(name: &'static str, ty: Type, rest: &'static str, source: &'static str, doc: &'static str) -> Self {
-        Column { name, ty, nullable: false, rest, source, doc }
+    pub const fn new(
+        name: &'static str,
+        ty: Type,
+        rest: &'static str,
+        source: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Column {
+            name,
+            ty,
+            nullable: false,
+            rest,
+            source,
+            doc,
+        }
     }
 
     /// A column that is null where the log has no value, or where it has not happened.
-    pub const fn null(name: &'static str, ty: Type, rest: &'static str, source: &'static str, doc: &'static str) -> Self {
-        Column { name, ty, nullable: true, rest, source, doc }
+    pub const fn null(
+        name: &'static str,
+        ty: Type,
+        rest: &'static str,
+        source: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Column {
+            name,
+            ty,
+            nullable: true,
+            rest,
+            source,
+            doc,
+        }
     }
 }
 
@@ -111,7 +140,10 @@ pub struct TableDef {
 impl TableDef {
     pub fn arrow_schema(&self) -> SchemaRef {
         Arc::new(Schema::new(
-            self.columns.iter().map(|c| Field::new(c.name, c.ty.arrow(), c.nullable)).collect::<Vec<_>>(),
+            self.columns
+                .iter()
+                .map(|c| Field::new(c.name, c.ty.arrow(), c.nullable))
+                .collect::<Vec<_>>(),
         ))
     }
 

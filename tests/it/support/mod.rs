@@ -1,0 +1,228 @@
+//! Starts the program as a user would, and finds what tests read. Nothing here knows tables or REST.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+/// How long a server may take to print its `ready` line: debug build, loaded machine.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// `tests/fixtures`.
+pub(crate) fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// Development material that lies beside the checkout (or beside the folder of its work trees) and is not part of it.
+pub(crate) fn shared() -> Option<PathBuf> {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+    ["../shared", "../../shared"]
+        .iter()
+        .map(|path| checkout.join(path))
+        .find(|path| path.join("spark-logs").is_dir())
+}
+
+/// A line that is seen although the test harness captures output of tests that pass.
+pub(crate) fn say(text: &str) {
+    // Nothing to do about a closed standard error.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// What the program printed, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// Standard output as rows, one JSON object a line; fails unless the program ended with 0.
+    pub(crate) fn rows(&self) -> Vec<Map<String, Value>> {
+        assert!(
+            self.status.success(),
+            "sparkgate ended with {}: {}",
+            self.status,
+            self.stderr
+        );
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("not a row: {e}: {line}"));
+        self.stdout.lines().map(parse).collect()
+    }
+}
+
+/// Runs `sparkgate ARGS` to its end, with a cache of its own.
+pub(crate) fn sparkgate<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Finished {
+    let cache = tempfile::tempdir().expect("a temporary directory");
+    let output = program(cache.path())
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    Finished {
+        status: output.status,
+        stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Rows of one query over a directory of logs.
+pub(crate) fn query(logs: &Path, sql: &str) -> Vec<Map<String, Value>> {
+    sparkgate([
+        OsStr::new("sql"),
+        logs.as_os_str(),
+        "--format".as_ref(),
+        "ndjson".as_ref(),
+        "-c".as_ref(),
+        sql.as_ref(),
+    ])
+    .rows()
+}
+
+/// What `check DIR --format ndjson` says, by file name.
+pub(crate) fn check(logs: &Path) -> std::collections::BTreeMap<String, Map<String, Value>> {
+    let rows = sparkgate([
+        OsStr::new("check"),
+        logs.as_os_str(),
+        "--format".as_ref(),
+        "ndjson".as_ref(),
+    ])
+    .rows();
+    let name = |row: &Map<String, Value>| {
+        let path = text(row, "path");
+        path.trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    rows.into_iter().map(|row| (name(&row), row)).collect()
+}
+
+/// A field as text; `""` where it is null or missing.
+pub(crate) fn text<'a>(row: &'a Map<String, Value>, field: &str) -> &'a str {
+    row.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Copies a directory of logs (two levels), leaving out what `leave_out` names.
+pub(crate) fn copy_logs(from: &Path, to: &Path, leave_out: &[&str]) {
+    std::fs::create_dir_all(to).expect("the target can be made");
+    for entry in std::fs::read_dir(from)
+        .expect("the logs are there")
+        .map(|entry| entry.expect("a readable entry"))
+    {
+        if leave_out.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_logs(&entry.path(), &target, &[]);
+        } else {
+            let bytes = std::fs::read(entry.path()).expect("a readable log");
+            std::fs::write(target, bytes).expect("room for a copy");
+        }
+    }
+}
+
+/// A running `sparkgate serve`, stopped when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) pg: SocketAddr,
+    _cache: tempfile::TempDir,
+}
+
+impl Server {
+    /// Serves a directory on a free port; returns once the `ready` line was printed.
+    pub(crate) fn start(logs: &Path) -> Server {
+        let cache = tempfile::tempdir().expect("a temporary directory");
+        let mut child = program(cache.path())
+            .args([
+                OsStr::new("serve"),
+                logs.as_os_str(),
+                "--pg".as_ref(),
+                "127.0.0.1:0".as_ref(),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("standard output is piped");
+        let (send, receive) = std::sync::mpsc::channel();
+        // Reads on after the line, so that the server never blocks on a full pipe.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(address) = ready_address(&line, "pg") {
+                    let _ = send.send(address);
+                }
+            }
+        });
+        match receive.recv_timeout(READY_WITHIN) {
+            Ok(pg) => Server {
+                child,
+                pg,
+                _cache: cache,
+            },
+            Err(_) => {
+                let _ = child.kill();
+                let status = child.wait();
+                panic!("serve printed no line `ready pg=…` within {READY_WITHIN:?} (ended: {status:?})");
+            }
+        }
+    }
+
+    /// Asks the server to stop, as a service manager would.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the server is ours");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("the server is our child") {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the server did not stop within 20 seconds of SIGTERM");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already gone after `stop`.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The address of one door in `ready pg=127.0.0.1:5433 flight=…`.
+fn ready_address(line: &str, door: &str) -> Option<SocketAddr> {
+    let doors = line.strip_prefix("ready ")?;
+    doors
+        .split_whitespace()
+        .find_map(|pair| pair.strip_prefix(door)?.strip_prefix('=')?.parse().ok())
+}
+
+/// The binary under test, without this machine's configuration.
+fn program(cache: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sparkgate"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SPARK") {
+            command.env_remove(name);
+        }
+    }
+    command.env("XDG_CACHE_HOME", cache).current_dir(cache);
+    command
+}
+
+#[test]
+fn the_ready_line_names_each_open_door() {
+    let line = "ready pg=127.0.0.1:5433 http=127.0.0.1:18080";
+    assert_eq!(ready_address(line, "pg"), "127.0.0.1:5433".parse().ok());
+    assert_eq!(ready_address(line, "http"), "127.0.0.1:18080".parse().ok());
+    assert_eq!(ready_address(line, "flight"), None);
+    assert_eq!(ready_address("scan 1: 3 logs pg=1.2.3.4:5", "pg"), None);
+}
