@@ -3,6 +3,9 @@
 //! Most bytes of a modern `TaskEnd` are accumulators that nobody reads: internal ones repeat the task metrics, and those of
 //! SQL are read with the plan. [`compact`] leaves them out before the line is parsed.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -348,22 +351,36 @@ pub fn compact(line: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&line[end..]);
 }
 
+/// Searches made ready once: making one costs as much as a short search.
+struct Finders {
+    open: Finder<'static>,
+    close: [Finder<'static>; 2],
+    border: Finder<'static>,
+    internal: Finder<'static>,
+    sql: Finder<'static>,
+}
+
+static FINDERS: LazyLock<Finders> = LazyLock::new(|| Finders {
+    open: Finder::new(",\"Accumulables\":["),
+    close: [Finder::new("]},\"Task Executor Metrics\":"), Finder::new("]},\"Task Metrics\":")],
+    border: Finder::new("},{\"ID\":"),
+    internal: Finder::new(",\"Internal\":true"),
+    sql: Finder::new(",\"Metadata\":\"sql\""),
+});
+
 /// Bounds of what stands between the brackets of `Task Info / Accumulables`.
 fn accumulables(line: &[u8]) -> Option<(usize, usize)> {
-    const OPEN: &[u8] = b",\"Accumulables\":[";
-    const CLOSE: [&[u8]; 2] = [b"]},\"Task Executor Metrics\":", b"]},\"Task Metrics\":"];
-    let start = memchr::memmem::find(line, OPEN)? + OPEN.len();
-    let end = CLOSE.iter().find_map(|close| memchr::memmem::find(&line[start..], close))?;
+    let start = FINDERS.open.find(line)? + FINDERS.open.needle().len();
+    let end = FINDERS.close.iter().find_map(|close| close.find(&line[start..]))?;
     Some((start, start + end))
 }
 
 /// The accumulators of a list that are neither internal nor of SQL, as they are written.
 fn shown_items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    const BORDER: &[u8] = b"},{\"ID\":";
     let mut rest = Some(list).filter(|list| !list.is_empty());
     std::iter::from_fn(move || {
         let current = rest?;
-        match memchr::memmem::find(current, BORDER) {
+        match FINDERS.border.find(current) {
             Some(border) => {
                 rest = Some(&current[border + 2..]);
                 Some(&current[..=border])
@@ -375,7 +392,6 @@ fn shown_items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
         }
     })
     .filter(|item| {
-        memchr::memmem::find(item, b",\"Internal\":true").is_none()
-            && memchr::memmem::find(item, b",\"Metadata\":\"sql\"").is_none()
+        FINDERS.internal.find(item).is_none() && FINDERS.sql.find(item).is_none()
     })
 }
