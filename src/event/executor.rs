@@ -7,7 +7,6 @@ use serde::{Deserialize, Deserializer};
 
 use super::stage::Accumulable;
 use super::{Properties, Text};
-use crate::table::metrics::{PEAK_COUNT, PEAKS};
 
 #[derive(Debug, Deserialize)]
 pub struct ExecutorAdded<'a> {
@@ -89,9 +88,36 @@ pub struct ExcludedForStage<'a> {
     pub stage_attempt_id: i32,
 }
 
-/// Executor metrics in the order of [`PEAKS`]; what is absent is 0, as in Spark.
+/// Spark's executor metrics in its own order (`ExecutorMetricType.metricToOffset` of 4.1).
+pub const METRIC_NAMES: [&str; 23] = [
+    "JVMHeapMemory",
+    "JVMOffHeapMemory",
+    "OnHeapExecutionMemory",
+    "OffHeapExecutionMemory",
+    "OnHeapStorageMemory",
+    "OffHeapStorageMemory",
+    "OnHeapUnifiedMemory",
+    "OffHeapUnifiedMemory",
+    "DirectPoolMemory",
+    "MappedPoolMemory",
+    "ProcessTreeJVMVMemory",
+    "ProcessTreeJVMRSSMemory",
+    "ProcessTreePythonVMemory",
+    "ProcessTreePythonRSSMemory",
+    "ProcessTreeOtherVMemory",
+    "ProcessTreeOtherRSSMemory",
+    "MinorGCCount",
+    "MinorGCTime",
+    "MajorGCCount",
+    "MajorGCTime",
+    "TotalGCTime",
+    "ConcurrentGCCount",
+    "ConcurrentGCTime",
+];
+
+/// Executor metrics in the order of [`METRIC_NAMES`]; what is absent is 0, as in Spark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExecutorMetrics(pub [i64; PEAK_COUNT]);
+pub struct ExecutorMetrics(pub [i64; METRIC_NAMES.len()]);
 
 impl<'de> Deserialize<'de> for ExecutorMetrics {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -104,15 +130,15 @@ impl<'de> Deserialize<'de> for ExecutorMetrics {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut metrics = [0; PEAK_COUNT];
+                let mut metrics = [0; METRIC_NAMES.len()];
                 let mut expected = 0;
                 while let Some(name) = map.next_key::<Text<'de>>()? {
                     // Spark writes them in its own order, so that the next one is nearly always the expected one.
-                    let at = (expected..PEAK_COUNT).chain(0..expected).find(|i| PEAKS[*i].0 == name);
+                    let at = (expected..METRIC_NAMES.len()).chain(0..expected).find(|i| METRIC_NAMES[*i] == name);
                     match at {
                         Some(at) => {
                             metrics[at] = map.next_value::<Option<i64>>()?.unwrap_or(0);
-                            expected = (at + 1) % PEAK_COUNT;
+                            expected = (at + 1) % METRIC_NAMES.len();
                         }
                         None => {
                             map.next_value::<IgnoredAny>()?;

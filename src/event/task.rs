@@ -395,3 +395,62 @@ fn shown_items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
         FINDERS.internal.find(item).is_none() && FINDERS.sql.find(item).is_none()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compacted(accumulables: &str) -> String {
+        let line = format!(
+            r#"{{"Event":"SparkListenerTaskEnd","Task Info":{{"Task ID":1,"Accumulables":[{accumulables}]}},"Task Metrics":{{}}}}"#
+        );
+        let mut out = Vec::new();
+        compact(line.as_bytes(), &mut out);
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        value["Task Info"]["Accumulables"].to_string()
+    }
+
+    #[test]
+    fn internal_and_sql_accumulators_go_and_users_stay() {
+        let internal = r#"{"ID":1,"Name":"internal.metrics.resultSize","Update":7,"Value":7,"Internal":true,"Count Failed Values":true}"#;
+        let sql = r#"{"ID":2,"Name":"rows","Update":"7","Value":"7","Internal":false,"Count Failed Values":true,"Metadata":"sql"}"#;
+        let user = r#"{"ID":3,"Name":"seen","Update":"7","Value":"9","Internal":false,"Count Failed Values":false}"#;
+        // Spark 1.x: neither key; and a value that looks like JSON.
+        let old = r#"{"ID":4,"Name":"a \"},{\"ID\":9,\"Internal\":true","Update":"x]},\"Task Metrics\":","Value":"y"}"#;
+        assert_eq!(compacted(""), "[]");
+        assert_eq!(compacted(internal), "[]");
+        assert_eq!(compacted(&[internal, sql].join(",")), "[]");
+        for order in [[internal, user, sql, old], [user, internal, old, sql], [old, sql, internal, user]] {
+            let kept: Vec<&str> = order.into_iter().filter(|one| [user, old].contains(one)).collect();
+            let expected: serde_json::Value = serde_json::from_str(&format!("[{}]", kept.join(","))).unwrap();
+            assert_eq!(compacted(&order.join(",")), expected.to_string());
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_cut_or_lacks_accumulators_is_copied_as_it_is() {
+        for line in [&b"{\"Task Info\":{\"Task ID\":1,\"Accumulables\":[{\"ID\":1"[..], b"{}", b""] {
+            let mut out = vec![1];
+            compact(line, &mut out);
+            assert_eq!(out, line);
+        }
+    }
+
+    #[test]
+    fn reasons_read_as_spark_phrases_them() {
+        let message = |json: &str| serde_json::from_str::<TaskEndReason<'_>>(json).unwrap().error_message();
+        assert_eq!(message(r#"{"Reason":"Success"}"#), None);
+        let fetch = r#"{"Reason":"FetchFailed","Block Manager Address":{"Executor ID":"1","Host":"h","Port":2},
+            "Shuffle ID":3,"Map ID":4,"Reduce ID":5,"Message":"m"}"#;
+        let expected = "FetchFailed(BlockManagerId(1, h, 2, None), shuffleId=3, mapIndex=Unknown, mapId=4, reduceId=5, message=\nm\n)";
+        assert_eq!(message(fetch).unwrap(), expected);
+        let old = r#"{"Reason":"ExceptionFailure","Class Name":"E","Description":"d","Stack Trace":[
+            {"Declaring Class":"C","Method Name":"m","File Name":"F.java","Line Number":7},
+            {"Declaring Class":"C","Method Name":"n","File Name":"F.java","Line Number":-2}]}"#;
+        assert_eq!(message(old).unwrap(), "E: d\n        C.m(F.java:7)\n        C.n(Native Method)");
+        assert_eq!(message(r#"{"Reason":"TaskKilled"}"#).unwrap(), "unknown reason");
+        let lost = r#"{"Reason":"ExecutorLostFailure","Executor ID":"3","Exit Caused By App":false,"Loss Reason":"gone"}"#;
+        let expected = "ExecutorLostFailure (executor 3 exited unrelated to the running tasks) Reason: gone";
+        assert_eq!(message(lost).unwrap(), expected);
+    }
+}

@@ -158,24 +158,30 @@ pub(super) fn of_accumulators(accumulators: &[Accumulable<'_>]) -> Metrics {
 }
 
 /// Highest executor metrics seen so far (Spark's `ExecutorMetrics` with `compareAndUpdatePeakValues`).
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Peaks {
-    values: [i64; PEAK_COUNT],
-    /// Whether the log has executor metrics at all: Spark takes zeros where it has none, we keep them unknown.
-    recorded: bool,
+///
+/// Spark marks metrics that were never measured with -1 in the first place. Where the log has none at all, Spark takes zeros; we
+/// keep them unknown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peaks([i64; PEAK_COUNT]);
+
+impl Default for Peaks {
+    fn default() -> Self {
+        let mut unset = [0; PEAK_COUNT];
+        unset[0] = -1;
+        Peaks(unset)
+    }
 }
 
 impl Peaks {
     pub(super) fn raise(&mut self, metrics: Option<&ExecutorMetrics>) {
         if let Some(ExecutorMetrics(metrics)) = metrics {
-            self.recorded = true;
-            for (peak, value) in self.values.iter_mut().zip(metrics) {
+            for (peak, value) in self.0.iter_mut().zip(metrics) {
                 *peak = (*peak).max(*value);
             }
         }
     }
 
     pub(super) fn get(&self, at: usize) -> Option<i64> {
-        self.recorded.then(|| self.values[at])
+        (self.0[0] > -1).then(|| self.0[at])
     }
 }

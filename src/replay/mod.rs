@@ -771,7 +771,7 @@ fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
 
 fn raise(executor: &mut LiveExecutor, metrics: Option<&ExecutorMetrics>) {
     executor.peaks.raise(metrics);
-    executor.has_metrics = true;
+    executor.has_metrics |= metrics.is_none_or(|ExecutorMetrics(metrics)| metrics[0] > -1);
 }
 
 fn get_or_add_stage<'s>(
@@ -836,4 +836,35 @@ fn without_lone_surrogates(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peaks_stand_in_the_order_in_which_executor_metrics_are_parsed() {
+        let columns: Vec<&str> = crate::table::metrics::PEAKS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(columns, event::executor::METRIC_NAMES);
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_replaced_and_a_whole_one_is_kept() {
+        let text = r#"{"a":"\ud83d\ude80 \ud83d \ude80","b":"\\ud83d"}"#;
+        assert_eq!(without_lone_surrogates(text), r#"{"a":"\ud83d\ude80 \ufffd \ufffd","b":"\\ud83d"}"#);
+    }
+
+    #[test]
+    fn executors_that_follow_each_other_do_not_add_up() {
+        let executor = |cores, add, remove| {
+            let mut executor = LiveExecutor::new("e", add);
+            executor.total_cores = cores;
+            executor.remove_time = remove;
+            executor
+        };
+        let (a, b, c) = (executor(4, 0, Some(10)), executor(2, 10, None), executor(1, 20, Some(20)));
+        assert_eq!(most_cores(&[&a, &b, &c], 30), 4);
+        assert_eq!(most_cores(&[&b, &c], 30), 3);
+        assert_eq!(most_cores(&[], 30), 0);
+    }
 }

@@ -112,6 +112,7 @@ const WANTED_KINDS: &[&str] = &[
     "jobs",
     "stages",
     "taskList window",
+    "taskList all",
     "allexecutors",
     "environment",
 ];

@@ -38,14 +38,14 @@ const CASES: &[Case] = &[
     case("local-garbage-event", "damaged", &["SparkListenerTaskEnd"]),
     case("local-invalid-utf8", "damaged", &["line"]),
     case("local-unknown-event", "complete", &[]),
-    case("local-blank-lines", "complete", &[]),
+    case("local-blank-lines", "damaged", &["line 2: blank line"]),
     case("local-twice", "complete", &[]),
     case("local-twice.inprogress", "not listed", &["local-twice"]),
     case("eventlog_v2_local-no-status", "not listed", &["appstatus"]),
     case(
         "eventlog_v2_local-empty-folder",
         "not listed",
-        &["no event", "appstatus", "empty"],
+        &["without event files", "appstatus", "empty"],
     ),
     case("eventlog_v2_local-cut-middle", "damaged", &["line"]),
 ];

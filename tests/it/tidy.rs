@@ -56,7 +56,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "server",
         &["server", "catalog", "config", "telemetry", "output", "table", "history"],
     ),
-    ("output", &["output", "server", "table"]),
+    ("output", &["output", "server", "table", "history"]),
 ];
 
 /// One door per large dependency: (crate, the files and folders of `src` that may name it, why).
@@ -228,7 +228,8 @@ fn modules_import_only_what_lies_below_them() {
             let Some(inside) = path.strip_prefix("crate::") else {
                 continue;
             };
-            if !allowed.iter().any(|may| is_or_is_under(inside, may)) {
+            let anyone_may = ["config", "telemetry"].iter().any(|all| is_or_is_under(inside, all));
+            if !anyone_may && !allowed.iter().any(|may| is_or_is_under(inside, may)) {
                 wrong.push(format!(
                     "src/{name} imports crate::{inside}; {} may import {allowed:?}",
                     module(&name)
