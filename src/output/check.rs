@@ -9,7 +9,7 @@ use crate::history::{LogEntry, Snapshot};
 
 use super::table::TableWriter;
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "path",
     "status",
     "format",
