@@ -166,7 +166,9 @@ fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> 
         let (listener, pg_addr) = listen("pg", pg_addr).await?;
 
         let mut doors: JoinSet<io::Result<()>> = JoinSet::new();
-        let options = PgOptions { max_connections: loaded.config.pg.max_connections as usize };
+        let options = PgOptions {
+            max_connections: loaded.config.pg.max_connections as usize,
+        };
         doors.spawn(pg::serve(listener, Arc::clone(&engine), options, shutdown.clone()));
 
         tokio::select! {

@@ -36,9 +36,23 @@ mod tests {
 
     #[test]
     fn the_name_is_found_first_or_anywhere() {
-        assert_eq!(event_name(br#"{"Event":"SparkListenerLogStart","Spark Version":"4.1.0"}"#).unwrap(), "SparkListenerLogStart");
-        assert_eq!(event_name(br#"{"Timestamp":1,"Event":"SparkListenerApplicationEnd"}"#).unwrap(), "SparkListenerApplicationEnd");
-        for bad in [&b""[..], b"{}", b"garbage", b"{\"Event\":\"cut", b"[1]", b"{\"Event\":1}", b"\xff\xfe"] {
+        assert_eq!(
+            event_name(br#"{"Event":"SparkListenerLogStart","Spark Version":"4.1.0"}"#).unwrap(),
+            "SparkListenerLogStart"
+        );
+        assert_eq!(
+            event_name(br#"{"Timestamp":1,"Event":"SparkListenerApplicationEnd"}"#).unwrap(),
+            "SparkListenerApplicationEnd"
+        );
+        for bad in [
+            &b""[..],
+            b"{}",
+            b"garbage",
+            b"{\"Event\":\"cut",
+            b"[1]",
+            b"{\"Event\":1}",
+            b"\xff\xfe",
+        ] {
             assert!(event_name(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
     }

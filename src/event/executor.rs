@@ -134,7 +134,9 @@ impl<'de> Deserialize<'de> for ExecutorMetrics {
                 let mut expected = 0;
                 while let Some(name) = map.next_key::<Text<'de>>()? {
                     // Spark writes them in its own order, so that the next one is nearly always the expected one.
-                    let at = (expected..METRIC_NAMES.len()).chain(0..expected).find(|i| METRIC_NAMES[*i] == name);
+                    let at = (expected..METRIC_NAMES.len())
+                        .chain(0..expected)
+                        .find(|i| METRIC_NAMES[*i] == name);
                     match at {
                         Some(at) => {
                             metrics[at] = map.next_value::<Option<i64>>()?.unwrap_or(0);

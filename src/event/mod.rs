@@ -36,9 +36,15 @@ pub enum Event<'a> {
     ExecutorAdded(executor::ExecutorAdded<'a>),
     ExecutorRemoved(executor::ExecutorRemoved<'a>),
     BlockManagerAdded(executor::BlockManagerAdded<'a>),
-    ExecutorExcluded { executor_id: Text<'a>, excluded: bool },
+    ExecutorExcluded {
+        executor_id: Text<'a>,
+        excluded: bool,
+    },
     ExecutorExcludedForStage(executor::ExcludedForStage<'a>),
-    NodeExcluded { host: Text<'a>, excluded: bool },
+    NodeExcluded {
+        host: Text<'a>,
+        excluded: bool,
+    },
     NodeExcludedForStage(executor::ExcludedForStage<'a>),
     ExecutorMetricsUpdate(executor::ExecutorMetricsUpdate<'a>),
     StageExecutorMetrics(executor::StageExecutorMetrics<'a>),
@@ -144,7 +150,10 @@ fn is_known(name: &str, short: &str) -> bool {
 }
 
 fn payload<'a, T: Deserialize<'a>>(line: &'a [u8], name: &str) -> Result<T, ParseError> {
-    serde_json::from_slice(line).map_err(|source| ParseError::Malformed { event: name.to_owned(), source })
+    serde_json::from_slice(line).map_err(|source| ParseError::Malformed {
+        event: name.to_owned(),
+        source,
+    })
 }
 
 #[derive(Deserialize)]
@@ -182,7 +191,10 @@ pub(crate) mod lenient {
     }
 
     impl Number {
-        #[allow(clippy::cast_possible_truncation, reason = "Java's narrowing, as Jackson's longValue does")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "Java's narrowing, as Jackson's longValue does"
+        )]
         fn long(self) -> i64 {
             match self {
                 Number::Whole(n) => n,

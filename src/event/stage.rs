@@ -126,4 +126,3 @@ pub fn accumulator_text(value: &RawValue) -> String {
 fn null_is_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Ok(Option::<bool>::deserialize(deserializer)?.unwrap_or(false))
 }
-

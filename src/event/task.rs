@@ -280,7 +280,14 @@ impl TaskEndReason<'_> {
             TaskEndReason::Resubmitted => "Resubmitted (resubmitted due to lost executor)".to_owned(),
             TaskEndReason::TaskResultLost => "TaskResultLost (result lost from block manager)".to_owned(),
             TaskEndReason::UnknownReason => "UnknownReason".to_owned(),
-            TaskEndReason::FetchFailed { address, shuffle_id, map_id, map_index, reduce_id, message } => {
+            TaskEndReason::FetchFailed {
+                address,
+                shuffle_id,
+                map_id,
+                map_index,
+                reduce_id,
+                message,
+            } => {
                 let address = match address {
                     Some(id) => format!("BlockManagerId({}, {}, {}, None)", id.executor_id, id.host, id.port),
                     None => "null".to_owned(),
@@ -292,22 +299,47 @@ impl TaskEndReason<'_> {
                      reduceId={reduce_id}, message=\n{message}\n)"
                 )
             }
-            TaskEndReason::ExceptionFailure { full_stack_trace: Some(trace), .. } => trace.clone().into_owned(),
-            TaskEndReason::ExceptionFailure { class_name, description, stack_trace, .. } => {
-                let frames: Vec<String> =
-                    stack_trace.iter().flatten().map(|frame| format!("        {frame}")).collect();
-                format!("{}: {}\n{}", text(class_name, "null"), text(description, ""), frames.join("\n"))
+            TaskEndReason::ExceptionFailure {
+                full_stack_trace: Some(trace),
+                ..
+            } => trace.clone().into_owned(),
+            TaskEndReason::ExceptionFailure {
+                class_name,
+                description,
+                stack_trace,
+                ..
+            } => {
+                let frames: Vec<String> = stack_trace
+                    .iter()
+                    .flatten()
+                    .map(|frame| format!("        {frame}"))
+                    .collect();
+                format!(
+                    "{}: {}\n{}",
+                    text(class_name, "null"),
+                    text(description, ""),
+                    frames.join("\n")
+                )
             }
             TaskEndReason::TaskKilled { reason } => text(reason, "unknown reason"),
             TaskEndReason::TaskCommitDenied { .. } => self.killed_reason().expect("a denied commit has one"),
-            TaskEndReason::ExecutorLostFailure { executor_id, exit_caused_by_app, loss_reason } => {
+            TaskEndReason::ExecutorLostFailure {
+                executor_id,
+                exit_caused_by_app,
+                loss_reason,
+            } => {
                 let cause = if exit_caused_by_app.unwrap_or(true) {
                     "caused by one of the running tasks"
                 } else {
                     "unrelated to the running tasks"
                 };
-                let reason = loss_reason.as_deref().map_or(String::new(), |reason| format!(" Reason: {reason}"));
-                format!("ExecutorLostFailure (executor {} exited {cause}){reason}", text(executor_id, "Unknown"))
+                let reason = loss_reason
+                    .as_deref()
+                    .map_or(String::new(), |reason| format!(" Reason: {reason}"));
+                format!(
+                    "ExecutorLostFailure (executor {} exited {cause}){reason}",
+                    text(executor_id, "Unknown")
+                )
             }
         })
     }
@@ -316,7 +348,11 @@ impl TaskEndReason<'_> {
     pub fn killed_reason(&self) -> Option<String> {
         match self {
             TaskEndReason::TaskKilled { .. } => self.error_message(),
-            TaskEndReason::TaskCommitDenied { job_id, partition_id, attempt_number } => Some(format!(
+            TaskEndReason::TaskCommitDenied {
+                job_id,
+                partition_id,
+                attempt_number,
+            } => Some(format!(
                 "TaskCommitDenied (Driver denied task commit) for job: {}, partition: {}, attemptNumber: {}",
                 job_id.unwrap_or(-1),
                 partition_id.unwrap_or(-1),
@@ -362,7 +398,10 @@ struct Finders {
 
 static FINDERS: LazyLock<Finders> = LazyLock::new(|| Finders {
     open: Finder::new(",\"Accumulables\":["),
-    close: [Finder::new("]},\"Task Executor Metrics\":"), Finder::new("]},\"Task Metrics\":")],
+    close: [
+        Finder::new("]},\"Task Executor Metrics\":"),
+        Finder::new("]},\"Task Metrics\":"),
+    ],
     border: Finder::new("},{\"ID\":"),
     internal: Finder::new(",\"Internal\":true"),
     sql: Finder::new(",\"Metadata\":\"sql\""),
@@ -391,9 +430,7 @@ fn shown_items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
             }
         }
     })
-    .filter(|item| {
-        FINDERS.internal.find(item).is_none() && FINDERS.sql.find(item).is_none()
-    })
+    .filter(|item| FINDERS.internal.find(item).is_none() && FINDERS.sql.find(item).is_none())
 }
 
 #[cfg(test)]
@@ -420,7 +457,11 @@ mod tests {
         assert_eq!(compacted(""), "[]");
         assert_eq!(compacted(internal), "[]");
         assert_eq!(compacted(&[internal, sql].join(",")), "[]");
-        for order in [[internal, user, sql, old], [user, internal, old, sql], [old, sql, internal, user]] {
+        for order in [
+            [internal, user, sql, old],
+            [user, internal, old, sql],
+            [old, sql, internal, user],
+        ] {
             let kept: Vec<&str> = order.into_iter().filter(|one| [user, old].contains(one)).collect();
             let expected: serde_json::Value = serde_json::from_str(&format!("[{}]", kept.join(","))).unwrap();
             assert_eq!(compacted(&order.join(",")), expected.to_string());
@@ -429,7 +470,11 @@ mod tests {
 
     #[test]
     fn a_line_that_is_cut_or_lacks_accumulators_is_copied_as_it_is() {
-        for line in [&b"{\"Task Info\":{\"Task ID\":1,\"Accumulables\":[{\"ID\":1"[..], b"{}", b""] {
+        for line in [
+            &b"{\"Task Info\":{\"Task ID\":1,\"Accumulables\":[{\"ID\":1"[..],
+            b"{}",
+            b"",
+        ] {
             let mut out = vec![1];
             compact(line, &mut out);
             assert_eq!(out, line);
@@ -447,9 +492,13 @@ mod tests {
         let old = r#"{"Reason":"ExceptionFailure","Class Name":"E","Description":"d","Stack Trace":[
             {"Declaring Class":"C","Method Name":"m","File Name":"F.java","Line Number":7},
             {"Declaring Class":"C","Method Name":"n","File Name":"F.java","Line Number":-2}]}"#;
-        assert_eq!(message(old).unwrap(), "E: d\n        C.m(F.java:7)\n        C.n(Native Method)");
+        assert_eq!(
+            message(old).unwrap(),
+            "E: d\n        C.m(F.java:7)\n        C.n(Native Method)"
+        );
         assert_eq!(message(r#"{"Reason":"TaskKilled"}"#).unwrap(), "unknown reason");
-        let lost = r#"{"Reason":"ExecutorLostFailure","Executor ID":"3","Exit Caused By App":false,"Loss Reason":"gone"}"#;
+        let lost =
+            r#"{"Reason":"ExecutorLostFailure","Executor ID":"3","Exit Caused By App":false,"Loss Reason":"gone"}"#;
         let expected = "ExecutorLostFailure (executor 3 exited unrelated to the running tasks) Reason: gone";
         assert_eq!(message(lost).unwrap(), expected);
     }

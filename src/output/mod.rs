@@ -344,10 +344,7 @@ lines",-5,2,2026-11-21T06:00:00.000001Z,,,"{""x"":1.0}"
 (2 rows)
 "###);
         let one = awkward().project(&[3]).unwrap().slice(0, 1);
-        assert_eq!(
-            written(OutputFormat::Table, &one).await,
-            " f\n-----\n 0.5\n(1 row)\n\n"
-        );
+        assert_eq!(written(OutputFormat::Table, &one).await, " f\n-----\n 0.5\n(1 row)\n\n");
     }
 
     #[tokio::test]

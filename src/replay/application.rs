@@ -76,7 +76,9 @@ impl Application {
         self.ended_tasks += 1;
         self.failed_tasks += i64::from(failed);
         self.metrics.add(metrics);
-        self.peak_execution_memory = self.peak_execution_memory.max(metrics.get(index::PEAK_EXECUTION_MEMORY));
+        self.peak_execution_memory = self
+            .peak_execution_memory
+            .max(metrics.get(index::PEAK_EXECUTION_MEMORY));
     }
 
     /// Something happened at `time`, milliseconds since the epoch.
@@ -121,20 +123,39 @@ impl Application {
         let long = |count: usize| i64::try_from(count).expect("far fewer");
         let mut rows = Rows::new(&APPLICATION_ATTEMPTS, 1);
         let (app_id, attempt_id) = self.key();
-        rows.push(app_id).push(attempt_id).push(self.name.as_ref()).push(self.status());
-        rows.push(Value::Millis(self.start_time)).push(Value::millis(self.end_time));
-        rows.push(Value::Millis(log.modified_ms)).push(self.duration()).push(self.user.as_ref());
-        rows.push(self.end_time.is_some()).push(self.spark_version.as_ref()).push(self.exit_code);
-        rows.push(Value::Null).push(Value::Null).push(Value::Null).push(Value::Null);
-        rows.push(totals.cores).push(long(totals.jobs)).push(long(totals.failed_jobs));
+        rows.push(app_id)
+            .push(attempt_id)
+            .push(self.name.as_ref())
+            .push(self.status());
+        rows.push(Value::Millis(self.start_time))
+            .push(Value::millis(self.end_time));
+        rows.push(Value::Millis(log.modified_ms))
+            .push(self.duration())
+            .push(self.user.as_ref());
+        rows.push(self.end_time.is_some())
+            .push(self.spark_version.as_ref())
+            .push(self.exit_code);
+        rows.push(Value::Null)
+            .push(Value::Null)
+            .push(Value::Null)
+            .push(Value::Null);
+        rows.push(totals.cores)
+            .push(long(totals.jobs))
+            .push(long(totals.failed_jobs));
         rows.push(long(totals.stages)).push(long(totals.failed_stages));
-        rows.push(self.ended_tasks + long(totals.running_tasks)).push(self.failed_tasks).push(long(totals.executors));
-        rows.push(self.metrics.value(index::EXECUTOR_RUN_TIME)).push(self.metrics.value(index::EXECUTOR_CPU_TIME));
-        rows.push(self.metrics.value(index::JVM_GC_TIME)).push(self.metrics.value(index::INPUT_BYTES));
-        rows.push(self.metrics.value(index::OUTPUT_BYTES)).push(self.metrics.shuffle_read_bytes());
+        rows.push(self.ended_tasks + long(totals.running_tasks))
+            .push(self.failed_tasks)
+            .push(long(totals.executors));
+        rows.push(self.metrics.value(index::EXECUTOR_RUN_TIME))
+            .push(self.metrics.value(index::EXECUTOR_CPU_TIME));
+        rows.push(self.metrics.value(index::JVM_GC_TIME))
+            .push(self.metrics.value(index::INPUT_BYTES));
+        rows.push(self.metrics.value(index::OUTPUT_BYTES))
+            .push(self.metrics.shuffle_read_bytes());
         rows.push(self.metrics.value(index::SHUFFLE_WRITE_BYTES));
         rows.push(self.metrics.value(index::MEMORY_BYTES_SPILLED));
-        rows.push(self.metrics.value(index::DISK_BYTES_SPILLED)).push(self.peak_execution_memory);
+        rows.push(self.metrics.value(index::DISK_BYTES_SPILLED))
+            .push(self.peak_execution_memory);
         rows.push(totals.core_ms).push(1).push(&log.path);
         rows.push(i64::try_from(log.size_bytes).unwrap_or(i64::MAX));
         rows.push(i64::try_from(totals.events).unwrap_or(i64::MAX));
@@ -147,7 +168,9 @@ impl Application {
 
 /// Rows of `applications` for one application: the newest attempt by start, with totals over all. `None` without attempts.
 pub fn merge_attempts(attempts: &[&AttemptRows]) -> Option<RecordBatch> {
-    let newest = attempts.iter().max_by_key(|rows| (rows.start_time_ms, rows.attempt_id.as_str()))?;
+    let newest = attempts
+        .iter()
+        .max_by_key(|rows| (rows.start_time_ms, rows.attempt_id.as_str()))?;
     let own = |rows: &AttemptRows| rows.tables.get(APPLICATION_ATTEMPTS.name)?.first().cloned();
     let newest = own(newest)?;
     let all: Vec<RecordBatch> = attempts.iter().filter_map(|rows| own(rows)).collect();
@@ -185,6 +208,9 @@ fn long_at(column: &dyn Array) -> Option<i64> {
     if let Some(longs) = column.as_any().downcast_ref::<Int64Array>() {
         Some(longs.value(0))
     } else {
-        column.as_any().downcast_ref::<Int32Array>().map(|ints| i64::from(ints.value(0)))
+        column
+            .as_any()
+            .downcast_ref::<Int32Array>()
+            .map(|ints| i64::from(ints.value(0)))
     }
 }

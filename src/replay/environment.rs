@@ -19,13 +19,19 @@ const REDACTED: &str = "*********(redacted)";
 /// Spark's default `spark.redaction.regex`: `(?i)secret|password|token|access[.]?key`.
 fn is_secret(text: &str) -> bool {
     let lower = text.to_lowercase();
-    ["secret", "password", "token", "accesskey", "access.key"].iter().any(|word| lower.contains(word))
+    ["secret", "password", "token", "accesskey", "access.key"]
+        .iter()
+        .any(|word| lower.contains(word))
 }
 
 impl Environment {
     pub(super) fn of(event: &EnvironmentUpdate<'_>) -> Self {
         let mut properties = BTreeMap::new();
-        for (json, name) in [("Java Home", "javaHome"), ("Java Version", "javaVersion"), ("Scala Version", "scalaVersion")] {
+        for (json, name) in [
+            ("Java Home", "javaHome"),
+            ("Java Version", "javaVersion"),
+            ("Scala Version", "scalaVersion"),
+        ] {
             if let Some(value) = event.jvm_information.get(json) {
                 properties.insert(("runtime", name.to_owned()), value.as_deref().map(str::to_owned));
             }
@@ -33,7 +39,11 @@ impl Environment {
         let mut section = |section: &'static str, redact: bool, entries: Option<&Properties<'_>>| {
             for (name, value) in entries.into_iter().flatten() {
                 let secret = redact && (is_secret(name) || value.as_deref().is_some_and(is_secret));
-                let shown = if secret { Some(REDACTED.to_owned()) } else { value.as_deref().map(str::to_owned) };
+                let shown = if secret {
+                    Some(REDACTED.to_owned())
+                } else {
+                    value.as_deref().map(str::to_owned)
+                };
                 properties.insert((section, name.clone().into_owned()), shown);
             }
         };
@@ -47,7 +57,11 @@ impl Environment {
 
     pub(super) fn push_rows(&self, app_id: &str, attempt_id: &str, rows: &mut Rows) {
         for ((section, name), value) in &self.properties {
-            rows.push(app_id).push(attempt_id).push(*section).push(name).push(value.as_ref());
+            rows.push(app_id)
+                .push(attempt_id)
+                .push(*section)
+                .push(name)
+                .push(value.as_ref());
             rows.end_row();
         }
     }
@@ -70,7 +84,12 @@ impl ResourceProfile {
                 .executor_resources
                 .iter()
                 .map(|(key, r)| {
-                    let value = (text(&r.resource_name), r.amount, text(&r.discovery_script), text(&r.vendor));
+                    let value = (
+                        text(&r.resource_name),
+                        r.amount,
+                        text(&r.discovery_script),
+                        text(&r.vendor),
+                    );
                     (key.clone().into_owned(), value)
                 })
                 .collect(),
@@ -90,13 +109,22 @@ impl ResourceProfile {
 
     pub(super) fn push_row(&self, app_id: &str, attempt_id: &str, rows: &mut Rows) {
         rows.push(app_id).push(attempt_id).push(self.id);
-        rows.push(Value::map(self.executor_resources.iter().map(|(key, (name, amount, script, vendor))| {
-            let value =
-                Value::Struct(vec![name.as_ref().into(), (*amount).into(), script.as_ref().into(), vendor.as_ref().into()]);
-            (key.as_str(), value)
-        })));
+        rows.push(Value::map(self.executor_resources.iter().map(
+            |(key, (name, amount, script, vendor))| {
+                let value = Value::Struct(vec![
+                    name.as_ref().into(),
+                    (*amount).into(),
+                    script.as_ref().into(),
+                    vendor.as_ref().into(),
+                ]);
+                (key.as_str(), value)
+            },
+        )));
         rows.push(Value::map(self.task_resources.iter().map(|(key, (name, amount))| {
-            (key.as_str(), Value::Struct(vec![name.as_ref().into(), Value::Float(*amount)]))
+            (
+                key.as_str(),
+                Value::Struct(vec![name.as_ref().into(), Value::Float(*amount)]),
+            )
         })));
         rows.end_row();
     }
@@ -108,7 +136,13 @@ mod tests {
 
     #[test]
     fn secrets_are_what_sparks_default_expression_finds_in_any_case() {
-        for secret in ["spark.hadoop.fs.s3a.Secret.key", "PASSWORD", "my.token", "access.key", "AccessKey"] {
+        for secret in [
+            "spark.hadoop.fs.s3a.Secret.key",
+            "PASSWORD",
+            "my.token",
+            "access.key",
+            "AccessKey",
+        ] {
             assert!(is_secret(secret), "{secret}");
         }
         for open in ["spark.app.name", "access-key", "pass word"] {

@@ -68,7 +68,9 @@ struct Heap {
 }
 
 fn owned(map: &Properties<'_>) -> BTreeMap<String, Option<String>> {
-    map.iter().map(|(key, value)| (key.clone().into_owned(), value.as_deref().map(str::to_owned))).collect()
+    map.iter()
+        .map(|(key, value)| (key.clone().into_owned(), value.as_deref().map(str::to_owned)))
+        .collect()
 }
 
 impl LiveExecutor {
@@ -121,8 +123,15 @@ impl LiveExecutor {
             .iter()
             .flatten()
             .map(|(key, resource)| {
-                let addresses = resource.addresses.iter().map(|address| address.clone().into_owned()).collect();
-                (key.clone().into_owned(), (resource.name.as_deref().map(str::to_owned), addresses))
+                let addresses = resource
+                    .addresses
+                    .iter()
+                    .map(|address| address.clone().into_owned())
+                    .collect();
+                (
+                    key.clone().into_owned(),
+                    (resource.name.as_deref().map(str::to_owned), addresses),
+                )
             })
             .collect();
         self.resource_profile_id = info.resource_profile_id.unwrap_or(0);
@@ -138,7 +147,12 @@ impl LiveExecutor {
         self.host_port = Some(format!("{}:{}", event.id.host, event.id.port));
         if let Some(total_on) = event.max_on_heap_memory {
             // All blocks of a block manager are reported after it registers, so counting starts anew (SPARK-30594).
-            self.heap = Some(Heap { total_on, total_off: event.max_off_heap_memory.unwrap_or(0), used_on: 0, used_off: 0 });
+            self.heap = Some(Heap {
+                total_on,
+                total_off: event.max_off_heap_memory.unwrap_or(0),
+                used_on: 0,
+                used_off: 0,
+            });
         }
         self.is_active = true;
         self.max_memory = event.max_memory;
@@ -151,13 +165,25 @@ impl LiveExecutor {
 
     /// Spark's `LiveExecutor.hostname`.
     pub(super) fn hostname(&self) -> Option<&str> {
-        let from_port = || self.host_port.as_deref().and_then(|at| at.rsplit_once(':')).map(|(host, _)| host);
+        let from_port = || {
+            self.host_port
+                .as_deref()
+                .and_then(|at| at.rsplit_once(':'))
+                .map(|(host, _)| host)
+        };
         self.host.as_deref().or_else(from_port)
     }
 
     pub(super) fn store(&mut self, level: StorageLevel, memory: i64, disk: i64) {
         if let Some(heap) = &mut self.heap {
-            add_delta(if level.use_off_heap { &mut heap.used_off } else { &mut heap.used_on }, memory);
+            add_delta(
+                if level.use_off_heap {
+                    &mut heap.used_off
+                } else {
+                    &mut heap.used_on
+                },
+                memory,
+            );
         }
         add_delta(&mut self.memory_used, memory);
         add_delta(&mut self.disk_used, disk);
@@ -197,22 +223,47 @@ impl LiveExecutor {
     ) {
         let is_driver = self.executor_id == DRIVER;
         rows.push(app_id).push(attempt_id).push(&self.executor_id);
-        rows.push(self.host_port.as_ref().or(self.host.as_ref())).push(self.hostname());
-        rows.push(self.is_active).push(self.rdd_blocks).push(self.memory_used).push(self.disk_used);
-        rows.push(self.total_cores).push(self.max_tasks).push(self.active_tasks).push(self.failed_tasks);
+        rows.push(self.host_port.as_ref().or(self.host.as_ref()))
+            .push(self.hostname());
+        rows.push(self.is_active)
+            .push(self.rdd_blocks)
+            .push(self.memory_used)
+            .push(self.disk_used);
+        rows.push(self.total_cores)
+            .push(self.max_tasks)
+            .push(self.active_tasks)
+            .push(self.failed_tasks);
         rows.push(self.completed_tasks).push(self.total_tasks);
-        rows.push(if is_driver { app_duration } else { Some(self.total_duration) });
+        rows.push(if is_driver {
+            app_duration
+        } else {
+            Some(self.total_duration)
+        });
         let peak_gc = self.peaks.get(TOTAL_GC_TIME).unwrap_or(0);
-        rows.push(if is_driver && self.has_metrics { peak_gc } else { self.total_gc_time });
-        rows.push(self.total_input_bytes).push(self.total_shuffle_read).push(self.total_shuffle_write);
-        rows.push(self.is_excluded).push(Value::list(self.excluded_in_stages.iter().copied()));
-        rows.push(self.max_memory).push(Value::Millis(self.add_time)).push(Value::millis(self.remove_time));
+        rows.push(if is_driver && self.has_metrics {
+            peak_gc
+        } else {
+            self.total_gc_time
+        });
+        rows.push(self.total_input_bytes)
+            .push(self.total_shuffle_read)
+            .push(self.total_shuffle_write);
+        rows.push(self.is_excluded)
+            .push(Value::list(self.excluded_in_stages.iter().copied()));
+        rows.push(self.max_memory)
+            .push(Value::Millis(self.add_time))
+            .push(Value::millis(self.remove_time));
         rows.push(self.remove_reason.as_ref()).push(text_map(&self.logs));
-        rows.push(self.heap.map(|heap| heap.used_on)).push(self.heap.map(|heap| heap.used_off));
-        rows.push(self.heap.map(|heap| heap.total_on)).push(self.heap.map(|heap| heap.total_off));
+        rows.push(self.heap.map(|heap| heap.used_on))
+            .push(self.heap.map(|heap| heap.used_off));
+        rows.push(self.heap.map(|heap| heap.total_on))
+            .push(self.heap.map(|heap| heap.total_off));
         rows.push(text_map(&self.attributes));
         rows.push(Value::map(self.resources.iter().map(|(key, (name, addresses))| {
-            (key.as_str(), Value::Struct(vec![name.as_ref().into(), Value::list(addresses)]))
+            (
+                key.as_str(),
+                Value::Struct(vec![name.as_ref().into(), Value::list(addresses)]),
+            )
         })));
         rows.push(self.resource_profile_id).push(self.core_ms(end));
         for at in 0..PEAK_COUNT {

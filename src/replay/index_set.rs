@@ -34,7 +34,9 @@ impl IndexSet {
             return self.sparse.contains(&number);
         }
         let word = usize::try_from(number / 64).expect("small");
-        self.words.get(word).is_some_and(|bits| bits & (1 << (number % 64)) != 0)
+        self.words
+            .get(word)
+            .is_some_and(|bits| bits & (1 << (number % 64)) != 0)
     }
 
     pub(super) fn len(&self) -> u32 {

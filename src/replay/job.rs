@@ -83,15 +83,19 @@ impl LiveJob {
         let properties = event.properties.as_ref();
         let stages = event.stage_infos.as_deref().unwrap_or_default();
         let missing = stages.iter().filter(|stage| stage.completion_time.is_none());
-        let last = stages.iter().reduce(|last, stage| if stage.stage_id >= last.stage_id { stage } else { last });
+        let last = stages
+            .iter()
+            .reduce(|last, stage| if stage.stage_id >= last.stage_id { stage } else { last });
         // An event without stage infos (before Spark 1.2) gives Spark stages that are called "unknown".
         let name = match (&event.stage_infos, last) {
             (_, Some(last)) => last.name.as_deref().unwrap_or_default(),
             (None, None) if !event.stage_ids.is_empty() => "unknown",
             _ => "",
         };
-        let tags: BTreeSet<&str> =
-            property(properties, "spark.job.tags").into_iter().flat_map(|tags| tags.split(',')).collect();
+        let tags: BTreeSet<&str> = property(properties, "spark.job.tags")
+            .into_iter()
+            .flat_map(|tags| tags.split(','))
+            .collect();
         LiveJob {
             job_id: event.job_id,
             name: name.to_owned(),
@@ -103,7 +107,11 @@ impl LiveJob {
                 None => event.stage_ids.clone(),
             },
             job_group: property(properties, "spark.jobGroup.id").map(str::to_owned),
-            job_tags: tags.into_iter().filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+            job_tags: tags
+                .into_iter()
+                .filter(|tag| !tag.is_empty())
+                .map(str::to_owned)
+                .collect(),
             execution_id: property(properties, "spark.sql.execution.id").and_then(|id| id.parse().ok()),
             status: "RUNNING",
             failure_reason: None,
@@ -164,13 +172,25 @@ impl LiveJob {
     pub(super) fn push_row(&self, app_id: &str, attempt_id: &str, rows: &mut Rows) {
         rows.push(app_id).push(attempt_id).push(self.job_id);
         rows.push(&self.name).push(self.description.as_ref());
-        rows.push(Value::millis(self.submission_time)).push(Value::millis(self.completion_time));
-        rows.push(self.completion_time.zip(self.submission_time).map(|(end, start)| end - start));
+        rows.push(Value::millis(self.submission_time))
+            .push(Value::millis(self.completion_time));
+        rows.push(
+            self.completion_time
+                .zip(self.submission_time)
+                .map(|(end, start)| end - start),
+        );
         rows.push(self.status).push(Value::list(self.stage_ids.iter().copied()));
         rows.push(self.job_group.as_ref()).push(Value::list(&self.job_tags));
-        rows.push(self.num_tasks).push(self.counts.active).push(self.counts.completed).push(self.skipped_tasks);
-        rows.push(self.counts.failed).push(self.counts.killed).push(self.num_completed_indices);
-        rows.push(self.active_stages).push(count(&self.completed_stages)).push(count(&self.skipped_stages));
+        rows.push(self.num_tasks)
+            .push(self.counts.active)
+            .push(self.counts.completed)
+            .push(self.skipped_tasks);
+        rows.push(self.counts.failed)
+            .push(self.counts.killed)
+            .push(self.num_completed_indices);
+        rows.push(self.active_stages)
+            .push(count(&self.completed_stages))
+            .push(count(&self.skipped_stages));
         rows.push(self.failed_stages);
         rows.push(killed_summary(&self.counts));
         rows.push(self.execution_id).push(self.failure_reason.as_ref());
@@ -179,7 +199,12 @@ impl LiveJob {
 }
 
 pub(super) fn killed_summary(counts: &Counts) -> Value<'_> {
-    Value::map(counts.killed_summary.iter().map(|(reason, count)| (reason.as_str(), *count)))
+    Value::map(
+        counts
+            .killed_summary
+            .iter()
+            .map(|(reason, count)| (reason.as_str(), *count)),
+    )
 }
 
 fn count(stages: &BTreeSet<i32>) -> i64 {

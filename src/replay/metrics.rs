@@ -20,7 +20,10 @@ impl Default for Metrics {
 
 impl Metrics {
     /// What Spark makes of a task end without metrics: zeros, none of them recorded.
-    pub(super) const ABSENT: Metrics = Metrics { values: [0; METRIC_COUNT], present: 0 };
+    pub(super) const ABSENT: Metrics = Metrics {
+        values: [0; METRIC_COUNT],
+        present: 0,
+    };
 
     pub(super) fn of(event: &TaskMetrics) -> Self {
         let mut metrics = Metrics::ABSENT;
@@ -31,7 +34,10 @@ impl Metrics {
             }
         };
         set(index::EXECUTOR_DESERIALIZE_TIME, Some(event.executor_deserialize_time));
-        set(index::EXECUTOR_DESERIALIZE_CPU_TIME, event.executor_deserialize_cpu_time);
+        set(
+            index::EXECUTOR_DESERIALIZE_CPU_TIME,
+            event.executor_deserialize_cpu_time,
+        );
         set(index::EXECUTOR_RUN_TIME, Some(event.executor_run_time));
         set(index::EXECUTOR_CPU_TIME, event.executor_cpu_time);
         set(index::RESULT_SIZE, Some(event.result_size));
@@ -45,17 +51,47 @@ impl Metrics {
         set(index::INPUT_BYTES, Some(input.map_or(0, |input| input.bytes_read)));
         set(index::INPUT_RECORDS, input.map_or(Some(0), |input| input.records_read));
         let output = event.output.as_ref();
-        set(index::OUTPUT_BYTES, Some(output.map_or(0, |output| output.bytes_written)));
-        set(index::OUTPUT_RECORDS, output.map_or(Some(0), |output| output.records_written));
+        set(
+            index::OUTPUT_BYTES,
+            Some(output.map_or(0, |output| output.bytes_written)),
+        );
+        set(
+            index::OUTPUT_RECORDS,
+            output.map_or(Some(0), |output| output.records_written),
+        );
         let read = event.shuffle_read.as_ref();
-        set(index::SHUFFLE_REMOTE_BLOCKS_FETCHED, Some(read.map_or(0, |read| read.remote_blocks_fetched)));
-        set(index::SHUFFLE_LOCAL_BLOCKS_FETCHED, Some(read.map_or(0, |read| read.local_blocks_fetched)));
-        set(index::SHUFFLE_FETCH_WAIT_TIME, Some(read.map_or(0, |read| read.fetch_wait_time)));
-        set(index::SHUFFLE_REMOTE_BYTES_READ, Some(read.map_or(0, |read| read.remote_bytes_read)));
-        set(index::SHUFFLE_REMOTE_BYTES_READ_TO_DISK, read.and_then(|read| read.remote_bytes_read_to_disk));
-        set(index::SHUFFLE_LOCAL_BYTES_READ, read.map_or(Some(0), |read| read.local_bytes_read));
-        set(index::SHUFFLE_READ_RECORDS, read.map_or(Some(0), |read| read.records_read));
-        set(index::SHUFFLE_REMOTE_REQS_DURATION, read.and_then(|read| read.remote_requests_duration));
+        set(
+            index::SHUFFLE_REMOTE_BLOCKS_FETCHED,
+            Some(read.map_or(0, |read| read.remote_blocks_fetched)),
+        );
+        set(
+            index::SHUFFLE_LOCAL_BLOCKS_FETCHED,
+            Some(read.map_or(0, |read| read.local_blocks_fetched)),
+        );
+        set(
+            index::SHUFFLE_FETCH_WAIT_TIME,
+            Some(read.map_or(0, |read| read.fetch_wait_time)),
+        );
+        set(
+            index::SHUFFLE_REMOTE_BYTES_READ,
+            Some(read.map_or(0, |read| read.remote_bytes_read)),
+        );
+        set(
+            index::SHUFFLE_REMOTE_BYTES_READ_TO_DISK,
+            read.and_then(|read| read.remote_bytes_read_to_disk),
+        );
+        set(
+            index::SHUFFLE_LOCAL_BYTES_READ,
+            read.map_or(Some(0), |read| read.local_bytes_read),
+        );
+        set(
+            index::SHUFFLE_READ_RECORDS,
+            read.map_or(Some(0), |read| read.records_read),
+        );
+        set(
+            index::SHUFFLE_REMOTE_REQS_DURATION,
+            read.and_then(|read| read.remote_requests_duration),
+        );
         if let Some(push) = read.and_then(|read| read.push.as_ref()) {
             let values = [
                 push.corrupt_merged_block_chunks,
@@ -73,9 +109,18 @@ impl Metrics {
             }
         }
         let write = event.shuffle_write.as_ref();
-        set(index::SHUFFLE_WRITE_BYTES, Some(write.map_or(0, |write| write.bytes_written)));
-        set(index::SHUFFLE_WRITE_TIME, Some(write.map_or(0, |write| write.write_time)));
-        set(index::SHUFFLE_WRITE_RECORDS, write.map_or(Some(0), |write| write.records_written));
+        set(
+            index::SHUFFLE_WRITE_BYTES,
+            Some(write.map_or(0, |write| write.bytes_written)),
+        );
+        set(
+            index::SHUFFLE_WRITE_TIME,
+            Some(write.map_or(0, |write| write.write_time)),
+        );
+        set(
+            index::SHUFFLE_WRITE_RECORDS,
+            write.map_or(Some(0), |write| write.records_written),
+        );
         metrics
     }
 
@@ -137,7 +182,10 @@ pub(super) fn of_accumulators(accumulators: &[Accumulable<'_>]) -> Metrics {
         ("shuffle.read.localBlocksFetched", index::SHUFFLE_LOCAL_BLOCKS_FETCHED),
         ("shuffle.read.fetchWaitTime", index::SHUFFLE_FETCH_WAIT_TIME),
         ("shuffle.read.remoteBytesRead", index::SHUFFLE_REMOTE_BYTES_READ),
-        ("shuffle.read.remoteBytesReadToDisk", index::SHUFFLE_REMOTE_BYTES_READ_TO_DISK),
+        (
+            "shuffle.read.remoteBytesReadToDisk",
+            index::SHUFFLE_REMOTE_BYTES_READ_TO_DISK,
+        ),
         ("shuffle.read.localBytesRead", index::SHUFFLE_LOCAL_BYTES_READ),
         ("shuffle.read.recordsRead", index::SHUFFLE_READ_RECORDS),
         ("shuffle.read.remoteReqsDuration", index::SHUFFLE_REMOTE_REQS_DURATION),
@@ -147,7 +195,10 @@ pub(super) fn of_accumulators(accumulators: &[Accumulable<'_>]) -> Metrics {
     ];
     let mut metrics = Metrics::ABSENT;
     for accumulator in accumulators {
-        let name = accumulator.name.as_deref().and_then(|name| name.strip_prefix("internal.metrics."));
+        let name = accumulator
+            .name
+            .as_deref()
+            .and_then(|name| name.strip_prefix("internal.metrics."));
         let at = name.and_then(|name| NAMES.iter().find(|(other, _)| *other == name));
         let value = accumulator.update.and_then(|value| value.get().parse().ok());
         if let (Some((_, at)), Some(value)) = (at, value) {

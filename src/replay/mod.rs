@@ -160,7 +160,11 @@ impl LiveApplication {
         let text = String::from_utf8_lossy(line);
         let text = without_lone_surrogates(&text);
         if (invalid || text.as_bytes() != line) && self.apply_json(text.as_bytes(), scratch).is_ok() {
-            let what = if invalid { "invalid UTF-8" } else { "half of a surrogate pair" };
+            let what = if invalid {
+                "invalid UTF-8"
+            } else {
+                "half of a surrogate pair"
+            };
             self.problem(error.event(), format!("{what}; shown as \u{fffd}"));
         } else {
             self.problem(error.event(), error.to_string());
@@ -193,7 +197,11 @@ impl LiveApplication {
     fn problem(&mut self, event: Option<&str>, message: String) {
         self.report.malformed_lines += 1;
         if self.report.problems.len() < MAX_PROBLEMS {
-            let problem = LineProblem { line: self.report.lines, event: event.map(str::to_owned), message };
+            let problem = LineProblem {
+                line: self.report.lines,
+                event: event.map(str::to_owned),
+                message,
+            };
             self.report.problems.push(problem);
         }
     }
@@ -219,7 +227,10 @@ impl LiveApplication {
                 self.application.end(&event);
             }
             Event::EnvironmentUpdate(event) => {
-                let cpus = event.spark_properties.get("spark.task.cpus").and_then(|cpus| cpus.as_deref());
+                let cpus = event
+                    .spark_properties
+                    .get("spark.task.cpus")
+                    .and_then(|cpus| cpus.as_deref());
                 self.cpus_per_task = cpus.and_then(|cpus| cpus.trim().parse().ok()).or(self.cpus_per_task);
                 self.environment = Some(Environment::of(&event));
             }
@@ -228,9 +239,13 @@ impl LiveApplication {
             }
             Event::ExecutorAdded(event) => {
                 let profile = self.profiles.get(&event.info.resource_profile_id.unwrap_or(0));
-                let cpus = profile.and_then(ResourceProfile::cpus_per_task).or(self.cpus_per_task).unwrap_or(1);
+                let cpus = profile
+                    .and_then(ResourceProfile::cpus_per_task)
+                    .or(self.cpus_per_task)
+                    .unwrap_or(1);
                 self.application.saw(event.time);
-                self.get_or_add_executor(&event.executor_id, event.time).added(&event, cpus);
+                self.get_or_add_executor(&event.executor_id, event.time)
+                    .added(&event, cpus);
             }
             Event::ExecutorRemoved(event) => {
                 self.application.saw(event.time);
@@ -239,7 +254,8 @@ impl LiveApplication {
             Event::BlockManagerAdded(event) => {
                 let time = event.time.unwrap_or(-1);
                 self.application.saw(time);
-                self.get_or_add_executor(&event.id.executor_id, time).block_manager_added(&event);
+                self.get_or_add_executor(&event.id.executor_id, time)
+                    .block_manager_added(&event);
             }
             Event::ExecutorExcluded { executor_id, excluded } => {
                 if let Some(at) = self.live_executors.get(&*executor_id) {
@@ -252,7 +268,10 @@ impl LiveApplication {
                 }
             }
             Event::ExecutorExcludedForStage(event) => {
-                let key = StageKey { stage_id: event.stage_id, stage_attempt_id: event.stage_attempt_id };
+                let key = StageKey {
+                    stage_id: event.stage_id,
+                    stage_attempt_id: event.stage_attempt_id,
+                };
                 let executor = self.intern(&event.who);
                 if let Some(stage) = self.live_stages.get_mut(&key) {
                     stage.excluded_executors.insert(executor);
@@ -262,7 +281,10 @@ impl LiveApplication {
                 }
             }
             Event::NodeExcludedForStage(event) => {
-                let key = StageKey { stage_id: event.stage_id, stage_attempt_id: event.stage_attempt_id };
+                let key = StageKey {
+                    stage_id: event.stage_id,
+                    stage_attempt_id: event.stage_attempt_id,
+                };
                 for at in self.executors_on(&event.who) {
                     self.executors[at].excluded_in_stages.insert(event.stage_id);
                     let executor = Arc::from(&*self.executors[at].executor_id);
@@ -273,11 +295,17 @@ impl LiveApplication {
             }
             Event::ExecutorMetricsUpdate(event) => self.executor_metrics_update(&event),
             Event::StageExecutorMetrics(event) => {
-                let at = self.live_executors.get(&*event.executor_id).or(self.dead_executors.get(&*event.executor_id));
+                let at = self
+                    .live_executors
+                    .get(&*event.executor_id)
+                    .or(self.dead_executors.get(&*event.executor_id));
                 if let Some(at) = at.copied() {
                     raise(&mut self.executors[at], event.metrics.as_ref());
                 }
-                let key = StageKey { stage_id: event.stage_id, stage_attempt_id: event.stage_attempt_id };
+                let key = StageKey {
+                    stage_id: event.stage_id,
+                    stage_attempt_id: event.stage_attempt_id,
+                };
                 if let Some(stage) = self.live_stages.get_mut(&key) {
                     stage.peaks.raise(event.metrics.as_ref());
                 }
@@ -322,7 +350,9 @@ impl LiveApplication {
 
     fn remove_executor(&mut self, event: &crate::event::executor::ExecutorRemoved<'_>) {
         let id = &*event.executor_id;
-        let Some(at) = self.live_executors.remove(id) else { return };
+        let Some(at) = self.live_executors.remove(id) else {
+            return;
+        };
         self.executors[at].removed(event);
         for rdd in self.rdds.values_mut() {
             rdd.distributions.remove(id);
@@ -354,7 +384,9 @@ impl LiveApplication {
 
     fn ran_with_a_live_stage(&self, executor: usize) -> bool {
         let removed = self.executors[executor].remove_time.unwrap_or(i64::MAX);
-        self.live_stages.values().any(|stage| stage.submission_time().unwrap_or(0) < removed)
+        self.live_stages
+            .values()
+            .any(|stage| stage.submission_time().unwrap_or(0) < removed)
     }
 
     fn job_start(&mut self, event: &JobStart<'_>) {
@@ -368,29 +400,50 @@ impl LiveApplication {
             stage.job_ids.insert(event.job_id);
         };
         match &event.stage_infos {
-            Some(infos) => infos.iter().for_each(|info| join(get_or_add_stage(&mut self.live_stages, info))),
+            Some(infos) => infos
+                .iter()
+                .for_each(|info| join(get_or_add_stage(&mut self.live_stages, info))),
             None => {
                 for stage_id in &event.stage_ids {
-                    let key = StageKey { stage_id: *stage_id, stage_attempt_id: 0 };
-                    join(self.live_stages.entry(key).or_insert_with(|| LiveStage::unknown(*stage_id)));
+                    let key = StageKey {
+                        stage_id: *stage_id,
+                        stage_attempt_id: 0,
+                    };
+                    join(
+                        self.live_stages
+                            .entry(key)
+                            .or_insert_with(|| LiveStage::unknown(*stage_id)),
+                    );
                 }
             }
         }
     }
 
     fn job_end(&mut self, event: &JobEnd<'_>) {
-        let Some(at) = self.live_jobs.remove(&event.job_id) else { return };
+        let Some(at) = self.live_jobs.remove(&event.job_id) else {
+            return;
+        };
         self.application.saw(event.completion_time.unwrap_or(-1));
         let job = &mut self.jobs[at];
         // Stages that never ran were skipped: their output was there.
         for stage_id in job.stage_ids.clone() {
-            let first = StageKey { stage_id, stage_attempt_id: i32::MIN };
-            let last = StageKey { stage_id, stage_attempt_id: i32::MAX };
+            let first = StageKey {
+                stage_id,
+                stage_attempt_id: i32::MIN,
+            };
+            let last = StageKey {
+                stage_id,
+                stage_attempt_id: i32::MAX,
+            };
             let keys = self.live_stages.range(first..=last);
-            let pending: Vec<StageKey> =
-                keys.filter(|(_, stage)| stage.status == Status::Pending).map(|(key, _)| *key).collect();
+            let pending: Vec<StageKey> = keys
+                .filter(|(_, stage)| stage.status == Status::Pending)
+                .map(|(key, _)| *key)
+                .collect();
             for key in pending {
-                let Some(mut stage) = self.live_stages.remove(&key) else { continue };
+                let Some(mut stage) = self.live_stages.remove(&key) else {
+                    continue;
+                };
                 stage.status = Status::Skipped;
                 job.skipped_stages.insert(stage_id);
                 job.skipped_tasks = job.skipped_tasks.wrapping_add(stage.num_tasks());
@@ -400,7 +453,8 @@ impl LiveApplication {
         }
         job.end(event);
         job.write();
-        self.application.job_ended(job.status == "FAILED", event.completion_time);
+        self.application
+            .job_ended(job.status == "FAILED", event.completion_time);
         self.forget_indices_of(at);
     }
 
@@ -430,14 +484,19 @@ impl LiveApplication {
         }
         for rdd in &event.info.rdds {
             if rdd.storage_level.is_valid() {
-                self.rdds.entry(rdd.id).or_insert_with(|| LiveRdd::new(rdd.storage_level));
+                self.rdds
+                    .entry(rdd.id)
+                    .or_insert_with(|| LiveRdd::new(rdd.storage_level));
             }
         }
     }
 
     fn stage_completed(&mut self, info: &StageInfo<'_>) {
         self.application.saw(info.completion_time.unwrap_or(-1));
-        let key = StageKey { stage_id: info.stage_id, stage_attempt_id: info.attempt_id.unwrap_or(0) };
+        let key = StageKey {
+            stage_id: info.stage_id,
+            stage_attempt_id: info.attempt_id.unwrap_or(0),
+        };
         if let Some(stage) = self.live_stages.get_mut(&key) {
             stage.complete(info);
             for at in &stage.jobs {
@@ -476,7 +535,9 @@ impl LiveApplication {
     }
 
     fn end_stage(&mut self, key: StageKey) {
-        let Some(mut stage) = self.live_stages.remove(&key) else { return };
+        let Some(mut stage) = self.live_stages.remove(&key) else {
+            return;
+        };
         stage.seal();
         let jobs = std::mem::take(&mut stage.jobs);
         self.ended_stages.insert(key, stage);
@@ -488,7 +549,10 @@ impl LiveApplication {
     fn task_start(&mut self, event: &TaskStart<'_>) {
         let info = &event.info;
         self.application.saw(info.launch_time);
-        let key = StageKey { stage_id: event.stage_id, stage_attempt_id: event.stage_attempt_id.unwrap_or(0) };
+        let key = StageKey {
+            stage_id: event.stage_id,
+            stage_attempt_id: event.stage_attempt_id.unwrap_or(0),
+        };
         let names = &mut self.names;
         let task = LiveTask::new(key, info, &mut |name| intern(names, name));
         self.live_tasks.insert(info.task_id, task);
@@ -516,7 +580,10 @@ impl LiveApplication {
     fn task_end(&mut self, event: &TaskEnd<'_>) {
         let info = &event.info;
         self.application.saw(info.finish_time);
-        let key = StageKey { stage_id: event.stage_id, stage_attempt_id: event.stage_attempt_id.unwrap_or(0) };
+        let key = StageKey {
+            stage_id: event.stage_id,
+            stage_attempt_id: event.stage_attempt_id.unwrap_or(0),
+        };
         let metrics = event.metrics.as_ref().map_or(Metrics::ABSENT, Metrics::of);
         let duration = info.finish_time.wrapping_sub(info.launch_time);
         let (error, killed_reason) = match event.reason {
@@ -528,20 +595,43 @@ impl LiveApplication {
         let delta = self.live_tasks.remove(&info.task_id).map(|task| {
             self.ended_tasks.insert(info.task_id.cast_unsigned());
             let key = self.application.key();
-            self.tasks.end(key, event, (error.as_deref(), killed_reason.as_deref()), &metrics);
+            self.tasks
+                .end(key, event, (error.as_deref(), killed_reason.as_deref()), &metrics);
             self.application.task_ended(info.failed, &metrics);
             task.metrics.map_or(metrics, |old| metrics.minus(&old))
         });
 
         let killed = killed_reason.as_deref();
         let outcome = match event.reason {
-            TaskEndReason::Success => Outcome { completed: 1, failed: 0, killed: 0, active: 1, killed_reason: None },
-            TaskEndReason::TaskKilled { .. } | TaskEndReason::TaskCommitDenied { .. } => {
-                Outcome { completed: 0, failed: 0, killed: 1, active: 1, killed_reason: killed }
-            }
+            TaskEndReason::Success => Outcome {
+                completed: 1,
+                failed: 0,
+                killed: 0,
+                active: 1,
+                killed_reason: None,
+            },
+            TaskEndReason::TaskKilled { .. } | TaskEndReason::TaskCommitDenied { .. } => Outcome {
+                completed: 0,
+                failed: 0,
+                killed: 1,
+                active: 1,
+                killed_reason: killed,
+            },
             // A task that had ended runs again, because its output was lost: it has no start of its own (SPARK-41187).
-            TaskEndReason::Resubmitted => Outcome { completed: 0, failed: 1, killed: 0, active: 0, killed_reason: None },
-            _ => Outcome { completed: 0, failed: 1, killed: 0, active: 1, killed_reason: None },
+            TaskEndReason::Resubmitted => Outcome {
+                completed: 0,
+                failed: 1,
+                killed: 0,
+                active: 0,
+                killed_reason: None,
+            },
+            _ => Outcome {
+                completed: 0,
+                failed: 1,
+                killed: 0,
+                active: 1,
+                killed_reason: None,
+            },
         };
 
         if let Some(stage) = self.live_stages.get_mut(&key) {
@@ -595,10 +685,15 @@ impl LiveApplication {
 
     fn executor_metrics_update(&mut self, event: &ExecutorMetricsUpdate<'_>) {
         for update in &event.task_updates {
-            let Some(task) = self.live_tasks.get_mut(&update.task_id) else { continue };
+            let Some(task) = self.live_tasks.get_mut(&update.task_id) else {
+                continue;
+            };
             let metrics = metrics::of_accumulators(&update.accumulators);
             let delta = task.metrics.replace(metrics).map_or(metrics, |old| metrics.minus(&old));
-            let key = StageKey { stage_id: update.stage_id, stage_attempt_id: update.stage_attempt_id };
+            let key = StageKey {
+                stage_id: update.stage_id,
+                stage_attempt_id: update.stage_attempt_id,
+            };
             if let Some(stage) = self.live_stages.get_mut(&key) {
                 stage.metrics.add(&delta);
             }
@@ -607,7 +702,10 @@ impl LiveApplication {
             if let Some(at) = self.live_executors.get(&*event.executor_id) {
                 raise(&mut self.executors[*at], update.metrics.as_ref());
             }
-            let key = StageKey { stage_id: update.stage_id, stage_attempt_id: update.stage_attempt_id };
+            let key = StageKey {
+                stage_id: update.stage_id,
+                stage_attempt_id: update.stage_attempt_id,
+            };
             if let Some(stage) = self.live_stages.get_mut(&key) {
                 stage.peaks.raise(update.metrics.as_ref());
             }
@@ -616,8 +714,16 @@ impl LiveApplication {
 
     fn block_updated(&mut self, info: &BlockUpdatedInfo<'_>) {
         let level = info.storage_level;
-        let memory = if level.use_memory { info.memory_size } else { -info.memory_size };
-        let disk = if level.use_disk { info.disk_size } else { -info.disk_size };
+        let memory = if level.use_memory {
+            info.memory_size
+        } else {
+            -info.memory_size
+        };
+        let disk = if level.use_disk {
+            info.disk_size
+        } else {
+            -info.disk_size
+        };
         let id = &*info.manager.executor_id;
         let executor = self.live_executors.get(id).copied();
         match BlockKind::of(&info.block_id) {
@@ -662,8 +768,11 @@ impl LiveApplication {
                         add_delta(&mut distribution.disk_used, disk);
                         if executor.has_heap() {
                             let off = level.use_off_heap;
-                            let used =
-                                if off { &mut distribution.off_heap_used } else { &mut distribution.on_heap_used };
+                            let used = if off {
+                                &mut distribution.off_heap_used
+                            } else {
+                                &mut distribution.on_heap_used
+                            };
                             add_delta(used, memory);
                         }
                     } else {
@@ -704,11 +813,15 @@ impl LiveApplication {
         };
         let (app, attempt) = (&*app_id, &*attempt_id);
         table(&JOBS, &mut |rows| {
-            self.job_rows.values().for_each(|at| self.jobs[*at].shown().push_row(app, attempt, rows));
+            self.job_rows
+                .values()
+                .for_each(|at| self.jobs[*at].shown().push_row(app, attempt, rows));
         });
         let mut stages: BTreeMap<StageKey, &LiveStage> = self.ended_stages.iter().map(|(key, s)| (*key, s)).collect();
         stages.extend(self.live_stages.iter().map(|(key, stage)| (*key, stage)));
-        table(&STAGES, &mut |rows| stages.values().for_each(|stage| stage.push_row(app, attempt, rows)));
+        table(&STAGES, &mut |rows| {
+            stages.values().for_each(|stage| stage.push_row(app, attempt, rows))
+        });
         let failed_stages = stages.values().filter(|stage| stage.status == Status::Failed).count();
         let duration = self.application.duration();
         let end = self.application.last_time();
@@ -719,15 +832,25 @@ impl LiveApplication {
             .filter(|executor| executor.executor_id != executor::FALLBACK)
             .collect();
         table(&EXECUTORS, &mut |rows| {
-            shown.iter().for_each(|executor| executor.push_row(app, attempt, duration, end, rows));
+            shown
+                .iter()
+                .for_each(|executor| executor.push_row(app, attempt, duration, end, rows));
         });
         table(&ENVIRONMENT, &mut |rows| {
-            self.environment.iter().for_each(|environment| environment.push_rows(app, attempt, rows));
+            self.environment
+                .iter()
+                .for_each(|environment| environment.push_rows(app, attempt, rows));
         });
         table(&RESOURCE_PROFILES, &mut |rows| {
-            self.profiles.values().for_each(|profile| profile.push_row(app, attempt, rows));
+            self.profiles
+                .values()
+                .for_each(|profile| profile.push_row(app, attempt, rows));
         });
-        let failed_jobs = self.job_rows.values().filter(|at| self.jobs[**at].shown().status == "FAILED").count();
+        let failed_jobs = self
+            .job_rows
+            .values()
+            .filter(|at| self.jobs[**at].shown().status == "FAILED")
+            .count();
         let totals = application::Totals {
             jobs: self.job_rows.len(),
             failed_jobs,
@@ -749,7 +872,13 @@ impl LiveApplication {
             tables.insert(TASKS.name, tasks);
         }
         let start_time_ms = self.application.start_time();
-        Some(AttemptRows { app_id, attempt_id, start_time_ms, log: Arc::clone(log), tables })
+        Some(AttemptRows {
+            app_id,
+            attempt_id,
+            start_time_ms,
+            log: Arc::clone(log),
+            tables,
+        })
     }
 
     /// Task attempts that ended so far: rows that [`Self::rows`] gives.
@@ -774,11 +903,11 @@ fn raise(executor: &mut LiveExecutor, metrics: Option<&ExecutorMetrics>) {
     executor.has_metrics |= metrics.is_none_or(|ExecutorMetrics(metrics)| metrics[0] > -1);
 }
 
-fn get_or_add_stage<'s>(
-    stages: &'s mut BTreeMap<StageKey, LiveStage>,
-    info: &StageInfo<'_>,
-) -> &'s mut LiveStage {
-    let key = StageKey { stage_id: info.stage_id, stage_attempt_id: info.attempt_id.unwrap_or(0) };
+fn get_or_add_stage<'s>(stages: &'s mut BTreeMap<StageKey, LiveStage>, info: &StageInfo<'_>) -> &'s mut LiveStage {
+    let key = StageKey {
+        stage_id: info.stage_id,
+        stage_attempt_id: info.attempt_id.unwrap_or(0),
+    };
     let stage = stages.entry(key).or_insert_with(|| LiveStage::new(info));
     stage.update(info);
     stage
@@ -791,7 +920,14 @@ fn most_cores(executors: &[&LiveExecutor], end: i64) -> i64 {
         let cores = i64::from(executor.total_cores);
         // At one moment, what goes goes first; an executor that came and went at once was there.
         changes.push((executor.add_time, true, cores));
-        changes.push((executor.remove_time.unwrap_or(end.max(executor.add_time)).max(executor.add_time + 1), false, -cores));
+        changes.push((
+            executor
+                .remove_time
+                .unwrap_or(end.max(executor.add_time))
+                .max(executor.add_time + 1),
+            false,
+            -cores,
+        ));
     }
     changes.sort_unstable();
     changes
@@ -851,7 +987,10 @@ mod tests {
     #[test]
     fn half_a_surrogate_pair_is_replaced_and_a_whole_one_is_kept() {
         let text = r#"{"a":"\ud83d\ude80 \ud83d \ude80","b":"\\ud83d"}"#;
-        assert_eq!(without_lone_surrogates(text), r#"{"a":"\ud83d\ude80 \ufffd \ufffd","b":"\\ud83d"}"#);
+        assert_eq!(
+            without_lone_surrogates(text),
+            r#"{"a":"\ud83d\ude80 \ufffd \ufffd","b":"\\ud83d"}"#
+        );
     }
 
     #[test]
@@ -862,7 +1001,11 @@ mod tests {
             executor.remove_time = remove;
             executor
         };
-        let (a, b, c) = (executor(4, 0, Some(10)), executor(2, 10, None), executor(1, 20, Some(20)));
+        let (a, b, c) = (
+            executor(4, 0, Some(10)),
+            executor(2, 10, None),
+            executor(1, 20, Some(20)),
+        );
         assert_eq!(most_cores(&[&a, &b, &c], 30), 4);
         assert_eq!(most_cores(&[&b, &c], 30), 3);
         assert_eq!(most_cores(&[], 30), 0);

@@ -81,14 +81,20 @@ fn in_scala_order(event: &StageInfo<'_>) -> Vec<Accumulator> {
         .filter(|accumulable| accumulable.is_shown())
         .map(|accumulable| {
             let bits = accumulable.id.cast_unsigned();
-            #[allow(clippy::cast_possible_truncation, reason = "Java's Long.hashCode folds 64 bits into 32")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "Java's Long.hashCode folds 64 bits into 32"
+            )]
             let folded = (bits ^ (bits >> 32)) as u32;
             let hash = folded ^ (folded >> 16);
             ((u64::from(hash) & (slots - 1), hash.cast_signed()), accumulable)
         })
         .collect();
     order.sort_by_key(|(place, _)| *place);
-    order.into_iter().map(|(_, accumulable)| Accumulator::of(accumulable)).collect()
+    order
+        .into_iter()
+        .map(|(_, accumulable)| Accumulator::of(accumulable))
+        .collect()
 }
 
 impl Info {
@@ -186,12 +192,21 @@ pub(super) struct LiveStage {
 
 impl LiveStage {
     pub(super) fn new(event: &StageInfo<'_>) -> Self {
-        let key = StageKey { stage_id: event.stage_id, stage_attempt_id: event.attempt_id.unwrap_or(0) };
+        let key = StageKey {
+            stage_id: event.stage_id,
+            stage_attempt_id: event.attempt_id.unwrap_or(0),
+        };
         LiveStage::with(key, Info::of(event))
     }
 
     pub(super) fn unknown(stage_id: i32) -> Self {
-        LiveStage::with(StageKey { stage_id, stage_attempt_id: 0 }, Info::unknown())
+        LiveStage::with(
+            StageKey {
+                stage_id,
+                stage_attempt_id: 0,
+            },
+            Info::unknown(),
+        )
     }
 
     fn with(key: StageKey, info: Info) -> Self {
@@ -223,7 +238,9 @@ impl LiveStage {
     pub(super) fn submit(&mut self, event: &StageSubmitted<'_>) {
         let properties = event.properties.as_ref();
         self.status = Status::Active;
-        self.scheduling_pool = property(properties, "spark.scheduler.pool").unwrap_or("default").to_owned();
+        self.scheduling_pool = property(properties, "spark.scheduler.pool")
+            .unwrap_or("default")
+            .to_owned();
         self.description = property(properties, "spark.job.description").map(str::to_owned);
     }
 
@@ -247,7 +264,8 @@ impl LiveStage {
 
     pub(super) fn completed_task(&mut self, index: i32, duration_ms: i64) {
         self.completed_indices.insert(u64::from(index.cast_unsigned()));
-        self.durations.push(u32::try_from(duration_ms.max(0)).unwrap_or(u32::MAX));
+        self.durations
+            .push(u32::try_from(duration_ms.max(0)).unwrap_or(u32::MAX));
     }
 
     pub(super) fn num_tasks(&self) -> i32 {
@@ -284,14 +302,28 @@ impl LiveStage {
 
     pub(super) fn push_row(&self, app_id: &str, attempt_id: &str, rows: &mut Rows) {
         let info = &self.info;
-        rows.push(app_id).push(attempt_id).push(self.key.stage_id).push(self.key.stage_attempt_id);
-        rows.push(self.status.as_str()).push(info.name.as_ref()).push(self.description.as_ref());
+        rows.push(app_id)
+            .push(attempt_id)
+            .push(self.key.stage_id)
+            .push(self.key.stage_attempt_id);
+        rows.push(self.status.as_str())
+            .push(info.name.as_ref())
+            .push(self.description.as_ref());
         rows.push(&info.details).push(&self.scheduling_pool);
-        rows.push(Value::millis(info.submission_time)).push(Value::millis(self.first_launch_time));
+        rows.push(Value::millis(info.submission_time))
+            .push(Value::millis(self.first_launch_time));
         rows.push(Value::millis(info.completion_time));
-        rows.push(info.completion_time.zip(info.submission_time).map(|(end, start)| end - start));
-        rows.push(info.failure_reason.as_ref()).push(info.num_tasks).push(self.counts.active);
-        rows.push(self.counts.completed).push(self.counts.failed).push(self.counts.killed);
+        rows.push(
+            info.completion_time
+                .zip(info.submission_time)
+                .map(|(end, start)| end - start),
+        );
+        rows.push(info.failure_reason.as_ref())
+            .push(info.num_tasks)
+            .push(self.counts.active);
+        rows.push(self.counts.completed)
+            .push(self.counts.failed)
+            .push(self.counts.killed);
         rows.push(i64::from(self.completed_indices.len().max(self.num_completed_indices)));
         rows.push(self.task_duration_skew().map_or(Value::Null, Value::Float));
         rows.push(self.metrics.shuffle_read_bytes());
@@ -299,13 +331,18 @@ impl LiveStage {
             rows.push(self.metrics.value(at));
         }
         rows.push(Value::list(self.job_ids.iter().copied()));
-        rows.push(Value::list(info.parent_ids.iter().copied())).push(Value::list(info.rdd_ids.iter().copied()));
-        rows.push(Value::List(info.accumulables.iter().map(Accumulator::as_value).collect()));
+        rows.push(Value::list(info.parent_ids.iter().copied()))
+            .push(Value::list(info.rdd_ids.iter().copied()));
+        rows.push(Value::List(
+            info.accumulables.iter().map(Accumulator::as_value).collect(),
+        ));
         rows.push(killed_summary(&self.counts)).push(info.resource_profile_id);
         rows.push(info.shuffle_push_enabled).push(info.shuffle_mergers_count);
         let speculation = self.speculation;
-        rows.push(speculation.map(|s| s.tasks)).push(speculation.map(|s| s.active));
-        rows.push(speculation.map(|s| s.completed)).push(speculation.map(|s| s.failed));
+        rows.push(speculation.map(|s| s.tasks))
+            .push(speculation.map(|s| s.active));
+        rows.push(speculation.map(|s| s.completed))
+            .push(speculation.map(|s| s.failed));
         rows.push(speculation.map(|s| s.killed));
         for at in 0..PEAK_COUNT {
             rows.push(self.peaks.get(at));

@@ -97,20 +97,43 @@ impl TaskRow<'_> {
         };
         let duration = finished.then(|| self.finish_time.wrapping_sub(self.launch_time));
         let fetched = self.getting_result_time > 0;
-        let getting_result = duration.map(|_| if fetched { self.finish_time - self.getting_result_time } else { 0 });
-        let delay = duration.zip(getting_result).zip(self.metrics).map(|((duration, getting_result), metrics)| {
-            let busy = metrics.value(index::EXECUTOR_RUN_TIME)
-                + metrics.value(index::EXECUTOR_DESERIALIZE_TIME)
-                + metrics.value(index::RESULT_SERIALIZATION_TIME);
-            (duration - busy - getting_result).max(0)
+        let getting_result = duration.map(|_| {
+            if fetched {
+                self.finish_time - self.getting_result_time
+            } else {
+                0
+            }
         });
-        rows.push(app_id).push(attempt_id).push(self.stage.stage_id).push(self.stage.stage_attempt_id);
-        rows.push(self.task_id).push(self.index).push(self.attempt).push(self.partition_id.filter(|id| *id >= 0));
+        let delay = duration
+            .zip(getting_result)
+            .zip(self.metrics)
+            .map(|((duration, getting_result), metrics)| {
+                let busy = metrics.value(index::EXECUTOR_RUN_TIME)
+                    + metrics.value(index::EXECUTOR_DESERIALIZE_TIME)
+                    + metrics.value(index::RESULT_SERIALIZATION_TIME);
+                (duration - busy - getting_result).max(0)
+            });
+        rows.push(app_id)
+            .push(attempt_id)
+            .push(self.stage.stage_id)
+            .push(self.stage.stage_attempt_id);
+        rows.push(self.task_id)
+            .push(self.index)
+            .push(self.attempt)
+            .push(self.partition_id.filter(|id| *id >= 0));
         rows.push(Value::Millis(self.launch_time));
         rows.push(Value::millis(fetched.then_some(self.getting_result_time)));
-        rows.push(Value::millis(finished.then_some(self.finish_time))).push(duration);
-        rows.push(self.executor_id).push(self.host).push(status).push(self.locality).push(self.speculative);
-        rows.push(self.error_message).push(self.killed_reason).push(delay).push(getting_result);
+        rows.push(Value::millis(finished.then_some(self.finish_time)))
+            .push(duration);
+        rows.push(self.executor_id)
+            .push(self.host)
+            .push(status)
+            .push(self.locality)
+            .push(self.speculative);
+        rows.push(self.error_message)
+            .push(self.killed_reason)
+            .push(delay)
+            .push(getting_result);
         match self.metrics {
             Some(metrics) => {
                 let recorded = metrics.get(index::SHUFFLE_REMOTE_BYTES_READ).is_some();
@@ -125,7 +148,9 @@ impl TaskRow<'_> {
                 }
             }
         }
-        rows.push(Value::List(self.accumulables.iter().map(Accumulator::as_value).collect()));
+        rows.push(Value::List(
+            self.accumulables.iter().map(Accumulator::as_value).collect(),
+        ));
         rows.end_row();
     }
 }
@@ -142,7 +167,12 @@ pub(super) struct TaskRows {
 
 impl Default for TaskRows {
     fn default() -> Self {
-        TaskRows { open: Rows::new(&TASKS, BATCH_ROWS), full: Vec::new(), rows: 0, superseded: HashSet::new() }
+        TaskRows {
+            open: Rows::new(&TASKS, BATCH_ROWS),
+            full: Vec::new(),
+            rows: 0,
+            superseded: HashSet::new(),
+        }
     }
 }
 
@@ -155,10 +185,17 @@ impl TaskRows {
         metrics: &Metrics,
     ) {
         let info = &event.info;
-        let shown = info.accumulables.iter().flatten().filter(|accumulable| accumulable.is_shown());
+        let shown = info
+            .accumulables
+            .iter()
+            .flatten()
+            .filter(|accumulable| accumulable.is_shown());
         let accumulables: Vec<Accumulator> = shown.map(Accumulator::of).collect();
         let row = TaskRow {
-            stage: StageKey { stage_id: event.stage_id, stage_attempt_id: event.stage_attempt_id.unwrap_or(0) },
+            stage: StageKey {
+                stage_id: event.stage_id,
+                stage_attempt_id: event.stage_attempt_id.unwrap_or(0),
+            },
             task_id: info.task_id,
             index: info.index,
             attempt: info.attempt.unwrap_or(1),
@@ -248,7 +285,9 @@ fn without_superseded(batches: Vec<RecordBatch>, superseded: &HashSet<i64>) -> V
         .into_iter()
         .rev()
         .map(|batch| {
-            let ids = batch.column_by_name("task_id").and_then(|ids| ids.as_any().downcast_ref::<Int64Array>());
+            let ids = batch
+                .column_by_name("task_id")
+                .and_then(|ids| ids.as_any().downcast_ref::<Int64Array>());
             let ids = ids.expect("tasks have ids").values();
             let mut keep = vec![true; ids.len()];
             for (row, id) in ids.iter().enumerate().rev() {

@@ -93,29 +93,39 @@ impl QueryError {
             DataFusionError::Configuration(text) => QueryError::InvalidParameter { message: text.clone() },
             DataFusionError::Execution(text) => from_execution_text(text),
             DataFusionError::ResourcesExhausted(text) => QueryError::OutOfMemory { message: text.clone() },
-            DataFusionError::IoError(io) => QueryError::Storage { message: io.to_string() },
-            DataFusionError::ParquetError(parquet) => QueryError::Storage { message: parquet.to_string() },
-            DataFusionError::ObjectStore(store) => QueryError::Storage { message: store.to_string() },
+            DataFusionError::IoError(io) => QueryError::Storage {
+                message: io.to_string(),
+            },
+            DataFusionError::ParquetError(parquet) => QueryError::Storage {
+                message: parquet.to_string(),
+            },
+            DataFusionError::ObjectStore(store) => QueryError::Storage {
+                message: store.to_string(),
+            },
             DataFusionError::External(source) => from_external(source.as_ref()),
             DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from_datafusion(inner),
             DataFusionError::Shared(inner) => Self::from_datafusion(inner),
             DataFusionError::Collection(errors) => match errors.first() {
                 Some(first) => Self::from_datafusion(first),
-                None => QueryError::Internal { message: error.to_string() },
+                None => QueryError::Internal {
+                    message: error.to_string(),
+                },
             },
             DataFusionError::Internal(_)
             | DataFusionError::ExecutionJoin(_)
             | DataFusionError::Substrait(_)
-            | DataFusionError::Ffi(_) => QueryError::Internal { message: error.strip_backtrace() },
+            | DataFusionError::Ffi(_) => QueryError::Internal {
+                message: error.strip_backtrace(),
+            },
         }
     }
 }
 
 fn from_parser(error: &ParserError) -> QueryError {
     match error {
-        ParserError::TokenizerError(text) | ParserError::ParserError(text) => {
-            QueryError::Syntax { message: format!("syntax error: {text}") }
-        }
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => QueryError::Syntax {
+            message: format!("syntax error: {text}"),
+        },
         ParserError::RecursionLimitExceeded => QueryError::TooComplex,
     }
 }
@@ -128,7 +138,9 @@ fn from_schema(error: &SchemaError) -> QueryError {
                 None => format!("\"{}\"", field.name),
             },
         },
-        SchemaError::AmbiguousReference { field } => QueryError::AmbiguousColumn { name: field.name.clone() },
+        SchemaError::AmbiguousReference { field } => QueryError::AmbiguousColumn {
+            name: field.name.clone(),
+        },
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
             QueryError::DuplicateColumn { name: name.clone() }
         }
@@ -138,9 +150,9 @@ fn from_schema(error: &SchemaError) -> QueryError {
 fn from_arrow(error: &ArrowError) -> QueryError {
     match error {
         ArrowError::DivideByZero => QueryError::DivisionByZero,
-        ArrowError::ArithmeticOverflow(_) | ArrowError::OffsetOverflowError(_) => {
-            QueryError::OutOfRange { message: error.to_string() }
-        }
+        ArrowError::ArithmeticOverflow(_) | ArrowError::OffsetOverflowError(_) => QueryError::OutOfRange {
+            message: error.to_string(),
+        },
         ArrowError::CastError(text) => from_cast_text(text),
         ArrowError::ParseError(text) => from_parse_text(text),
         ArrowError::NotYetImplemented(text) => QueryError::NotSupported { message: text.clone() },
@@ -154,7 +166,9 @@ fn from_arrow(error: &ArrowError) -> QueryError {
         | ArrowError::IpcError(_)
         | ArrowError::CDataInterface(_)
         | ArrowError::DictionaryKeyOverflowError
-        | ArrowError::RunEndIndexOverflowError => QueryError::Internal { message: error.to_string() },
+        | ArrowError::RunEndIndexOverflowError => QueryError::Internal {
+            message: error.to_string(),
+        },
     }
 }
 
@@ -168,35 +182,59 @@ fn from_external(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Qu
     if let Some(error) = source.downcast_ref::<ArrowError>() {
         return from_arrow(error);
     }
-    QueryError::Storage { message: source.to_string() }
+    QueryError::Storage {
+        message: source.to_string(),
+    }
 }
 
 /// `Plan` has no structure. Texts of DataFusion 55.
 fn from_plan_text(text: &str) -> QueryError {
-    if let Some(name) = between(text, "table '", "' not found").or_else(|| between(text, "table function '", "' not found")) {
+    if let Some(name) =
+        between(text, "table '", "' not found").or_else(|| between(text, "table function '", "' not found"))
+    {
         if text.starts_with("table function") {
             return QueryError::UnknownFunction { name: name.to_string() };
         }
-        return QueryError::UnknownTable { name: as_the_client_knows_it(name) };
+        return QueryError::UnknownTable {
+            name: as_the_client_knows_it(name),
+        };
     }
     if let Some(name) = between(text, "Invalid function '", "'") {
         return QueryError::UnknownFunction { name: name.to_string() };
     }
     // "Function 'abs' failed to match any signature", "Failed to coerce arguments to satisfy a call to …",
     // "No function matches the given name and argument types": PostgreSQL too says that no such function exists.
-    if text.contains("No function matches") || text.contains("failed to match any signature") || text.contains("coerce arguments") {
+    if text.contains("No function matches")
+        || text.contains("failed to match any signature")
+        || text.contains("coerce arguments")
+    {
         return QueryError::UnknownFunction { name: first_line(text) };
     }
-    if text.contains("must be in GROUP BY") || text.contains("must appear in the GROUP BY") || text.contains("must be an aggregate") {
-        return QueryError::Grouping { message: first_line(text) };
+    if text.contains("must be in GROUP BY")
+        || text.contains("must appear in the GROUP BY")
+        || text.contains("must be an aggregate")
+    {
+        return QueryError::Grouping {
+            message: first_line(text),
+        };
     }
-    if text.contains("Cannot coerce") || text.contains("Cannot infer common") || text.contains("common argument type") || text.contains("Unsupported CAST") {
-        return QueryError::TypeMismatch { message: first_line(text) };
+    if text.contains("Cannot coerce")
+        || text.contains("Cannot infer common")
+        || text.contains("common argument type")
+        || text.contains("Unsupported CAST")
+    {
+        return QueryError::TypeMismatch {
+            message: first_line(text),
+        };
     }
     if text.contains("Projections require unique expression names") {
-        return QueryError::DuplicateColumn { name: between(text, "expression \"", "\"").unwrap_or(text).to_string() };
+        return QueryError::DuplicateColumn {
+            name: between(text, "expression \"", "\"").unwrap_or(text).to_string(),
+        };
     }
-    QueryError::Invalid { message: first_line(text) }
+    QueryError::Invalid {
+        message: first_line(text),
+    }
 }
 
 /// `Execution` carries what kernels and functions say about values.
@@ -206,30 +244,52 @@ fn from_execution_text(text: &str) -> QueryError {
         return QueryError::DivisionByZero;
     }
     if lower.contains("overflow") || lower.contains("out of range") {
-        return QueryError::OutOfRange { message: text.to_string() };
+        return QueryError::OutOfRange {
+            message: text.to_string(),
+        };
     }
     if lower.contains("error parsing timestamp") || lower.contains("error parsing date") {
-        return QueryError::InvalidDatetime { message: text.to_string() };
+        return QueryError::InvalidDatetime {
+            message: text.to_string(),
+        };
     }
     if let Some(name) = between(text, "table '", "' not found") {
-        return QueryError::UnknownTable { name: as_the_client_knows_it(name) };
+        return QueryError::UnknownTable {
+            name: as_the_client_knows_it(name),
+        };
     }
-    QueryError::Data { message: text.to_string() }
+    QueryError::Data {
+        message: text.to_string(),
+    }
 }
 
 /// "Cannot cast string 'x' to value of Int32 type" is about the text, "Can't cast value 3000000000 to type Int32" about the size.
 fn from_cast_text(text: &str) -> QueryError {
-    if let (Some(value), Some(kind)) = (between(text, "Cannot cast string '", "' to value of"), between(text, "to value of ", " type")) {
-        return QueryError::InvalidText { message: format!("invalid input syntax for type {}: \"{value}\"", pg_type_word(kind)) };
+    if let (Some(value), Some(kind)) = (
+        between(text, "Cannot cast string '", "' to value of"),
+        between(text, "to value of ", " type"),
+    ) {
+        return QueryError::InvalidText {
+            message: format!("invalid input syntax for type {}: \"{value}\"", pg_type_word(kind)),
+        };
     }
-    if let (Some(value), Some(kind)) = (between(text, "Can't cast value ", " to type"), text.split("to type ").nth(1)) {
-        return QueryError::OutOfRange { message: format!("value \"{value}\" is out of range for type {}", pg_type_word(kind)) };
+    if let (Some(value), Some(kind)) = (
+        between(text, "Can't cast value ", " to type"),
+        text.split("to type ").nth(1),
+    ) {
+        return QueryError::OutOfRange {
+            message: format!("value \"{value}\" is out of range for type {}", pg_type_word(kind)),
+        };
     }
     if text.contains("too large") || text.contains("overflow") || text.contains("out of range") {
-        return QueryError::OutOfRange { message: text.to_string() };
+        return QueryError::OutOfRange {
+            message: text.to_string(),
+        };
     }
     if text.starts_with("Casting from") {
-        return QueryError::TypeMismatch { message: text.to_string() };
+        return QueryError::TypeMismatch {
+            message: text.to_string(),
+        };
     }
     from_parse_text(text)
 }
@@ -237,9 +297,13 @@ fn from_cast_text(text: &str) -> QueryError {
 fn from_parse_text(text: &str) -> QueryError {
     let lower = text.to_ascii_lowercase();
     if lower.contains("timestamp") || lower.contains("date") || lower.contains("time") {
-        return QueryError::InvalidDatetime { message: text.to_string() };
+        return QueryError::InvalidDatetime {
+            message: text.to_string(),
+        };
     }
-    QueryError::InvalidText { message: text.to_string() }
+    QueryError::InvalidText {
+        message: text.to_string(),
+    }
 }
 
 /// Arrow's name of a type in PostgreSQL's words.

@@ -40,9 +40,9 @@ use tokio::time::{Instant, Sleep};
 use tracing::{Instrument, Span, field};
 
 use super::rewrite::cast_integer_literals;
-use crate::catalog::rewrite::{column_name, rewrite_statement};
 use super::sql_text::{lexemes, split_statements};
 use super::yielding::YieldAboveJoins;
+use crate::catalog::rewrite::{column_name, rewrite_statement};
 use crate::catalog::{Catalog, SessionVars};
 
 pub use super::error::QueryError;
@@ -96,7 +96,10 @@ pub struct QueryEngine {
 
 impl std::fmt::Debug for QueryEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QueryEngine").field("limits", &self.limits).field("running", &self.running()).finish_non_exhaustive()
+        f.debug_struct("QueryEngine")
+            .field("limits", &self.limits)
+            .field("running", &self.running())
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,8 +121,17 @@ impl QueryEngine {
     /// As [`QueryEngine::start`], with sessions from anywhere.
     pub fn start_with(sessions: Arc<SessionFactory>, limits: QueryLimits) -> std::io::Result<Arc<Self>> {
         let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores).thread_name("query").enable_all().build()?;
-        Ok(Arc::new(QueryEngine { sessions, limits, runtime: Some(runtime), running: Arc::default() }))
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(cores)
+            .thread_name("query")
+            .enable_all()
+            .build()?;
+        Ok(Arc::new(QueryEngine {
+            sessions,
+            limits,
+            runtime: Some(runtime),
+            running: Arc::default(),
+        }))
     }
 
     pub fn limits(&self) -> &QueryLimits {
@@ -142,7 +154,12 @@ impl QueryEngine {
     }
 
     /// As [`QueryEngine::run`]; `timeout` replaces the engine's own, `None` is without limit.
-    pub async fn run_within(&self, sql: &str, vars: &SessionVars, timeout: Option<Duration>) -> Result<RowStream, QueryError> {
+    pub async fn run_within(
+        &self,
+        sql: &str,
+        vars: &SessionVars,
+        timeout: Option<Duration>,
+    ) -> Result<RowStream, QueryError> {
         let parsed = Parsed::read(sql)?;
         self.stream(parsed, Vec::new(), Vec::new(), vars, timeout).await
     }
@@ -168,12 +185,18 @@ impl QueryEngine {
             allow_only_reads(plan)?;
             let planned: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
             let schema = parsed.client_schema(&planned);
-            Ok(Prepared { parsed, parameter_types, schema })
+            Ok(Prepared {
+                parsed,
+                parameter_types,
+                schema,
+            })
         };
         let mut task = AbortOnDrop(self.spawn(work, Span::current()));
         match within(timeout, &mut task.0).await? {
             Ok(result) => result,
-            Err(join) => Err(QueryError::Internal { message: format!("planning stopped: {join}") }),
+            Err(join) => Err(QueryError::Internal {
+                message: format!("planning stopped: {join}"),
+            }),
         }
     }
 
@@ -187,10 +210,21 @@ impl QueryEngine {
     ) -> Result<RowStream, QueryError> {
         if params.len() != prepared.parameter_types.len() {
             return Err(QueryError::InvalidParameter {
-                message: format!("{} parameters given, the statement has {}", params.len(), prepared.parameter_types.len()),
+                message: format!(
+                    "{} parameters given, the statement has {}",
+                    params.len(),
+                    prepared.parameter_types.len()
+                ),
             });
         }
-        self.stream(prepared.parsed.clone(), prepared.parameter_types.clone(), params, vars, timeout).await
+        self.stream(
+            prepared.parsed.clone(),
+            prepared.parameter_types.clone(),
+            params,
+            vars,
+            timeout,
+        )
+        .await
     }
 
     async fn stream(
@@ -243,9 +277,18 @@ impl QueryEngine {
         let task = AbortOnDrop(self.spawn(work, span));
         let schema = match within(timeout, schema_receiver).await? {
             Ok(schema) => schema?,
-            Err(_) => return Err(QueryError::Internal { message: "the statement's task stopped before it had a plan".into() }),
+            Err(_) => {
+                return Err(QueryError::Internal {
+                    message: "the statement's task stopped before it had a plan".into(),
+                });
+            }
         };
-        let mut batches = BatchStream { rows, task, deadline: None, finished: false };
+        let mut batches = BatchStream {
+            rows,
+            task,
+            deadline: None,
+            finished: false,
+        };
         batches.set_deadline(timeout.map(|limit| (started + limit, limit)));
         Ok(RowStream { schema, batches })
     }
@@ -253,7 +296,9 @@ impl QueryEngine {
     fn statement_session(&self, vars: &SessionVars) -> Result<SessionState, QueryError> {
         let state = (self.sessions)(vars).state();
         let pool = TrackConsumersPool::new(FairSpillPool::new(self.limits.memory_bytes), NAMED_MEMORY_CONSUMERS);
-        let runtime_env = RuntimeEnvBuilder::from_runtime_env(state.runtime_env()).with_memory_pool(Arc::new(pool)).build_arc()?;
+        let runtime_env = RuntimeEnvBuilder::from_runtime_env(state.runtime_env())
+            .with_memory_pool(Arc::new(pool))
+            .build_arc()?;
         Ok(SessionStateBuilder::new_from_existing(state)
             .with_runtime_env(runtime_env)
             .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
@@ -323,7 +368,9 @@ impl Stream for BatchStream {
                 }
                 Poll::Ready(Err(join)) => {
                     self.finished = true;
-                    Poll::Ready(Some(Err(QueryError::Internal { message: format!("the statement's task failed: {join}") })))
+                    Poll::Ready(Some(Err(QueryError::Internal {
+                        message: format!("the statement's task failed: {join}"),
+                    })))
                 }
             },
         }
@@ -357,7 +404,9 @@ impl Drop for Running {
 async fn within<F: Future>(timeout: Option<Duration>, work: F) -> Result<F::Output, QueryError> {
     match timeout {
         None => Ok(work.await),
-        Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| QueryError::TimedOut { limit }),
+        Some(limit) => tokio::time::timeout(limit, work)
+            .await
+            .map_err(|_| QueryError::TimedOut { limit }),
     }
 }
 
@@ -378,7 +427,9 @@ impl Parsed {
             .build()?
             .parse_statements()?;
         let (Some(mut statement), None) = (statements.pop_front(), statements.pop_front()) else {
-            return Err(QueryError::Syntax { message: "exactly one statement is expected here".into() });
+            return Err(QueryError::Syntax {
+                message: "exactly one statement is expected here".into(),
+            });
         };
         refuse_writes(&statement)?;
         let explains = matches!(statement, DfStatement::Explain(_));
@@ -387,7 +438,11 @@ impl Parsed {
             rewrite_statement(tree);
             cast_integer_literals(tree);
         }
-        Ok(Parsed { sql: sql.into(), statement, explains })
+        Ok(Parsed {
+            sql: sql.into(),
+            statement,
+            explains,
+        })
     }
 
     /// What the client sees of the schema that was planned.
@@ -399,20 +454,31 @@ impl Parsed {
             name if name == field.name() => Arc::clone(field),
             name => Arc::new(Field::clone(field).with_name(name)),
         });
-        Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), planned.metadata().clone()))
+        Arc::new(Schema::new_with_metadata(
+            fields.collect::<Vec<_>>(),
+            planned.metadata().clone(),
+        ))
     }
 }
 
 /// PostgreSQL's `FORMAT TEXT` and `FORMAT JSON` of an EXPLAIN under DataFusion's names; `None` if there is nothing to change.
 fn with_datafusion_explain_format(sql: &str) -> Result<Option<String>, QueryError> {
     let tokens = lexemes(sql)?;
-    let word = |index: usize| tokens.get(index).map(|lexeme| sql[lexeme.start..lexeme.end].to_ascii_uppercase()).unwrap_or_default();
+    let word = |index: usize| {
+        tokens
+            .get(index)
+            .map(|lexeme| sql[lexeme.start..lexeme.end].to_ascii_uppercase())
+            .unwrap_or_default()
+    };
     if word(0) != "EXPLAIN" {
         return Ok(None);
     }
     // The options end where the statement begins; no statement begins with FORMAT.
     let statement = |index: usize| matches!(word(index).as_str(), "SELECT" | "WITH" | "VALUES" | "TABLE");
-    let Some(at) = (1..tokens.len()).take_while(|index| !statement(*index)).find(|index| word(*index) == "FORMAT") else {
+    let Some(at) = (1..tokens.len())
+        .take_while(|index| !statement(*index))
+        .find(|index| word(*index) == "FORMAT")
+    else {
         return Ok(None);
     };
     let name = match word(at + 1).as_str() {
@@ -436,9 +502,15 @@ fn sql_tree(statement: &mut DfStatement) -> Option<&mut ast::Statement> {
 /// The first line of defence; [`allow_only_reads`] on the plan is the second.
 fn refuse_writes(statement: &DfStatement) -> Result<(), QueryError> {
     match statement {
-        DfStatement::CreateExternalTable(_) => Err(QueryError::ReadOnly { statement: "CREATE EXTERNAL TABLE".into() }),
-        DfStatement::CopyTo(_) => Err(QueryError::ReadOnly { statement: "COPY".into() }),
-        DfStatement::Reset(_) => Err(QueryError::NotSupported { message: "RESET is not possible here".into() }),
+        DfStatement::CreateExternalTable(_) => Err(QueryError::ReadOnly {
+            statement: "CREATE EXTERNAL TABLE".into(),
+        }),
+        DfStatement::CopyTo(_) => Err(QueryError::ReadOnly {
+            statement: "COPY".into(),
+        }),
+        DfStatement::Reset(_) => Err(QueryError::NotSupported {
+            message: "RESET is not possible here".into(),
+        }),
         DfStatement::Explain(explain) => refuse_writes(&explain.statement),
         DfStatement::Statement(tree) => match tree.as_ref() {
             ast::Statement::Query(query) => refuse_writes_in_query(query),
@@ -476,7 +548,9 @@ fn refuse_writes_in_query(query: &ast::Query) -> Result<(), QueryError> {
         }
     }
     match ast::Visit::visit(query, &mut Writes) {
-        std::ops::ControlFlow::Break(statement) => Err(QueryError::ReadOnly { statement: statement.into() }),
+        std::ops::ControlFlow::Break(statement) => Err(QueryError::ReadOnly {
+            statement: statement.into(),
+        }),
         std::ops::ControlFlow::Continue(()) => Ok(()),
     }
 }
@@ -487,20 +561,29 @@ fn refusal(statement: &ast::Statement) -> QueryError {
     let verb = words.next().unwrap_or_default();
     match verb.as_str() {
         "CREATE" | "DROP" | "ALTER" => {
-            let object = words.find(|word| !matches!(word.as_str(), "OR" | "REPLACE" | "TEMPORARY" | "TEMP" | "IF" | "EXISTS"));
-            QueryError::ReadOnly { statement: format!("{verb} {}", object.unwrap_or_default()).trim().to_string() }
+            let object =
+                words.find(|word| !matches!(word.as_str(), "OR" | "REPLACE" | "TEMPORARY" | "TEMP" | "IF" | "EXISTS"));
+            QueryError::ReadOnly {
+                statement: format!("{verb} {}", object.unwrap_or_default()).trim().to_string(),
+            }
         }
-        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" | "COPY" | "GRANT" | "REVOKE" | "COMMENT" | "VACUUM" | "ANALYZE"
-        | "LOCK" | "CALL" | "LOAD" | "UNLOAD" | "NOTIFY" | "LISTEN" | "ATTACH" | "DETACH" | "OPTIMIZE" | "REPLACE" => {
-            QueryError::ReadOnly { statement: verb }
-        }
-        _ => QueryError::NotSupported { message: format!("{verb} is not supported") },
+        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" | "COPY" | "GRANT" | "REVOKE" | "COMMENT" | "VACUUM"
+        | "ANALYZE" | "LOCK" | "CALL" | "LOAD" | "UNLOAD" | "NOTIFY" | "LISTEN" | "ATTACH" | "DETACH" | "OPTIMIZE"
+        | "REPLACE" => QueryError::ReadOnly { statement: verb },
+        _ => QueryError::NotSupported {
+            message: format!("{verb} is not supported"),
+        },
     }
 }
 
 fn allow_only_reads(plan: &LogicalPlan) -> Result<(), QueryError> {
-    let reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    reads.verify_plan(plan).map_err(|_| QueryError::ReadOnly { statement: plan_word(plan).into() })
+    let reads = SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false);
+    reads.verify_plan(plan).map_err(|_| QueryError::ReadOnly {
+        statement: plan_word(plan).into(),
+    })
 }
 
 fn plan_word(plan: &LogicalPlan) -> &str {
@@ -513,7 +596,11 @@ fn plan_word(plan: &LogicalPlan) -> &str {
 }
 
 /// Plans; with parameters, under a PREPARE that tells DataFusion their types.
-async fn plan(session: &SessionState, parsed: &Parsed, parameter_types: &[DataType]) -> Result<LogicalPlan, QueryError> {
+async fn plan(
+    session: &SessionState,
+    parsed: &Parsed,
+    parameter_types: &[DataType],
+) -> Result<LogicalPlan, QueryError> {
     let mut statement = parsed.statement.clone();
     if !parameter_types.is_empty() {
         // An EXPLAIN cannot stand under a PREPARE; the parameters below it then keep the types DataFusion infers.
@@ -584,7 +671,9 @@ fn highest_placeholder(statement: &DfStatement) -> Result<usize, QueryError> {
     };
     let mut highest = Highest(0);
     match ast::Visit::visit(tree.as_ref(), &mut highest) {
-        std::ops::ControlFlow::Break(name) => Err(QueryError::Syntax { message: format!("there is no parameter {name}") }),
+        std::ops::ControlFlow::Break(name) => Err(QueryError::Syntax {
+            message: format!("there is no parameter {name}"),
+        }),
         std::ops::ControlFlow::Continue(()) => Ok(highest.0),
     }
 }
@@ -599,18 +688,28 @@ fn sql_type(data_type: &DataType) -> ast::DataType {
         DataType::UInt64 => ast::DataType::BigIntUnsigned(None),
         DataType::Float16 | DataType::Float32 => ast::DataType::Real,
         DataType::Float64 => ast::DataType::DoublePrecision,
-        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) | DataType::Decimal128(precision, scale) => {
-            ast::DataType::Numeric(ast::ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale)))
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale) => ast::DataType::Numeric(ast::ExactNumberInfo::PrecisionAndScale(
+            u64::from(*precision),
+            i64::from(*scale),
+        )),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            ast::DataType::Bytea
         }
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => ast::DataType::Bytea,
         DataType::Date32 | DataType::Date64 => ast::DataType::Date,
         DataType::Time32(_) | DataType::Time64(_) => ast::DataType::Time(None, ast::TimezoneInfo::None),
         DataType::Timestamp(unit, None) => ast::DataType::Timestamp(Some(digits(*unit)), ast::TimezoneInfo::None),
-        DataType::Timestamp(unit, Some(_)) => ast::DataType::Timestamp(Some(digits(*unit)), ast::TimezoneInfo::WithTimeZone),
-        DataType::Interval(_) | DataType::Duration(_) => ast::DataType::Interval { fields: None, precision: None },
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(sql_type(item.data_type())), None))
+        DataType::Timestamp(unit, Some(_)) => {
+            ast::DataType::Timestamp(Some(digits(*unit)), ast::TimezoneInfo::WithTimeZone)
         }
+        DataType::Interval(_) | DataType::Duration(_) => ast::DataType::Interval {
+            fields: None,
+            precision: None,
+        },
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => ast::DataType::Array(
+            ast::ArrayElemTypeDef::SquareBracket(Box::new(sql_type(item.data_type())), None),
+        ),
         DataType::Dictionary(_, value) => sql_type(value),
         _ => ast::DataType::Text,
     }
@@ -655,7 +754,11 @@ async fn open(
     }
     allow_only_reads(&plan)?;
     let batches = DataFrame::new(session.clone(), plan).execute_stream().await?;
-    Ok(Output { schema: parsed.client_schema(&batches.schema()), batches, explains: parsed.explains })
+    Ok(Output {
+        schema: parsed.client_schema(&batches.schema()),
+        batches,
+        explains: parsed.explains,
+    })
 }
 
 impl Output {
@@ -664,7 +767,11 @@ impl Output {
             Ok(batch) => batch,
             Err(error) => return Some(Err(error.into())),
         };
-        Some(if self.explains { self.plan_lines(&batch) } else { self.under_client_names(batch) })
+        Some(if self.explains {
+            self.plan_lines(&batch)
+        } else {
+            self.under_client_names(batch)
+        })
     }
 
     fn under_client_names(&self, batch: RecordBatch) -> Result<RecordBatch, QueryError> {
@@ -673,18 +780,27 @@ impl Output {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         // Names only differ; a schema that also relaxes nullability would be refused, so the types are the batch's own.
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)
-            .map_err(|error| QueryError::Internal { message: error.to_string() })
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options).map_err(
+            |error| QueryError::Internal {
+                message: error.to_string(),
+            },
+        )
     }
 
     /// DataFusion explains in rows of (kind, text); PostgreSQL in one column of lines.
     fn plan_lines(&self, batch: &RecordBatch) -> Result<RecordBatch, QueryError> {
         let text = |column: usize| -> Result<ArrayRef, QueryError> {
-            cast(batch.column(column), &DataType::Utf8).map_err(|error| QueryError::Internal { message: error.to_string() })
+            cast(batch.column(column), &DataType::Utf8).map_err(|error| QueryError::Internal {
+                message: error.to_string(),
+            })
         };
         let (kinds, plans) = (text(0)?, text(1)?);
         let as_text = |array: &ArrayRef, row: usize| {
-            array.as_any().downcast_ref::<StringArray>().map(|array| array.value(row).to_string()).unwrap_or_default()
+            array
+                .as_any()
+                .downcast_ref::<StringArray>()
+                .map(|array| array.value(row).to_string())
+                .unwrap_or_default()
         };
         let mut lines: Vec<String> = Vec::new();
         for row in 0..batch.num_rows() {
@@ -698,6 +814,8 @@ impl Output {
             lines.extend(plan.lines().map(|line| format!("  {line}")));
         }
         let column: ArrayRef = Arc::new(StringArray::from(lines));
-        RecordBatch::try_new(Arc::clone(&self.schema), vec![column]).map_err(|error| QueryError::Internal { message: error.to_string() })
+        RecordBatch::try_new(Arc::clone(&self.schema), vec![column]).map_err(|error| QueryError::Internal {
+            message: error.to_string(),
+        })
     }
 }

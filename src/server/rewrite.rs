@@ -52,14 +52,23 @@ fn cast_whole_items(body: &mut SetExpr) {
 fn cast_literal(expr: &mut Expr) {
     if is_int4(expr) {
         let literal = expr.clone();
-        *expr = Expr::Cast { kind: CastKind::Cast, expr: Box::new(literal), data_type: DataType::Int(None), array: false, format: None };
+        *expr = Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(literal),
+            data_type: DataType::Int(None),
+            array: false,
+            format: None,
+        };
     }
 }
 
 fn is_int4(expr: &Expr) -> bool {
     match expr {
         Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.parse::<i32>().is_ok()),
-        Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_int4(expr),
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus | UnaryOperator::Plus,
+            expr,
+        } => is_int4(expr),
         Expr::Nested(expr) => is_int4(expr),
         _ => false,
     }

@@ -20,7 +20,9 @@ pub(crate) struct Lexeme {
 pub(crate) fn lexemes(sql: &str) -> Result<Vec<Lexeme>, QueryError> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize_with_location()
-        .map_err(|error| QueryError::Syntax { message: format!("syntax error: {error}") })?;
+        .map_err(|error| QueryError::Syntax {
+            message: format!("syntax error: {error}"),
+        })?;
     let mut positions = Positions::new(sql);
     Ok(tokens
         .into_iter()
@@ -28,7 +30,11 @@ pub(crate) fn lexemes(sql: &str) -> Result<Vec<Lexeme>, QueryError> {
         .map(|token| {
             let start = positions.byte(token.span.start);
             let end = positions.byte(token.span.end);
-            Lexeme { token: token.token, start, end }
+            Lexeme {
+                token: token.token,
+                start,
+                end,
+            }
         })
         .collect())
 }
@@ -65,7 +71,13 @@ struct Positions<'a> {
 
 impl<'a> Positions<'a> {
     fn new(sql: &'a str) -> Self {
-        Positions { rest: sql.char_indices(), length: sql.len(), line: 1, column: 1, byte: 0 }
+        Positions {
+            rest: sql.char_indices(),
+            length: sql.len(),
+            line: 1,
+            column: 1,
+            byte: 0,
+        }
     }
 
     fn byte(&mut self, location: Location) -> usize {

@@ -14,7 +14,9 @@ impl Type {
             Type::Float64 => "double precision".into(),
             Type::Text => "text".into(),
             Type::Timestamp => "timestamp with time zone".into(),
-            Type::List(Type::Struct(_) | Type::Map(_) | Type::List(_)) | Type::Map(_) | Type::Struct(_) => "jsonb".into(),
+            Type::List(Type::Struct(_) | Type::Map(_) | Type::List(_)) | Type::Map(_) | Type::Struct(_) => {
+                "jsonb".into()
+            }
             Type::List(item) => format!("{}[]", item.sql_name()),
         }
     }
@@ -44,8 +46,17 @@ pub fn render(tables: &[&TableDef]) -> String {
          or the rule.\n",
     );
     for table in tables {
-        let full = if table.schema == "public" { table.name.to_owned() } else { format!("{}.{}", table.schema, table.name) };
-        let _ = write!(page, "\n## `{full}`\n\n{}{}.\n", table.grain[..1].to_uppercase(), &table.grain[1..]);
+        let full = if table.schema == "public" {
+            table.name.to_owned()
+        } else {
+            format!("{}.{}", table.schema, table.name)
+        };
+        let _ = write!(
+            page,
+            "\n## `{full}`\n\n{}{}.\n",
+            table.grain[..1].to_uppercase(),
+            &table.grain[1..]
+        );
         if !table.sort_order.is_empty() {
             let _ = write!(page, "Key: {}.\n", table.sort_order.join(", "));
         }
@@ -53,7 +64,11 @@ pub fn render(tables: &[&TableDef]) -> String {
         for column in table.columns {
             let null = if column.nullable { "yes" } else { "" };
             let (name, ty, unit, rest) = (column.name, column.ty.sql_name(), column.unit(), column.rest);
-            let _ = writeln!(page, "| `{name}` | {ty} | {unit} | {null} | {rest} | {} | {} |", column.source, column.doc);
+            let _ = writeln!(
+                page,
+                "| `{name}` | {ty} | {unit} | {null} | {rest} | {} | {} |",
+                column.source, column.doc
+            );
         }
     }
     page

@@ -10,9 +10,27 @@ pub static ENVIRONMENT: TableDef = TableDef {
     columns: &[
         keys::APP_ID,
         keys::ATTEMPT_ID,
-        Column::new("section", Type::Text, "", "EnvironmentUpdate", "runtime, spark, hadoop, system, metrics or classpath"),
-        Column::new("name", Type::Text, "", "EnvironmentUpdate", "name of the property, or a class path entry"),
-        Column::null("value", Type::Text, "", "EnvironmentUpdate", "its value; secrets are redacted as Spark redacts them"),
+        Column::new(
+            "section",
+            Type::Text,
+            "",
+            "EnvironmentUpdate",
+            "runtime, spark, hadoop, system, metrics or classpath",
+        ),
+        Column::new(
+            "name",
+            Type::Text,
+            "",
+            "EnvironmentUpdate",
+            "name of the property, or a class path entry",
+        ),
+        Column::null(
+            "value",
+            Type::Text,
+            "",
+            "EnvironmentUpdate",
+            "its value; secrets are redacted as Spark redacts them",
+        ),
     ],
 };
 
@@ -32,8 +50,26 @@ pub static RESOURCE_PROFILES: TableDef = TableDef {
     columns: &[
         keys::APP_ID,
         keys::ATTEMPT_ID,
-        Column::new("resource_profile_id", Type::Int32, "id", "ResourceProfileAdded: Resource Profile Id", "0 is the default profile"),
-        Column::new("executor_resources", Type::Map(&EXECUTOR_RESOURCE), "executorResources", "ResourceProfileAdded: Executor Resource Requests", "what an executor is asked for, by resource"),
-        Column::new("task_resources", Type::Map(&TASK_RESOURCE), "taskResources", "ResourceProfileAdded: Task Resource Requests", "what a task needs, by resource"),
+        Column::new(
+            "resource_profile_id",
+            Type::Int32,
+            "id",
+            "ResourceProfileAdded: Resource Profile Id",
+            "0 is the default profile",
+        ),
+        Column::new(
+            "executor_resources",
+            Type::Map(&EXECUTOR_RESOURCE),
+            "executorResources",
+            "ResourceProfileAdded: Executor Resource Requests",
+            "what an executor is asked for, by resource",
+        ),
+        Column::new(
+            "task_resources",
+            Type::Map(&TASK_RESOURCE),
+            "taskResources",
+            "ResourceProfileAdded: Task Resource Requests",
+            "what a task needs, by resource",
+        ),
     ],
 };

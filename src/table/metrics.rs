@@ -23,7 +23,13 @@ const fn m(
     source: &'static str,
     doc: &'static str,
 ) -> Metric {
-    Metric { name, stage_rest, task_rest, source, doc }
+    Metric {
+        name,
+        stage_rest,
+        task_rest,
+        source,
+        doc,
+    }
 }
 
 /// How many metrics a task has.
@@ -308,7 +314,13 @@ pub(super) const TASK_METRICS: [Column; METRIC_COUNT] = {
     let mut columns = [EMPTY; METRIC_COUNT];
     let mut i = 0;
     while i < METRIC_COUNT {
-        columns[i] = Column::null(METRICS[i].name, Type::Int64, METRICS[i].task_rest, METRICS[i].source, METRICS[i].doc);
+        columns[i] = Column::null(
+            METRICS[i].name,
+            Type::Int64,
+            METRICS[i].task_rest,
+            METRICS[i].source,
+            METRICS[i].doc,
+        );
         i += 1;
     }
     columns
@@ -319,7 +331,13 @@ pub(super) const STAGE_METRICS: [Column; METRIC_COUNT] = {
     let mut columns = [EMPTY; METRIC_COUNT];
     let mut i = 0;
     while i < METRIC_COUNT {
-        columns[i] = Column::new(METRICS[i].name, Type::Int64, METRICS[i].stage_rest, METRICS[i].source, METRICS[i].doc);
+        columns[i] = Column::new(
+            METRICS[i].name,
+            Type::Int64,
+            METRICS[i].stage_rest,
+            METRICS[i].source,
+            METRICS[i].doc,
+        );
         i += 1;
     }
     columns
@@ -343,7 +361,10 @@ pub const PEAKS: [(&str, &str); PEAK_COUNT] = [
     ("ProcessTreeJVMVMemory", "peak_process_tree_jvm_v_memory_bytes"),
     ("ProcessTreeJVMRSSMemory", "peak_process_tree_jvm_rss_memory_bytes"),
     ("ProcessTreePythonVMemory", "peak_process_tree_python_v_memory_bytes"),
-    ("ProcessTreePythonRSSMemory", "peak_process_tree_python_rss_memory_bytes"),
+    (
+        "ProcessTreePythonRSSMemory",
+        "peak_process_tree_python_rss_memory_bytes",
+    ),
     ("ProcessTreeOtherVMemory", "peak_process_tree_other_v_memory_bytes"),
     ("ProcessTreeOtherRSSMemory", "peak_process_tree_other_rss_memory_bytes"),
     ("MinorGCCount", "peak_minor_gc_count"),

@@ -180,7 +180,8 @@ const ACCUMULABLES: Type = Type::List(&Type::Struct(&[
 mod keys {
     use super::{Column, Type};
 
-    pub(super) const APP_ID: Column = Column::new("app_id", Type::Text, "", "ApplicationStart: App ID", "application id");
+    pub(super) const APP_ID: Column =
+        Column::new("app_id", Type::Text, "", "ApplicationStart: App ID", "application id");
     pub(super) const ATTEMPT_ID: Column = Column::new(
         "attempt_id",
         Type::Text,
@@ -188,10 +189,20 @@ mod keys {
         "ApplicationStart: App Attempt ID",
         "attempt of the application, '' where the cluster manager has none",
     );
-    pub(super) const STAGE_ID: Column =
-        Column::new("stage_id", Type::Int32, "stageId", "Stage ID", "a retried stage keeps its id");
-    pub(super) const STAGE_ATTEMPT_ID: Column =
-        Column::new("stage_attempt_id", Type::Int32, "attemptId", "Stage Attempt ID", "attempt of the stage, from 0");
+    pub(super) const STAGE_ID: Column = Column::new(
+        "stage_id",
+        Type::Int32,
+        "stageId",
+        "Stage ID",
+        "a retried stage keeps its id",
+    );
+    pub(super) const STAGE_ATTEMPT_ID: Column = Column::new(
+        "stage_attempt_id",
+        Type::Int32,
+        "attemptId",
+        "Stage Attempt ID",
+        "attempt of the stage, from 0",
+    );
 }
 
 #[cfg(test)]
@@ -203,19 +214,39 @@ mod tests {
         for table in all() {
             assert!(table.grain.starts_with("one row per "), "{}", table.name);
             for key in table.sort_order {
-                assert!(table.column(key).is_some(), "{} sorts by {key}, which it does not have", table.name);
+                assert!(
+                    table.column(key).is_some(),
+                    "{} sorts by {key}, which it does not have",
+                    table.name
+                );
             }
             for (i, column) in table.columns.iter().enumerate() {
                 let full = format!("{}.{}", table.name, column.name);
-                assert!(!column.doc.is_empty() && !column.source.is_empty(), "{full} is not documented");
-                assert!(column.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{full}");
-                assert!(!table.columns[..i].iter().any(|other| other.name == column.name), "{full} is there twice");
+                assert!(
+                    !column.doc.is_empty() && !column.source.is_empty(),
+                    "{full} is not documented"
+                );
+                assert!(
+                    column
+                        .name
+                        .chars()
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+                    "{full}"
+                );
+                assert!(
+                    !table.columns[..i].iter().any(|other| other.name == column.name),
+                    "{full} is there twice"
+                );
                 if column.ty == Type::Timestamp {
-                    let named = ["_time", "_updated", "_start"].iter().any(|end| column.name.ends_with(end));
+                    let named = ["_time", "_updated", "_start"]
+                        .iter()
+                        .any(|end| column.name.ends_with(end));
                     assert!(named, "{full} is an instant and does not say so");
                 }
                 if column.name.contains("duration") || column.name.contains("_time") {
-                    let unit = ["_ms", "_ns", "_time", "_skew"].iter().any(|end| column.name.ends_with(end));
+                    let unit = ["_ms", "_ns", "_time", "_skew"]
+                        .iter()
+                        .any(|end| column.name.ends_with(end));
                     assert!(unit, "{full} is a span of time without a unit");
                 }
                 if column.name.contains("memory") && column.ty == Type::Int64 {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, ListArray, MapArray,
-    NullBufferBuilder, RecordBatch, StringBuilder, StructArray, TimestampMicrosecondBuilder,
+    ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, ListArray, MapArray, NullBufferBuilder,
+    RecordBatch, StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
@@ -80,9 +80,23 @@ enum Cells {
     Float64(Float64Builder),
     Text(StringBuilder),
     Timestamp(TimestampMicrosecondBuilder),
-    List { ends: Vec<i32>, validity: NullBufferBuilder, item: Box<Cells>, len: usize },
-    Map { ends: Vec<i32>, validity: NullBufferBuilder, keys: StringBuilder, values: Box<Cells>, len: usize },
-    Struct { fields: Vec<Cells>, validity: NullBufferBuilder },
+    List {
+        ends: Vec<i32>,
+        validity: NullBufferBuilder,
+        item: Box<Cells>,
+        len: usize,
+    },
+    Map {
+        ends: Vec<i32>,
+        validity: NullBufferBuilder,
+        keys: StringBuilder,
+        values: Box<Cells>,
+        len: usize,
+    },
+    Struct {
+        fields: Vec<Cells>,
+        validity: NullBufferBuilder,
+    },
 }
 
 impl Cells {
@@ -124,13 +138,30 @@ impl Cells {
             (Cells::Float64(cells), Value::Float(v)) => cells.append_value(v),
             (Cells::Text(cells), Value::Text(v)) => cells.append_value(v),
             (Cells::Timestamp(cells), Value::Millis(v)) => cells.append_option(v.checked_mul(1000)),
-            (Cells::List { ends, validity, item, len }, Value::List(items)) => {
+            (
+                Cells::List {
+                    ends,
+                    validity,
+                    item,
+                    len,
+                },
+                Value::List(items),
+            ) => {
                 *len += items.len();
                 items.into_iter().for_each(|value| item.push(value));
                 ends.push(i32::try_from(*len).expect("a batch has far fewer than 2^31 list items"));
                 validity.append_non_null();
             }
-            (Cells::Map { ends, validity, keys, values, len }, Value::Map(entries)) => {
+            (
+                Cells::Map {
+                    ends,
+                    validity,
+                    keys,
+                    values,
+                    len,
+                },
+                Value::Map(entries),
+            ) => {
                 *len += entries.len();
                 for (key, value) in entries {
                     keys.append_value(key);
@@ -178,27 +209,55 @@ impl Cells {
             Cells::Float64(cells) => Arc::new(cells.finish()),
             Cells::Text(cells) => Arc::new(cells.finish()),
             Cells::Timestamp(cells) => Arc::new(cells.finish()),
-            Cells::List { ends, validity, item, len } => {
-                let DataType::List(field) = data_type else { unreachable!("a list column is a list") };
+            Cells::List {
+                ends,
+                validity,
+                item,
+                len,
+            } => {
+                let DataType::List(field) = data_type else {
+                    unreachable!("a list column is a list")
+                };
                 *len = 0;
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(ends, vec![0])));
                 let items = item.finish(field.data_type());
                 Arc::new(ListArray::new(Arc::clone(field), offsets, items, validity.finish()))
             }
-            Cells::Map { ends, validity, keys, values, len } => {
-                let DataType::Map(field, sorted) = data_type else { unreachable!("a map column is a map") };
-                let DataType::Struct(entry) = field.data_type() else { unreachable!("a map has entries") };
+            Cells::Map {
+                ends,
+                validity,
+                keys,
+                values,
+                len,
+            } => {
+                let DataType::Map(field, sorted) = data_type else {
+                    unreachable!("a map column is a map")
+                };
+                let DataType::Struct(entry) = field.data_type() else {
+                    unreachable!("a map has entries")
+                };
                 *len = 0;
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(ends, vec![0])));
                 let values = values.finish(entry[1].data_type());
                 let entries = StructArray::new(entry.clone(), vec![Arc::new(keys.finish()), values], None);
-                Arc::new(MapArray::new(Arc::clone(field), offsets, entries, validity.finish(), *sorted))
+                Arc::new(MapArray::new(
+                    Arc::clone(field),
+                    offsets,
+                    entries,
+                    validity.finish(),
+                    *sorted,
+                ))
             }
             Cells::Struct { fields, validity } => {
-                let DataType::Struct(types) = data_type else { unreachable!("a struct column is a struct") };
+                let DataType::Struct(types) = data_type else {
+                    unreachable!("a struct column is a struct")
+                };
                 let types: &Fields = types;
-                let arrays: Vec<ArrayRef> =
-                    fields.iter_mut().zip(types.iter()).map(|(cells, field): (_, &Arc<Field>)| cells.finish(field.data_type())).collect();
+                let arrays: Vec<ArrayRef> = fields
+                    .iter_mut()
+                    .zip(types.iter())
+                    .map(|(cells, field): (_, &Arc<Field>)| cells.finish(field.data_type()))
+                    .collect();
                 Arc::new(StructArray::new(types.clone(), arrays, validity.finish()))
             }
         }
@@ -220,7 +279,11 @@ impl Rows {
         Rows {
             def,
             schema: def.arrow_schema(),
-            cells: def.columns.iter().map(|column| Cells::new(column.ty, capacity)).collect(),
+            cells: def
+                .columns
+                .iter()
+                .map(|column| Cells::new(column.ty, capacity))
+                .collect(),
             next: 0,
             len: 0,
         }
@@ -236,7 +299,12 @@ impl Rows {
 
     /// Ends a row. Its cells must be as many as the table has columns: anything else is a bug of the row builder.
     pub fn end_row(&mut self) {
-        assert_eq!(self.next, self.cells.len(), "a row of {} has a cell for each column", self.def.name);
+        assert_eq!(
+            self.next,
+            self.cells.len(),
+            "a row of {} has a cell for each column",
+            self.def.name
+        );
         self.next = 0;
         self.len += 1;
     }
@@ -278,7 +346,13 @@ mod tests {
             Column::null("at", Type::Timestamp, "", "", ""),
             Column::null("tags", Type::List(&Type::Text), "", "", ""),
             Column::null("counts", Type::Map(&Type::Int32), "", "", ""),
-            Column::null("pairs", Type::List(&Type::Struct(&[("a", Type::Int64), ("b", Type::Text)])), "", "", ""),
+            Column::null(
+                "pairs",
+                Type::List(&Type::Struct(&[("a", Type::Int64), ("b", Type::Text)])),
+                "",
+                "",
+                "",
+            ),
         ],
     };
 
@@ -286,10 +360,20 @@ mod tests {
     fn rows_of_nested_values_and_nulls_come_back_as_given_and_the_builder_starts_anew() {
         let mut rows = Rows::new(&NESTED, 2);
         for _ in 0..2 {
-            rows.push(1).push(Value::Millis(1_000)).push(Value::list(["x", "y"])).push(Value::map([("k", 7)]));
-            rows.push(Value::List(vec![Value::Struct(vec![Value::Int(5), Value::Null]), Value::Null]));
+            rows.push(1)
+                .push(Value::Millis(1_000))
+                .push(Value::list(["x", "y"]))
+                .push(Value::map([("k", 7)]));
+            rows.push(Value::List(vec![
+                Value::Struct(vec![Value::Int(5), Value::Null]),
+                Value::Null,
+            ]));
             rows.end_row();
-            rows.push(2).push(Value::Null).push(Value::Null).push(Value::Map(vec![])).push(Value::List(vec![]));
+            rows.push(2)
+                .push(Value::Null)
+                .push(Value::Null)
+                .push(Value::Map(vec![]))
+                .push(Value::List(vec![]));
             rows.end_row();
             let batch = rows.finish();
             let expected = "\

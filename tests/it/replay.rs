@@ -26,7 +26,11 @@ async fn logs(dir: &str) -> Vec<(Arc<EventLog>, Vec<Vec<u8>>)> {
             text.extend_from_slice(&block.bytes);
         }
         text.extend_from_slice(reader.tail());
-        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
+        let lines = text
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect();
         logs.push((log, lines));
     }
     logs
@@ -35,7 +39,9 @@ async fn logs(dir: &str) -> Vec<(Arc<EventLog>, Vec<Vec<u8>>)> {
 /// The tables, each in one batch: where batches end says nothing.
 fn tables(rows: Option<AttemptRows>) -> Vec<(&'static str, RecordBatch)> {
     let tables = rows.into_iter().flat_map(|rows| rows.tables);
-    tables.map(|(name, batches)| (name, concat_batches(&batches[0].schema(), &batches).unwrap())).collect()
+    tables
+        .map(|(name, batches)| (name, concat_batches(&batches[0].schema(), &batches).unwrap()))
+        .collect()
 }
 
 #[tokio::test]
@@ -53,7 +59,11 @@ async fn a_log_cut_at_any_event_gives_the_rows_of_the_whole_log() {
             let _ = live.rows(&log);
             lines[cut..].iter().for_each(|line| live.apply_line(line));
             assert_eq!(live.report(), whole.report(), "{} cut at {cut}", log.path);
-            assert!(tables(live.rows(&log)) == expected, "{} cut at {cut} gives other rows", log.path);
+            assert!(
+                tables(live.rows(&log)) == expected,
+                "{} cut at {cut} gives other rows",
+                log.path
+            );
             cuts += 1;
         }
     }
@@ -64,11 +74,16 @@ async fn a_log_cut_at_any_event_gives_the_rows_of_the_whole_log() {
 async fn only_accumulators_that_no_table_shows_are_left_out_before_parsing() {
     let mut ends = 0;
     for (log, lines) in logs("tests/fixtures/logs").await {
-        for line in lines.iter().filter(|line| event_name(line).is_ok_and(|name| name == "SparkListenerTaskEnd")) {
+        for line in lines
+            .iter()
+            .filter(|line| event_name(line).is_ok_and(|name| name == "SparkListenerTaskEnd"))
+        {
             let mut compacted = Vec::new();
             task::compact(line, &mut compacted);
             // The last line of a killed application may be cut.
-            let Ok(mut expected) = serde_json::from_slice::<Value>(line) else { continue };
+            let Ok(mut expected) = serde_json::from_slice::<Value>(line) else {
+                continue;
+            };
             if let Some(Value::Array(all)) = expected.pointer_mut("/Task Info/Accumulables") {
                 all.retain(|one| one["Internal"] != Value::Bool(true) && one["Metadata"] != "sql");
             }
@@ -82,12 +97,26 @@ async fn only_accumulators_that_no_table_shows_are_left_out_before_parsing() {
 
 #[tokio::test]
 async fn a_task_that_a_log_tells_of_twice_is_one_row_and_the_later_one_holds() {
-    let (log, lines) = logs("tests/fixtures/logs").await.into_iter().find(|(_, lines)| lines.len() > 30).unwrap();
+    let (log, lines) = logs("tests/fixtures/logs")
+        .await
+        .into_iter()
+        .find(|(_, lines)| lines.len() > 30)
+        .unwrap();
     let about_tasks = |line: &&Vec<u8>| event_name(line).is_ok_and(|name| name.starts_with("SparkListenerTask"));
     let mut live = LiveApplication::new();
     lines.iter().for_each(|line| live.apply_line(line));
-    let once = tables(live.rows(&log)).into_iter().find(|(name, _)| *name == "tasks").unwrap().1.num_rows();
+    let once = tables(live.rows(&log))
+        .into_iter()
+        .find(|(name, _)| *name == "tasks")
+        .unwrap()
+        .1
+        .num_rows();
     lines.iter().filter(about_tasks).for_each(|line| live.apply_line(line));
-    let twice = tables(live.rows(&log)).into_iter().find(|(name, _)| *name == "tasks").unwrap().1.num_rows();
+    let twice = tables(live.rows(&log))
+        .into_iter()
+        .find(|(name, _)| *name == "tasks")
+        .unwrap()
+        .1
+        .num_rows();
     assert_eq!(twice, once);
 }

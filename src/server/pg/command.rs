@@ -11,25 +11,53 @@ use crate::server::sql_text::{Lexeme, lexemes};
 pub(super) enum Command {
     Query(String),
     /// `value` `None` is `DEFAULT`.
-    Set { name: String, value: Option<String>, local: bool },
+    Set {
+        name: String,
+        value: Option<String>,
+        local: bool,
+    },
     Show(String),
     ShowAll,
     Reset(String),
     ResetAll,
-    Begin { tag: &'static str },
+    Begin {
+        tag: &'static str,
+    },
     Commit,
     Rollback,
     /// Known words without effect here, answered with this tag: savepoints outside failed transactions, `SET TRANSACTION`, `LISTEN` …
-    Accept { tag: &'static str },
-    Savepoint { tag: &'static str },
+    Accept {
+        tag: &'static str,
+    },
+    Savepoint {
+        tag: &'static str,
+    },
     RollbackTo,
     DiscardAll,
-    Declare { name: String, hold: bool, sql: String },
-    Fetch { name: String, count: Count, moves: bool },
+    Declare {
+        name: String,
+        hold: bool,
+        sql: String,
+    },
+    Fetch {
+        name: String,
+        count: Count,
+        moves: bool,
+    },
     CloseCursor(Option<String>),
-    CopyOut { sql: String, format: CopyFormat },
-    Prepare { name: String, types: Vec<String>, sql: String },
-    Execute { name: String, arguments: Option<String> },
+    CopyOut {
+        sql: String,
+        format: CopyFormat,
+    },
+    Prepare {
+        name: String,
+        types: Vec<String>,
+        sql: String,
+    },
+    Execute {
+        name: String,
+        arguments: Option<String>,
+    },
     Deallocate(Option<String>),
 }
 
@@ -42,14 +70,29 @@ pub(super) enum Count {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum CopyFormat {
-    Text { delimiter: u8, null: String, header: bool },
-    Csv { delimiter: u8, quote: u8, escape: u8, null: String, header: bool, force_quote: bool },
+    Text {
+        delimiter: u8,
+        null: String,
+        header: bool,
+    },
+    Csv {
+        delimiter: u8,
+        quote: u8,
+        escape: u8,
+        null: String,
+        header: bool,
+        force_quote: bool,
+    },
     Binary,
 }
 
 impl Command {
     pub(super) fn parse(sql: &str) -> Result<Command, PgError> {
-        let mut words = Words { sql, tokens: lexemes(sql)?, at: 0 };
+        let mut words = Words {
+            sql,
+            tokens: lexemes(sql)?,
+            at: 0,
+        };
         words.command()
     }
 
@@ -102,7 +145,10 @@ impl Words<'_> {
 
     fn unexpected<T>(&self) -> Parsed<T> {
         Err(match self.tokens.get(self.at) {
-            Some(lexeme) => PgError::new("42601", format!("syntax error at or near \"{}\"", &self.sql[lexeme.start..lexeme.end])),
+            Some(lexeme) => PgError::new(
+                "42601",
+                format!("syntax error at or near \"{}\"", &self.sql[lexeme.start..lexeme.end]),
+            ),
             None => PgError::new("42601", "syntax error at end of input"),
         })
     }
@@ -122,7 +168,9 @@ impl Words<'_> {
     }
 
     fn rest(&mut self) -> Parsed<String> {
-        let (Some(first), Some(last)) = (self.tokens.get(self.at), self.tokens.last()) else { return self.unexpected() };
+        let (Some(first), Some(last)) = (self.tokens.get(self.at), self.tokens.last()) else {
+            return self.unexpected();
+        };
         let text = self.sql[first.start..last.end].to_string();
         self.at = self.tokens.len();
         Ok(text)
@@ -190,7 +238,9 @@ impl Words<'_> {
             }
             "DISCARD" if self.eat("ALL") => self.end(Command::DiscardAll),
             "DISCARD" if self.eat("PLANS") => self.end(Command::Accept { tag: "DISCARD PLANS" }),
-            "DISCARD" if self.eat_any(&["SEQUENCES", "TEMP", "TEMPORARY"]) => self.end(Command::Accept { tag: "DISCARD" }),
+            "DISCARD" if self.eat_any(&["SEQUENCES", "TEMP", "TEMPORARY"]) => {
+                self.end(Command::Accept { tag: "DISCARD" })
+            }
             "LISTEN" => Ok(Command::Accept { tag: "LISTEN" }),
             "UNLISTEN" => Ok(Command::Accept { tag: "UNLISTEN" }),
             "DECLARE" => self.declare(),
@@ -262,14 +312,26 @@ impl Words<'_> {
 
     fn setting_name(&mut self) -> Parsed<String> {
         if self.eat("TIME") {
-            return if self.eat("ZONE") { Ok("TimeZone".into()) } else { self.unexpected() };
+            return if self.eat("ZONE") {
+                Ok("TimeZone".into())
+            } else {
+                self.unexpected()
+            };
         }
         if self.eat("SESSION") {
-            return if self.eat("AUTHORIZATION") { Ok("session_authorization".into()) } else { self.unexpected() };
+            return if self.eat("AUTHORIZATION") {
+                Ok("session_authorization".into())
+            } else {
+                self.unexpected()
+            };
         }
         if self.word() == "TRANSACTION" {
             self.at += 1;
-            return if self.eat("ISOLATION") && self.eat("LEVEL") { Ok("transaction_isolation".into()) } else { self.unexpected() };
+            return if self.eat("ISOLATION") && self.eat("LEVEL") {
+                Ok("transaction_isolation".into())
+            } else {
+                self.unexpected()
+            };
         }
         let mut name = self.name()?;
         while self.eat_token(&Token::Period) {
@@ -314,7 +376,11 @@ impl Words<'_> {
         }
         if self.eat("NAMES") {
             let value = if self.done() { None } else { Some(self.value()?) };
-            return self.end(Command::Set { name: "client_encoding".into(), value, local });
+            return self.end(Command::Set {
+                name: "client_encoding".into(),
+                value,
+                local,
+            });
         }
         let zone = self.word() == "TIME";
         let name = self.setting_name()?;
@@ -322,13 +388,21 @@ impl Words<'_> {
             return self.unexpected();
         }
         if self.eat("DEFAULT") {
-            return self.end(Command::Set { name, value: None, local });
+            return self.end(Command::Set {
+                name,
+                value: None,
+                local,
+            });
         }
         let mut value = self.value()?;
         while self.eat_token(&Token::Comma) {
             value = format!("{value}, {}", self.value()?);
         }
-        self.end(Command::Set { name, value: Some(value), local })
+        self.end(Command::Set {
+            name,
+            value: Some(value),
+            local,
+        })
     }
 
     fn value(&mut self) -> Parsed<String> {
@@ -355,7 +429,10 @@ impl Words<'_> {
             if self.eat("NO") {
                 self.eat("SCROLL");
             } else if self.eat("SCROLL") {
-                return Err(PgError::new("0A000", "cursors can only move forward: SCROLL is not supported"));
+                return Err(PgError::new(
+                    "0A000",
+                    "cursors can only move forward: SCROLL is not supported",
+                ));
             } else if !self.eat_any(&["BINARY", "INSENSITIVE", "ASENSITIVE"]) {
                 break;
             }
@@ -370,7 +447,11 @@ impl Words<'_> {
         if !self.eat("FOR") {
             return self.unexpected();
         }
-        Ok(Command::Declare { name, hold, sql: self.rest()? })
+        Ok(Command::Declare {
+            name,
+            hold,
+            sql: self.rest()?,
+        })
     }
 
     fn fetch(&mut self, moves: bool) -> Parsed<Command> {
@@ -406,8 +487,12 @@ impl Words<'_> {
         if self.peek() == Some(&Token::Minus) {
             return Err(PgError::new("55000", "cursor can only scan forward"));
         }
-        let Some(Token::Number(digits, _)) = self.peek() else { return Ok(None) };
-        let Ok(rows) = digits.parse() else { return self.unexpected() };
+        let Some(Token::Number(digits, _)) = self.peek() else {
+            return Ok(None);
+        };
+        let Ok(rows) = digits.parse() else {
+            return self.unexpected();
+        };
         self.at += 1;
         Ok(Some(Count::Rows(rows)))
     }
@@ -415,14 +500,21 @@ impl Words<'_> {
     fn prepare(&mut self) -> Parsed<Command> {
         let name = self.name()?;
         let types = if self.peek() == Some(&Token::LParen) {
-            self.parenthesised()?.split(',').map(|name| name.trim().to_lowercase()).collect()
+            self.parenthesised()?
+                .split(',')
+                .map(|name| name.trim().to_lowercase())
+                .collect()
         } else {
             Vec::new()
         };
         if !self.eat("AS") {
             return self.unexpected();
         }
-        Ok(Command::Prepare { name, types, sql: self.rest()? })
+        Ok(Command::Prepare {
+            name,
+            types,
+            sql: self.rest()?,
+        })
     }
 
     fn copy(&mut self) -> Parsed<Command> {
@@ -435,17 +527,27 @@ impl Words<'_> {
                 self.name()?;
             }
             let table = self.sql[self.tokens[start].start..self.tokens[self.at - 1].end].to_string();
-            let columns = if self.peek() == Some(&Token::LParen) { self.parenthesised()? } else { "*".into() };
+            let columns = if self.peek() == Some(&Token::LParen) {
+                self.parenthesised()?
+            } else {
+                "*".into()
+            };
             format!("SELECT {columns} FROM {table}")
         };
         if self.eat("FROM") {
-            return Err(PgError::new("25006", "cannot execute COPY FROM in a read-only transaction"));
+            return Err(PgError::new(
+                "25006",
+                "cannot execute COPY FROM in a read-only transaction",
+            ));
         }
         if !self.eat("TO") {
             return self.unexpected();
         }
         if !self.eat("STDOUT") {
-            return Err(PgError::new("25006", "COPY to a file or program of the server is not allowed: everything here is read-only"));
+            return Err(PgError::new(
+                "25006",
+                "COPY to a file or program of the server is not allowed: everything here is read-only",
+            ));
         }
         let format = self.copy_options()?;
         self.end(Command::CopyOut { sql, format })
@@ -504,7 +606,10 @@ impl Words<'_> {
     fn one_byte(&mut self, what: &str) -> Parsed<u8> {
         match self.string()?.as_bytes() {
             [byte] => Ok(*byte),
-            _ => Err(PgError::new("0A000", format!("COPY {what} must be a single one-byte character"))),
+            _ => Err(PgError::new(
+                "0A000",
+                format!("COPY {what} must be a single one-byte character"),
+            )),
         }
     }
 }

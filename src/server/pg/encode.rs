@@ -10,9 +10,10 @@ use std::str::FromStr;
 
 use arrow::array::timezone::Tz;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray,
-    Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalDayTimeArray, IntervalMonthDayNanoArray,
-    IntervalYearMonthArray, LargeBinaryArray, LargeStringArray, RecordBatch, StringArray, StringViewArray, UInt64Array,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Decimal128Array, Decimal256Array,
+    FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalDayTimeArray,
+    IntervalMonthDayNanoArray, IntervalYearMonthArray, LargeBinaryArray, LargeStringArray, RecordBatch, StringArray,
+    StringViewArray, UInt64Array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit};
@@ -49,7 +50,10 @@ impl Zone {
         match self {
             Zone::Utc => 0,
             Zone::Other(tz) => match chrono::DateTime::from_timestamp_micros(utc_us) {
-                Some(instant) => tz.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc(),
+                Some(instant) => tz
+                    .offset_from_utc_datetime(&instant.naive_utc())
+                    .fix()
+                    .local_minus_utc(),
                 None => 0,
             },
         }
@@ -67,8 +71,16 @@ pub(super) struct Column {
 /// Columns of a schema under the result formats of a `Bind`: none is text, one is for all, else one a column.
 pub(super) fn columns(schema: &Schema, formats: &[i16]) -> Vec<Column> {
     let describe = |(index, field): (usize, &arrow::datatypes::FieldRef)| {
-        let format = if formats.len() == 1 { formats[0] } else { formats.get(index).copied().unwrap_or(0) };
-        Column { name: field.name().clone(), wire_type: wire_type(field.data_type()), binary: format == 1 }
+        let format = if formats.len() == 1 {
+            formats[0]
+        } else {
+            formats.get(index).copied().unwrap_or(0)
+        };
+        Column {
+            name: field.name().clone(),
+            wire_type: wire_type(field.data_type()),
+            binary: format == 1,
+        }
     };
     schema.fields().iter().enumerate().map(describe).collect()
 }
@@ -102,8 +114,16 @@ pub(super) struct RowEncoder {
 
 impl RowEncoder {
     pub(super) fn open(batch: &RecordBatch, zone: Zone) -> Result<RowEncoder, QueryError> {
-        let cells = batch.columns().iter().map(Cells::open).collect::<Result<Vec<_>, QueryError>>()?;
-        Ok(RowEncoder { cells, rows: batch.num_rows(), zone })
+        let cells = batch
+            .columns()
+            .iter()
+            .map(Cells::open)
+            .collect::<Result<Vec<_>, QueryError>>()?;
+        Ok(RowEncoder {
+            cells,
+            rows: batch.num_rows(),
+            zone,
+        })
     }
 
     /// One `DataRow` message; `columns` says in which format each field goes.
@@ -146,7 +166,11 @@ fn sized(out: &mut BytesMut, cells: &Cells, row: usize, binary: bool, zone: Zone
     }
     let at = out.len();
     out.put_i32(0);
-    if binary { cells.binary(row, out, zone) } else { cells.text(row, out, zone) }
+    if binary {
+        cells.binary(row, out, zone)
+    } else {
+        cells.text(row, out, zone)
+    }
     patch_length(out, at, at + 4);
 }
 
@@ -174,17 +198,31 @@ enum Cells {
     /// Microseconds of the day.
     Time(Int64Array),
     /// Raw values, how many make a microsecond (positive) or how many microseconds one makes (negative), with a zone or not.
-    Instant { values: Int64Array, unit: TimeUnit, zoned: bool },
+    Instant {
+        values: Int64Array,
+        unit: TimeUnit,
+        zoned: bool,
+    },
     Months(IntervalYearMonthArray),
     DayTime(IntervalDayTimeArray),
     MonthDayNano(IntervalMonthDayNanoArray),
-    Elapsed { values: Int64Array, unit: TimeUnit },
-    List { array: ArrayRef, items: Box<Cells>, ranges: Vec<(usize, usize)>, item_type: Type },
+    Elapsed {
+        values: Int64Array,
+        unit: TimeUnit,
+    },
+    List {
+        array: ArrayRef,
+        items: Box<Cells>,
+        ranges: Vec<(usize, usize)>,
+        item_type: Type,
+    },
     Json(ArrayRef),
 }
 
 fn internal(error: &arrow::error::ArrowError) -> QueryError {
-    QueryError::Internal { message: format!("cannot encode a column: {error}") }
+    QueryError::Internal {
+        message: format!("cannot encode a column: {error}"),
+    }
 }
 
 impl Cells {
@@ -221,18 +259,25 @@ impl Cells {
                 let micros = cast(&micros, &DataType::Int64).map_err(|error| internal(&error))?;
                 Cells::Time(micros.as_primitive().clone())
             }
-            DataType::Timestamp(unit, zone) => {
-                Cells::Instant { values: as_type(&DataType::Int64)?.as_primitive().clone(), unit: *unit, zoned: zone.is_some() }
-            }
+            DataType::Timestamp(unit, zone) => Cells::Instant {
+                values: as_type(&DataType::Int64)?.as_primitive().clone(),
+                unit: *unit,
+                zoned: zone.is_some(),
+            },
             DataType::Interval(IntervalUnit::YearMonth) => Cells::Months(array.as_primitive().clone()),
             DataType::Interval(IntervalUnit::DayTime) => Cells::DayTime(array.as_primitive().clone()),
             DataType::Interval(IntervalUnit::MonthDayNano) => Cells::MonthDayNano(array.as_primitive().clone()),
-            DataType::Duration(unit) => Cells::Elapsed { values: as_type(&DataType::Int64)?.as_primitive().clone(), unit: *unit },
+            DataType::Duration(unit) => Cells::Elapsed {
+                values: as_type(&DataType::Int64)?.as_primitive().clone(),
+                unit: *unit,
+            },
             DataType::Dictionary(_, value) => Cells::open(&as_type(value)?)?,
             DataType::RunEndEncoded(_, value) => Cells::open(&as_type(value.data_type())?)?,
             DataType::ListView(item) => Cells::open(&as_type(&DataType::List(item.clone()))?)?,
             DataType::LargeListView(item) => Cells::open(&as_type(&DataType::LargeList(item.clone()))?)?,
-            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => Self::open_list(array, item)?,
+            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                Self::open_list(array, item)?
+            }
             DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => Cells::Json(array.clone()),
         })
     }
@@ -243,17 +288,41 @@ impl Cells {
             return Ok(Cells::Json(array.clone()));
         }
         let (values, ranges): (ArrayRef, Vec<(usize, usize)>) = if let Some(list) = array.as_list_opt::<i32>() {
-            let range = |pair: &[i32]| (usize::try_from(pair[0]).unwrap_or(0), usize::try_from(pair[1]).unwrap_or(0));
-            (list.values().clone(), list.value_offsets().windows(2).map(range).collect())
+            let range = |pair: &[i32]| {
+                (
+                    usize::try_from(pair[0]).unwrap_or(0),
+                    usize::try_from(pair[1]).unwrap_or(0),
+                )
+            };
+            (
+                list.values().clone(),
+                list.value_offsets().windows(2).map(range).collect(),
+            )
         } else if let Some(list) = array.as_list_opt::<i64>() {
-            let range = |pair: &[i64]| (usize::try_from(pair[0]).unwrap_or(0), usize::try_from(pair[1]).unwrap_or(0));
-            (list.values().clone(), list.value_offsets().windows(2).map(range).collect())
+            let range = |pair: &[i64]| {
+                (
+                    usize::try_from(pair[0]).unwrap_or(0),
+                    usize::try_from(pair[1]).unwrap_or(0),
+                )
+            };
+            (
+                list.values().clone(),
+                list.value_offsets().windows(2).map(range).collect(),
+            )
         } else {
             let list = array.as_fixed_size_list();
             let size = usize::try_from(list.value_length()).unwrap_or(0);
-            (list.values().clone(), (0..list.len()).map(|row| (row * size, (row + 1) * size)).collect())
+            (
+                list.values().clone(),
+                (0..list.len()).map(|row| (row * size, (row + 1) * size)).collect(),
+            )
         };
-        Ok(Cells::List { array: array.clone(), items: Box::new(Cells::open(&values)?), ranges, item_type })
+        Ok(Cells::List {
+            array: array.clone(),
+            items: Box::new(Cells::open(&values)?),
+            ranges,
+            item_type,
+        })
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -312,7 +381,12 @@ impl Cells {
                 let (months, days, micros) = self.interval(row);
                 interval(out, months, days, micros);
             }
-            Cells::List { items, ranges, item_type, .. } => {
+            Cells::List {
+                items,
+                ranges,
+                item_type,
+                ..
+            } => {
                 let (start, end) = ranges[row];
                 array_text(out, items, start..end, item_type, zone);
             }
@@ -348,7 +422,12 @@ impl Cells {
                 out.put_i32(days);
                 out.put_i32(months);
             }
-            Cells::List { items, ranges, item_type, .. } => {
+            Cells::List {
+                items,
+                ranges,
+                item_type,
+                ..
+            } => {
                 let (start, end) = ranges[row];
                 let has_nulls = (start..end).any(|item| items.is_null(item));
                 out.put_i32(i32::from(end > start));
@@ -454,7 +533,11 @@ fn float(out: &mut BytesMut, value: f64, scientific: &std::fmt::Arguments<'_>, p
             out.put_u8(b'.');
             out.put_slice(rest.as_bytes());
         }
-        let (mark, size) = if exponent < 0 { (b'-', -exponent) } else { (b'+', exponent) };
+        let (mark, size) = if exponent < 0 {
+            (b'-', -exponent)
+        } else {
+            (b'+', exponent)
+        };
         out.put_u8(b'e');
         out.put_u8(mark);
         return padded(out, i64::from(size), 2);
@@ -493,7 +576,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -567,7 +654,11 @@ fn timestamp(out: &mut BytesMut, utc_micros: i64, zone: Option<Zone>) {
 fn interval(out: &mut BytesMut, months: i32, days: i32, micros: i64) {
     let begin = out.len();
     let mut negative_before = false;
-    for (value, one, many) in [(months / 12, "year", "years"), (months % 12, "mon", "mons"), (days, "day", "days")] {
+    for (value, one, many) in [
+        (months / 12, "year", "years"),
+        (months % 12, "mon", "mons"),
+        (days, "day", "days"),
+    ] {
         if value == 0 {
             continue;
         }
@@ -609,7 +700,10 @@ fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, 
         let at = out.len();
         items.text(item, out, zone);
         let written = &out[at..];
-        let may_need_quotes = !matches!(*item_type, Type::BOOL | Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8);
+        let may_need_quotes = !matches!(
+            *item_type,
+            Type::BOOL | Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8
+        );
         if may_need_quotes && needs_quotes(written) {
             let value = written.to_vec();
             out.truncate(at);
@@ -629,7 +723,12 @@ fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, 
 fn needs_quotes(value: &[u8]) -> bool {
     value.is_empty()
         || value.eq_ignore_ascii_case(b"null")
-        || value.iter().any(|byte| matches!(byte, b'{' | b'}' | b',' | b'"' | b'\\' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c))
+        || value.iter().any(|byte| {
+            matches!(
+                byte,
+                b'{' | b'}' | b',' | b'"' | b'\\' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c
+            )
+        })
 }
 
 /// Base 10 000 digits, as `numeric_send` does.
@@ -645,8 +744,10 @@ fn numeric(out: &mut BytesMut, text: &str) {
     let mut weight = i16::try_from(digits.len() / 4).unwrap_or(i16::MAX) - 1;
     digits.extend(part.bytes().map(|byte| byte.wrapping_sub(b'0')));
     digits.resize(digits.len().next_multiple_of(4), 0);
-    let mut groups: Vec<i16> =
-        digits.chunks_exact(4).map(|four| four.iter().fold(0i16, |sum, digit| sum * 10 + i16::from(*digit))).collect();
+    let mut groups: Vec<i16> = digits
+        .chunks_exact(4)
+        .map(|four| four.iter().fold(0i16, |sum, digit| sum * 10 + i16::from(*digit)))
+        .collect();
     while groups.first() == Some(&0) {
         groups.remove(0);
         weight -= 1;
@@ -707,7 +808,9 @@ fn json(out: &mut BytesMut, array: &ArrayRef, row: usize) {
         DataType::LargeList(_) => json_array(out, &array.as_list::<i64>().value(row)),
         DataType::FixedSizeList(..) => json_array(out, &array.as_fixed_size_list().value(row)),
         DataType::Timestamp(unit, zone) => {
-            let Ok(values) = cast(array, &DataType::Int64) else { return out.put_slice(b"null") };
+            let Ok(values) = cast(array, &DataType::Int64) else {
+                return out.put_slice(b"null");
+            };
             let micros = to_micros(values.as_primitive::<arrow::datatypes::Int64Type>().value(row), *unit);
             let (year, month, day) = civil(micros.div_euclid(US_PER_DAY));
             out.put_u8(b'"');
@@ -736,7 +839,12 @@ fn json(out: &mut BytesMut, array: &ArrayRef, row: usize) {
                 }
             }
             Ok(
-                cells @ (Cells::Int2(_) | Cells::Int4(_) | Cells::Int8(_) | Cells::UInt8(_) | Cells::Numeric(_) | Cells::WideNumeric(_)),
+                cells @ (Cells::Int2(_)
+                | Cells::Int4(_)
+                | Cells::Int8(_)
+                | Cells::UInt8(_)
+                | Cells::Numeric(_)
+                | Cells::WideNumeric(_)),
             ) => cells.text(0, out, Zone::Utc),
             Ok(cells) => {
                 let mut text = BytesMut::new();

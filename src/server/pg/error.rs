@@ -16,17 +16,30 @@ pub(super) struct PgError {
 
 impl PgError {
     pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        PgError { code, message: message.into(), fatal: false }
+        PgError {
+            code,
+            message: message.into(),
+            fatal: false,
+        }
     }
 
     pub(super) fn fatal(code: &'static str, message: impl Into<String>) -> Self {
-        PgError { code, message: message.into(), fatal: true }
+        PgError {
+            code,
+            message: message.into(),
+            fatal: true,
+        }
     }
 
     pub(super) fn write(&self, out: &mut BytesMut) {
         let severity = if self.fatal { "FATAL" } else { "ERROR" };
         message(out, b'E', |out| {
-            for (field, value) in [(b'S', severity), (b'V', severity), (b'C', self.code), (b'M', &self.message)] {
+            for (field, value) in [
+                (b'S', severity),
+                (b'V', severity),
+                (b'C', self.code),
+                (b'M', &self.message),
+            ] {
                 out.put_u8(field);
                 put_text(out, value);
             }
@@ -38,7 +51,11 @@ impl PgError {
 impl From<QueryError> for PgError {
     fn from(error: QueryError) -> Self {
         let status = error.status();
-        PgError { code: status.sqlstate, message: error.to_string(), fatal: status.fatal }
+        PgError {
+            code: status.sqlstate,
+            message: error.to_string(),
+            fatal: status.fatal,
+        }
     }
 }
 

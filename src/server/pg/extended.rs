@@ -17,9 +17,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn on_extended(&mut self, request: Request) -> Result<(), Stop> {
         match request {
             Request::Parse { name, sql, types } => self.on_parse(name, &sql, &types).await,
-            Request::Bind { portal, statement, formats, values, result_formats } => {
-                self.on_bind(portal, &statement, &formats, &values, result_formats)
-            }
+            Request::Bind {
+                portal,
+                statement,
+                formats,
+                values,
+                result_formats,
+            } => self.on_bind(portal, &statement, &formats, &values, result_formats),
             Request::Describe { kind: b'S', name } => self.describe_statement(&name),
             Request::Describe { kind: b'P', name } => self.describe_portal(&name),
             Request::Execute { portal, max_rows } => self.on_execute(&portal, max_rows).await,
@@ -45,7 +49,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.room_for(self.statements.len(), "prepared statements")?;
         let texts = split_statements(sql).map_err(PgError::from)?;
         let statement = match texts.as_slice() {
-            [] => Statement { command: None, prepared: None, parameter_oids: types.to_vec() },
+            [] => Statement {
+                command: None,
+                prepared: None,
+                parameter_oids: types.to_vec(),
+            },
             [text] => {
                 let command = Command::parse(text)?;
                 self.refuse_in_failed_transaction(&command)?;
@@ -56,7 +64,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     }
                     _ => (None, types.to_vec()),
                 };
-                Statement { command: Some(command), prepared, parameter_oids }
+                Statement {
+                    command: Some(command),
+                    prepared,
+                    parameter_oids,
+                }
             }
             _ => return Err(PgError::new("42601", "cannot insert multiple commands into a prepared statement").into()),
         };
@@ -73,20 +85,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         values: &[Option<Bytes>],
         result_formats: Vec<i16>,
     ) -> Result<(), Stop> {
-        let statement = self.statements.get(name).ok_or_else(|| missing("26000", "prepared statement", name))?.clone();
+        let statement = self
+            .statements
+            .get(name)
+            .ok_or_else(|| missing("26000", "prepared statement", name))?
+            .clone();
         if let Some(command) = &statement.command {
             self.refuse_in_failed_transaction(command)?;
         }
         let expected = statement.parameter_oids.len();
         if values.len() != expected {
             let given = values.len();
-            let message = format!("bind message supplies {given} parameters, but prepared statement \"{name}\" requires {expected}");
+            let message = format!(
+                "bind message supplies {given} parameters, but prepared statement \"{name}\" requires {expected}"
+            );
             return Err(PgError::new("08P01", message).into());
         }
         if formats.len() > 1 && formats.len() != values.len() {
             return Err(PgError::new("08P01", "bind message has a wrong number of parameter formats").into());
         }
-        if formats.iter().chain(&result_formats).any(|format| !matches!(format, 0 | 1)) {
+        if formats
+            .iter()
+            .chain(&result_formats)
+            .any(|format| !matches!(format, 0 | 1))
+        {
             return Err(PgError::new("22023", "unsupported format code").into());
         }
         if !portal.is_empty() && self.portals.contains_key(&portal) {
@@ -98,18 +120,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             .zip(&statement.parameter_oids)
             .enumerate()
             .map(|(index, (value, oid))| {
-                let format = if formats.len() == 1 { formats[0] } else { formats.get(index).copied().unwrap_or(0) };
+                let format = if formats.len() == 1 {
+                    formats[0]
+                } else {
+                    formats.get(index).copied().unwrap_or(0)
+                };
                 parameter(index + 1, *oid, format == 1, value.as_ref())
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let bound = Portal { statement, params, formats: result_formats, state: PortalState::New, hold: false };
+        let bound = Portal {
+            statement,
+            params,
+            formats: result_formats,
+            state: PortalState::New,
+            hold: false,
+        };
         self.portals.insert(portal, bound);
         bare(&mut self.wire.out, b'2');
         Ok(())
     }
 
     fn describe_statement(&mut self, name: &str) -> Result<(), Stop> {
-        let statement = self.statements.get(name).ok_or_else(|| missing("26000", "prepared statement", name))?.clone();
+        let statement = self
+            .statements
+            .get(name)
+            .ok_or_else(|| missing("26000", "prepared statement", name))?
+            .clone();
         message(&mut self.wire.out, b't', |out| {
             out.put_u16(u16::try_from(statement.parameter_oids.len()).unwrap_or(u16::MAX));
             for oid in &statement.parameter_oids {
@@ -138,7 +174,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.interrupts.forget_cancels();
         let deadline = self.deadline();
         // Taken out while it runs: a portal whose statement fails is gone.
-        let mut portal = self.portals.remove(name).ok_or_else(|| missing("34000", "portal", name))?;
+        let mut portal = self
+            .portals
+            .remove(name)
+            .ok_or_else(|| missing("34000", "portal", name))?;
         if matches!(portal.state, PortalState::New) {
             let Some(command) = portal.statement.command.clone() else {
                 bare(&mut self.wire.out, b'I');
@@ -146,7 +185,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 return Ok(());
             };
             let prepared = portal.statement.prepared.clone();
-            let prepared = prepared.as_deref().map(|prepared| (prepared, std::mem::take(&mut portal.params)));
+            let prepared = prepared
+                .as_deref()
+                .map(|prepared| (prepared, std::mem::take(&mut portal.params)));
             match self.begin(&command, prepared).await? {
                 Outcome::Rows(cursor) => portal.state = PortalState::Open(cursor),
                 other => {
@@ -162,7 +203,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         let limit = usize::try_from(max_rows).ok().filter(|rows| *rows > 0);
         let columns = columns(&cursor.schema, &portal.formats);
-        let progress = cursor.send(&mut self.wire, &mut self.interrupts, deadline, limit, Form::DataRow(&columns)).await?;
+        let progress = cursor
+            .send(
+                &mut self.wire,
+                &mut self.interrupts,
+                deadline,
+                limit,
+                Form::DataRow(&columns),
+            )
+            .await?;
         if progress.suspended {
             bare(&mut self.wire.out, b's');
         } else {

@@ -71,7 +71,11 @@ pub async fn serve(
     options: PgOptions,
     mut shutdown: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let door = Arc::new(Door { engine, options, keys: CancelKeys::default() });
+    let door = Arc::new(Door {
+        engine,
+        options,
+        keys: CancelKeys::default(),
+    });
     let mut connections = JoinSet::new();
     let for_sessions = shutdown.clone();
     loop {
@@ -141,7 +145,10 @@ impl Door {
         startup::welcome(&mut wire.out, &mut settings, key.pid, key.secret);
         let mut session = Session {
             wire,
-            interrupts: Interrupts { cancels: key.cancels.clone(), shutdown },
+            interrupts: Interrupts {
+                cancels: key.cancels.clone(),
+                shutdown,
+            },
             engine: Arc::clone(&self.engine),
             settings,
             transaction: Transaction::Idle,
@@ -153,7 +160,9 @@ impl Door {
         session.ready_for_query();
         match session.serve().await {
             Ok(()) | Err(Stop::Gone(WireError::Closed | WireError::Io(_))) => {}
-            Err(Stop::Gone(WireError::Violation(what))) => refuse(&mut session.wire, &PgError::fatal("08P01", what)).await,
+            Err(Stop::Gone(WireError::Violation(what))) => {
+                refuse(&mut session.wire, &PgError::fatal("08P01", what)).await
+            }
             Err(Stop::Error(error)) => refuse(&mut session.wire, &error).await,
         }
     }
@@ -245,7 +254,12 @@ impl CancelKeys {
         let secret = i32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
         let (sender, cancels) = watch::channel(0);
         sessions.insert(pid, (secret, sender));
-        Some(CancelKey { keys: self, pid, secret, cancels })
+        Some(CancelKey {
+            keys: self,
+            pid,
+            secret,
+            cancels,
+        })
     }
 
     fn cancel(&self, pid: i32, secret: i32) {

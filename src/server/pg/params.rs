@@ -18,12 +18,22 @@ pub(super) fn parameter(number: usize, oid: u32, binary: bool, value: Option<&By
         return ScalarValue::try_from(&target).map_err(|error| PgError::new("0A000", error.to_string()));
     };
     if binary {
-        let wrong = || PgError::new("22P03", format!("incorrect binary data format in bind parameter {number}"));
+        let wrong = || {
+            PgError::new(
+                "22P03",
+                format!("incorrect binary data format in bind parameter {number}"),
+            )
+        };
         let mut bytes = value.clone();
         let scalar = from_binary(oid, &target, &mut bytes).ok_or_else(wrong)?;
-        return if bytes.has_remaining() { Err(wrong()) } else { Ok(scalar) };
+        return if bytes.has_remaining() {
+            Err(wrong())
+        } else {
+            Ok(scalar)
+        };
     }
-    let text = std::str::from_utf8(value).map_err(|_| PgError::new("22021", "invalid byte sequence for encoding \"UTF8\""))?;
+    let text =
+        std::str::from_utf8(value).map_err(|_| PgError::new("22021", "invalid byte sequence for encoding \"UTF8\""))?;
     from_text(&target, text)
 }
 
@@ -35,19 +45,26 @@ fn from_text(target: &DataType, text: &str) -> Result<ScalarValue, PgError> {
             None => text.as_bytes().to_vec(),
         }))),
         DataType::List(item) => {
-            let items = array_items(text).ok_or_else(|| PgError::new("22P02", format!("malformed array literal: \"{text}\"")))?;
+            let items = array_items(text)
+                .ok_or_else(|| PgError::new("22P02", format!("malformed array literal: \"{text}\"")))?;
             let items = items
                 .into_iter()
                 .map(|item_text| match item_text {
                     Some(item_text) => from_text(item.data_type(), &item_text),
-                    None => ScalarValue::try_from(item.data_type()).map_err(|error| PgError::new("0A000", error.to_string())),
+                    None => ScalarValue::try_from(item.data_type())
+                        .map_err(|error| PgError::new("0A000", error.to_string())),
                 })
                 .collect::<Result<Vec<_>, _>>()?;
-            Ok(ScalarValue::List(ScalarValue::new_list_nullable(&items, item.data_type())))
+            Ok(ScalarValue::List(ScalarValue::new_list_nullable(
+                &items,
+                item.data_type(),
+            )))
         }
         _ => {
             let value = ScalarValue::Utf8(Some(text.trim().to_string()));
-            value.cast_to(target).map_err(|error| crate::server::query::QueryError::from(error).into())
+            value
+                .cast_to(target)
+                .map_err(|error| crate::server::query::QueryError::from(error).into())
         }
     }
 }
@@ -69,14 +86,19 @@ fn from_binary(oid: u32, target: &DataType, bytes: &mut Bytes) -> Option<ScalarV
         DataType::Binary => ScalarValue::Binary(Some(bytes.split_off(0).to_vec())),
         DataType::Date32 => ScalarValue::Date32(Some(bytes.try_get_i32().ok()?.checked_add(EPOCH_2000_DAYS)?)),
         DataType::Time64(_) => ScalarValue::Time64Nanosecond(Some(bytes.try_get_i64().ok()?.checked_mul(1000)?)),
-        DataType::Timestamp(_, zone) => {
-            ScalarValue::TimestampMicrosecond(Some(bytes.try_get_i64().ok()?.checked_add(EPOCH_2000_US)?), zone.clone())
-        }
+        DataType::Timestamp(_, zone) => ScalarValue::TimestampMicrosecond(
+            Some(bytes.try_get_i64().ok()?.checked_add(EPOCH_2000_US)?),
+            zone.clone(),
+        ),
         DataType::Interval(_) => {
             let nanoseconds = bytes.try_get_i64().ok()?.checked_mul(1000)?;
             let days = bytes.try_get_i32().ok()?;
             let months = bytes.try_get_i32().ok()?;
-            ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano { months, days, nanoseconds }))
+            ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano {
+                months,
+                days,
+                nanoseconds,
+            }))
         }
         DataType::List(item) => return array_from_binary(item.data_type(), bytes),
         _ => ScalarValue::Utf8(Some(text_from_binary(oid, bytes)?)),
@@ -87,7 +109,16 @@ fn text_from_binary(oid: u32, bytes: &mut Bytes) -> Option<String> {
     let mut all = bytes.split_off(0);
     if oid == Type::UUID.oid() {
         let hex: String = all.iter().map(|byte| format!("{byte:02x}")).collect();
-        return (hex.len() == 32).then(|| format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]));
+        return (hex.len() == 32).then(|| {
+            format!(
+                "{}-{}-{}-{}-{}",
+                &hex[..8],
+                &hex[8..12],
+                &hex[12..16],
+                &hex[16..20],
+                &hex[20..]
+            )
+        });
     }
     if oid == Type::JSONB.oid() && all.try_get_u8().ok()? != 1 {
         return None;
@@ -134,8 +165,16 @@ fn numeric_text(bytes: &mut Bytes) -> Option<String> {
     if sign != 0 && sign != 0x4000 {
         return None;
     }
-    let digits: Vec<u16> = (0..groups).map(|_| bytes.try_get_u16().ok().filter(|digit| *digit < 10_000)).collect::<Option<_>>()?;
-    let group = |index: i32| usize::try_from(index).ok().and_then(|index| digits.get(index)).copied().unwrap_or(0);
+    let digits: Vec<u16> = (0..groups)
+        .map(|_| bytes.try_get_u16().ok().filter(|digit| *digit < 10_000))
+        .collect::<Option<_>>()?;
+    let group = |index: i32| {
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| digits.get(index))
+            .copied()
+            .unwrap_or(0)
+    };
     let mut text = if sign == 0 { String::new() } else { "-".to_string() };
     for index in 0..=i32::from(weight) {
         text.push_str(&format!("{:04}", group(index)));
@@ -162,7 +201,10 @@ fn unhex(digits: &str) -> Option<Vec<u8>> {
     if bytes.len() % 2 != 0 {
         return None;
     }
-    bytes.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
+    bytes
+        .chunks_exact(2)
+        .map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?))
+        .collect()
 }
 
 /// Items of `{1,NULL,"a b"}`, one dimension.
@@ -196,7 +238,11 @@ fn array_items(text: &str) -> Option<Vec<Option<String>>> {
             }
             item.truncate(item.trim_end().len());
         }
-        items.push(if !quoted && item.eq_ignore_ascii_case("null") { None } else { Some(item) });
+        items.push(if !quoted && item.eq_ignore_ascii_case("null") {
+            None
+        } else {
+            Some(item)
+        });
         match characters.next() {
             None => return Some(items),
             Some(',') => {}

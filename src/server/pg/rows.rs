@@ -54,7 +54,12 @@ impl Interrupts {
     }
 
     /// Waits for `work`, while the client is there and nobody objects.
-    pub(super) async fn guard<S, F>(&mut self, wire: &mut Wire<S>, deadline: Deadline, work: F) -> Result<F::Output, Stop>
+    pub(super) async fn guard<S, F>(
+        &mut self,
+        wire: &mut Wire<S>,
+        deadline: Deadline,
+        work: F,
+    ) -> Result<F::Output, Stop>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future,
@@ -116,18 +121,37 @@ pub(super) enum Form<'a> {
 
 impl Cursor {
     pub(super) fn running(rows: RowStream, zone: Zone) -> Cursor {
-        Cursor { schema: rows.schema, source: Source::Running(rows.batches), batch: None, zone, finished: false }
+        Cursor {
+            schema: rows.schema,
+            source: Source::Running(rows.batches),
+            batch: None,
+            zone,
+            finished: false,
+        }
     }
 
     /// A table of texts.
     pub(super) fn texts(names: &[&str], rows: Vec<Vec<String>>) -> Result<Cursor, QueryError> {
         let schema = text_schema(names);
         let columns = (0..names.len())
-            .map(|column| Arc::new(rows.iter().map(|row| row.get(column).map(String::as_str)).collect::<StringArray>()) as ArrayRef)
+            .map(|column| {
+                Arc::new(
+                    rows.iter()
+                        .map(|row| row.get(column).map(String::as_str))
+                        .collect::<StringArray>(),
+                ) as ArrayRef
+            })
             .collect();
-        let batch = RecordBatch::try_new(Arc::clone(&schema), columns)
-            .map_err(|error| QueryError::Internal { message: error.to_string() })?;
-        Ok(Cursor { schema, source: Source::Ready(Some(batch)), batch: None, zone: Zone::Utc, finished: false })
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| QueryError::Internal {
+            message: error.to_string(),
+        })?;
+        Ok(Cursor {
+            schema,
+            source: Source::Ready(Some(batch)),
+            batch: None,
+            zone: Zone::Utc,
+            finished: false,
+        })
     }
 
     /// A statement's clock runs while it is asked for rows, not while a client leaves it suspended.
@@ -160,7 +184,10 @@ impl Cursor {
         let mut rows = 0;
         let result = loop {
             if limit == Some(rows) {
-                break Ok(Progress { rows, suspended: !self.finished });
+                break Ok(Progress {
+                    rows,
+                    suspended: !self.finished,
+                });
             }
             if let Some((encoder, next)) = &mut self.batch {
                 if *next < encoder.rows {
@@ -196,7 +223,12 @@ impl Cursor {
 }
 
 pub(super) fn text_schema(names: &[&str]) -> SchemaRef {
-    Arc::new(Schema::new(names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        names
+            .iter()
+            .map(|name| Field::new(*name, DataType::Utf8, true))
+            .collect::<Vec<_>>(),
+    ))
 }
 
 /// `CopyOutResponse`, and what comes before the first row.
@@ -215,7 +247,11 @@ pub(super) fn copy_begin(out: &mut BytesMut, schema: &Schema, format: &CopyForma
             // No flags, no header extension.
             out.put_i64(0);
         }),
-        CopyFormat::Text { delimiter, header: true, .. } => message(out, b'd', |out| {
+        CopyFormat::Text {
+            delimiter,
+            header: true,
+            ..
+        } => message(out, b'd', |out| {
             for (index, field) in schema.fields().iter().enumerate() {
                 if index > 0 {
                     out.put_u8(*delimiter);
@@ -224,7 +260,14 @@ pub(super) fn copy_begin(out: &mut BytesMut, schema: &Schema, format: &CopyForma
             }
             out.put_u8(b'\n');
         }),
-        CopyFormat::Csv { delimiter, quote, escape, null, header: true, .. } => message(out, b'd', |out| {
+        CopyFormat::Csv {
+            delimiter,
+            quote,
+            escape,
+            null,
+            header: true,
+            ..
+        } => message(out, b'd', |out| {
             for (index, field) in schema.fields().iter().enumerate() {
                 if index > 0 {
                     out.put_u8(*delimiter);
@@ -262,7 +305,14 @@ fn copy_row(encoder: &RowEncoder, row: usize, format: &CopyFormat, out: &mut Byt
             }
             out.put_u8(b'\n');
         }
-        CopyFormat::Csv { delimiter, quote, escape, null, force_quote, .. } => {
+        CopyFormat::Csv {
+            delimiter,
+            quote,
+            escape,
+            null,
+            force_quote,
+            ..
+        } => {
             for column in 0..encoder.width() {
                 if column > 0 {
                     out.put_u8(*delimiter);

@@ -94,7 +94,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        self.settings.statement_timeout().unwrap_or(self.engine.limits().timeout)
+        self.settings
+            .statement_timeout()
+            .unwrap_or(self.engine.limits().timeout)
     }
 
     /// The deadline of a command that begins now.
@@ -204,7 +206,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             Command::CopyOut { sql, format } => return Ok(Outcome::Copy(self.query(sql).await?, format.clone())),
             Command::Fetch { name, count, moves } => {
-                return Ok(Outcome::Fetch { name: name.clone(), count: *count, moves: *moves });
+                return Ok(Outcome::Fetch {
+                    name: name.clone(),
+                    count: *count,
+                    moves: *moves,
+                });
             }
             Command::Show(name) => {
                 let value = self.settings.show(name)?.to_string();
@@ -212,8 +218,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             Command::ShowAll => {
                 let rows = self.settings.all().into_iter();
-                let rows = rows.map(|(name, value, text)| vec![name.to_string(), value, text.to_string()]).collect();
-                return Ok(Outcome::Rows(Box::new(Cursor::texts(&["name", "setting", "description"], rows)?)));
+                let rows = rows
+                    .map(|(name, value, text)| vec![name.to_string(), value, text.to_string()])
+                    .collect();
+                return Ok(Outcome::Rows(Box::new(Cursor::texts(
+                    &["name", "setting", "description"],
+                    rows,
+                )?)));
             }
             Command::Execute { name, arguments } => return self.execute_named(name, arguments.as_deref()).await,
             Command::Set { name, value, local } => {
@@ -265,7 +276,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 "CLOSE CURSOR ALL"
             }
             Command::CloseCursor(Some(name)) => {
-                self.portals.remove(name).ok_or_else(|| missing("34000", "cursor", name))?;
+                self.portals
+                    .remove(name)
+                    .ok_or_else(|| missing("34000", "cursor", name))?;
                 "CLOSE CURSOR"
             }
             Command::Prepare { name, types, sql } => {
@@ -277,7 +290,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 "DEALLOCATE ALL"
             }
             Command::Deallocate(Some(name)) => {
-                self.statements.remove(name).ok_or_else(|| missing("26000", "prepared statement", name))?;
+                self.statements
+                    .remove(name)
+                    .ok_or_else(|| missing("26000", "prepared statement", name))?;
                 "DEALLOCATE"
             }
         };
@@ -321,9 +336,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         self.room_for(self.portals.len(), "cursors")?;
         let cursor = self.query(sql).await?;
-        let statement = Statement { command: None, prepared: None, parameter_oids: Vec::new() };
+        let statement = Statement {
+            command: None,
+            prepared: None,
+            parameter_oids: Vec::new(),
+        };
         let state = PortalState::Open(cursor);
-        self.portals.insert(name.to_string(), Portal { statement, params: Vec::new(), formats: Vec::new(), state, hold });
+        self.portals.insert(
+            name.to_string(),
+            Portal {
+                statement,
+                params: Vec::new(),
+                formats: Vec::new(),
+                state,
+                hold,
+            },
+        );
         Ok(())
     }
 
@@ -332,15 +360,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Err(PgError::new("42P05", format!("prepared statement \"{name}\" already exists")).into());
         }
         self.room_for(self.statements.len(), "prepared statements")?;
-        let oids = types.iter().map(|name| type_by_name(name)).collect::<Result<Vec<_>, _>>()?;
+        let oids = types
+            .iter()
+            .map(|name| type_by_name(name))
+            .collect::<Result<Vec<_>, _>>()?;
         let (prepared, parameter_oids) = self.prepare(sql, &oids).await?;
         let command = Some(Command::Query(sql.to_string()));
-        self.statements.insert(name.to_string(), Statement { command, prepared: Some(prepared), parameter_oids });
+        self.statements.insert(
+            name.to_string(),
+            Statement {
+                command,
+                prepared: Some(prepared),
+                parameter_oids,
+            },
+        );
         Ok(())
     }
 
     async fn execute_named(&mut self, name: &str, arguments: Option<&str>) -> Result<Outcome, Stop> {
-        let statement = self.statements.get(name).ok_or_else(|| missing("26000", "prepared statement", name))?;
+        let statement = self
+            .statements
+            .get(name)
+            .ok_or_else(|| missing("26000", "prepared statement", name))?;
         let Some(prepared) = statement.prepared.clone() else {
             return Err(PgError::new("0A000", format!("prepared statement \"{name}\" is not a query")).into());
         };
@@ -350,7 +391,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         if params.len() != prepared.parameter_types.len() {
             let expected = prepared.parameter_types.len();
-            let message = format!("wrong number of parameters for prepared statement \"{name}\": expected {expected}, got {}", params.len());
+            let message = format!(
+                "wrong number of parameters for prepared statement \"{name}\": expected {expected}, got {}",
+                params.len()
+            );
             return Err(PgError::new("42601", message).into());
         }
         Ok(Outcome::Rows(self.execute(&prepared, params).await?))
@@ -363,14 +407,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let sql = format!("SELECT {expressions}");
         let work = async {
             let mut rows = engine.run_within(&sql, &vars, timeout).await?;
-            let batch = rows.batches.next().await.ok_or_else(|| QueryError::Internal { message: "no row of arguments".into() })??;
-            batch.columns().iter().map(|column| Ok(ScalarValue::try_from_array(column, 0)?)).collect::<Result<Vec<_>, QueryError>>()
+            let batch = rows.batches.next().await.ok_or_else(|| QueryError::Internal {
+                message: "no row of arguments".into(),
+            })??;
+            batch
+                .columns()
+                .iter()
+                .map(|column| Ok(ScalarValue::try_from_array(column, 0)?))
+                .collect::<Result<Vec<_>, QueryError>>()
         };
         Ok(self.interrupts.guard(&mut self.wire, None, work).await??)
     }
 
     /// Sends what a command left to be sent, all of it, and its tag.
-    pub(super) async fn finish(&mut self, outcome: Outcome, formats: &[i16], describe: bool, deadline: Deadline) -> Result<(), Stop> {
+    pub(super) async fn finish(
+        &mut self,
+        outcome: Outcome,
+        formats: &[i16],
+        describe: bool,
+        deadline: Deadline,
+    ) -> Result<(), Stop> {
         match outcome {
             Outcome::Tag(tag) => command_complete(&mut self.wire.out, &tag),
             Outcome::Rows(mut cursor) => {
@@ -378,17 +434,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 if describe {
                     super::encode::row_description(&mut self.wire.out, &columns);
                 }
-                let progress =
-                    cursor.send(&mut self.wire, &mut self.interrupts, deadline, None, Form::DataRow(&columns)).await?;
+                let progress = cursor
+                    .send(
+                        &mut self.wire,
+                        &mut self.interrupts,
+                        deadline,
+                        None,
+                        Form::DataRow(&columns),
+                    )
+                    .await?;
                 command_complete(&mut self.wire.out, &format!("SELECT {}", progress.rows));
             }
             Outcome::Copy(mut cursor, format) => {
                 copy_begin(&mut self.wire.out, &cursor.schema, &format);
-                let progress = cursor.send(&mut self.wire, &mut self.interrupts, deadline, None, Form::Copy(&format)).await?;
+                let progress = cursor
+                    .send(
+                        &mut self.wire,
+                        &mut self.interrupts,
+                        deadline,
+                        None,
+                        Form::Copy(&format),
+                    )
+                    .await?;
                 copy_end(&mut self.wire.out, &format);
                 command_complete(&mut self.wire.out, &format!("COPY {}", progress.rows));
             }
-            Outcome::Fetch { name, count, moves } => self.fetch(&name, count, moves, formats, describe, deadline).await?,
+            Outcome::Fetch { name, count, moves } => {
+                self.fetch(&name, count, moves, formats, describe, deadline).await?
+            }
         }
         Ok(())
     }
@@ -402,8 +475,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         describe: bool,
         deadline: Deadline,
     ) -> Result<(), Stop> {
-        let portal = self.portals.get_mut(name).ok_or_else(|| missing("34000", "cursor", name))?;
-        let PortalState::Open(cursor) = &mut portal.state else { return Err(missing("34000", "cursor", name)) };
+        let portal = self
+            .portals
+            .get_mut(name)
+            .ok_or_else(|| missing("34000", "cursor", name))?;
+        let PortalState::Open(cursor) = &mut portal.state else {
+            return Err(missing("34000", "cursor", name));
+        };
         let columns: Vec<Column> = columns(&cursor.schema, formats);
         if describe && !moves {
             super::encode::row_description(&mut self.wire.out, &columns);
@@ -413,7 +491,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Count::All => None,
         };
         let form = if moves { Form::Nothing } else { Form::DataRow(&columns) };
-        let progress = cursor.send(&mut self.wire, &mut self.interrupts, deadline, limit, form).await?;
+        let progress = cursor
+            .send(&mut self.wire, &mut self.interrupts, deadline, limit, form)
+            .await?;
         let verb = if moves { "MOVE" } else { "FETCH" };
         command_complete(&mut self.wire.out, &format!("{verb} {}", progress.rows));
         Ok(())

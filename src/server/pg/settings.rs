@@ -33,31 +33,88 @@ struct Known {
 }
 
 const fn known(name: &'static str, default: &'static str, kind: Kind, description: &'static str) -> Known {
-    Known { name, default, kind, reported: false, description }
+    Known {
+        name,
+        default,
+        kind,
+        reported: false,
+        description,
+    }
 }
 
 const fn reported(name: &'static str, default: &'static str, kind: Kind, description: &'static str) -> Known {
-    Known { name, default, kind, reported: true, description }
+    Known {
+        name,
+        default,
+        kind,
+        reported: true,
+        description,
+    }
 }
 
 /// In the order of `SHOW ALL`.
 static KNOWN: &[Known] = &[
-    reported("application_name", "", Kind::Text, "Name of the application, shown in logs."),
+    reported(
+        "application_name",
+        "",
+        Kind::Text,
+        "Name of the application, shown in logs.",
+    ),
     known("bytea_output", "hex", Kind::Fixed, "Output format for bytea."),
-    known("client_connection_check_interval", "0", Kind::Text, "Accepted; a client that goes away is noticed at once."),
+    known(
+        "client_connection_check_interval",
+        "0",
+        Kind::Text,
+        "Accepted; a client that goes away is noticed at once.",
+    ),
     reported("client_encoding", "UTF8", Kind::Fixed, "Encoding of the client."),
-    known("client_min_messages", "notice", Kind::Text, "Accepted; no notices are sent."),
-    reported("DateStyle", "ISO, MDY", Kind::Text, "Display format of dates; output is always ISO."),
-    known("default_transaction_isolation", "read committed", Kind::Text, "Accepted; every statement sees one snapshot."),
-    reported("default_transaction_read_only", "on", Kind::Text, "Everything here is read-only."),
+    known(
+        "client_min_messages",
+        "notice",
+        Kind::Text,
+        "Accepted; no notices are sent.",
+    ),
+    reported(
+        "DateStyle",
+        "ISO, MDY",
+        Kind::Text,
+        "Display format of dates; output is always ISO.",
+    ),
+    known(
+        "default_transaction_isolation",
+        "read committed",
+        Kind::Text,
+        "Accepted; every statement sees one snapshot.",
+    ),
+    reported(
+        "default_transaction_read_only",
+        "on",
+        Kind::Text,
+        "Everything here is read-only.",
+    ),
     known("enable_seqscan", "on", Kind::Bool, "Accepted; has no effect."),
     known("escape_string_warning", "on", Kind::Bool, "Accepted; has no effect."),
-    known("extra_float_digits", "1", Kind::Text, "Accepted; floats are always printed exactly."),
+    known(
+        "extra_float_digits",
+        "1",
+        Kind::Text,
+        "Accepted; floats are always printed exactly.",
+    ),
     known("geqo", "on", Kind::Bool, "Accepted; has no effect."),
-    known("idle_in_transaction_session_timeout", "0", Kind::Time, "Accepted; has no effect."),
+    known(
+        "idle_in_transaction_session_timeout",
+        "0",
+        Kind::Time,
+        "Accepted; has no effect.",
+    ),
     reported("in_hot_standby", "off", Kind::Fixed, "Whether the server is a standby."),
     reported("integer_datetimes", "on", Kind::Fixed, "Datetimes are integers."),
-    reported("IntervalStyle", "postgres", Kind::Text, "Display format of intervals; output is always postgres."),
+    reported(
+        "IntervalStyle",
+        "postgres",
+        Kind::Text,
+        "Display format of intervals; output is always postgres.",
+    ),
     reported("is_superuser", "off", Kind::Fixed, "Whether the user is a superuser."),
     known("jit", "off", Kind::Bool, "Accepted; has no effect."),
     known("lc_collate", "C", Kind::Fixed, "Collation order."),
@@ -70,19 +127,59 @@ static KNOWN: &[Known] = &[
     known("max_identifier_length", "63", Kind::Fixed, "Longest identifier."),
     known("max_index_keys", "32", Kind::Fixed, "Most columns of an index."),
     known("row_security", "on", Kind::Bool, "Accepted; has no effect."),
-    known("search_path", "\"$user\", public", Kind::Text, "Schemas searched for unqualified names."),
+    known(
+        "search_path",
+        "\"$user\", public",
+        Kind::Text,
+        "Schemas searched for unqualified names.",
+    ),
     reported("server_encoding", "UTF8", Kind::Fixed, "Encoding of the server."),
     reported("server_version", SERVER_VERSION, Kind::Fixed, "Version of the server."),
-    known("server_version_num", "150008", Kind::Fixed, "Version of the server as a number."),
+    known(
+        "server_version_num",
+        "150008",
+        Kind::Fixed,
+        "Version of the server as a number.",
+    ),
     reported("session_authorization", "", Kind::Fixed, "User of the session."),
     known("ssl", "off", Kind::Fixed, "Whether TLS is offered."),
-    reported("standard_conforming_strings", "on", Kind::Text, "Backslashes in strings are themselves."),
-    known("statement_timeout", "0", Kind::Time, "Longest time a statement may take, rows included."),
+    reported(
+        "standard_conforming_strings",
+        "on",
+        Kind::Text,
+        "Backslashes in strings are themselves.",
+    ),
+    known(
+        "statement_timeout",
+        "0",
+        Kind::Time,
+        "Longest time a statement may take, rows included.",
+    ),
     known("synchronize_seqscans", "on", Kind::Bool, "Accepted; has no effect."),
-    reported("TimeZone", "UTC", Kind::Zone, "Time zone in which timestamps are shown."),
-    known("transaction_isolation", "read committed", Kind::Text, "Isolation of the transaction."),
-    known("transaction_read_only", "on", Kind::Text, "Everything here is read-only."),
-    known("work_mem", "4MB", Kind::Text, "Accepted; memory is limited by the server's configuration."),
+    reported(
+        "TimeZone",
+        "UTC",
+        Kind::Zone,
+        "Time zone in which timestamps are shown.",
+    ),
+    known(
+        "transaction_isolation",
+        "read committed",
+        Kind::Text,
+        "Isolation of the transaction.",
+    ),
+    known(
+        "transaction_read_only",
+        "on",
+        Kind::Text,
+        "Everything here is read-only.",
+    ),
+    known(
+        "work_mem",
+        "4MB",
+        Kind::Text,
+        "Accepted; memory is limited by the server's configuration.",
+    ),
 ];
 
 fn find(name: &str) -> Option<&'static Known> {
@@ -115,7 +212,13 @@ impl Settings {
     pub(super) fn new(user: &str) -> Self {
         let mut initial = Values::new();
         initial.insert("session_authorization".into(), user.to_string());
-        Settings { initial, session: Values::new(), local: Values::new(), before_transaction: None, told: Values::new() }
+        Settings {
+            initial,
+            session: Values::new(),
+            local: Values::new(),
+            before_transaction: None,
+            told: Values::new(),
+        }
     }
 
     /// A setting of the startup message: becomes the value `RESET` goes back to.
@@ -128,7 +231,11 @@ impl Settings {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let known = find(name);
         let key = known.map_or_else(|| name.to_ascii_lowercase(), |known| known.name.to_string());
-        let set = self.local.get(&key).or_else(|| self.session.get(&key)).or_else(|| self.initial.get(&key));
+        let set = self
+            .local
+            .get(&key)
+            .or_else(|| self.session.get(&key))
+            .or_else(|| self.initial.get(&key));
         set.map(String::as_str).or(known.map(|known| known.default))
     }
 
@@ -198,7 +305,13 @@ impl Settings {
 
     /// Name, value, description.
     pub(super) fn all(&self) -> Vec<(&'static str, String, &'static str)> {
-        let row = |known: &'static Known| (known.name, self.get(known.name).unwrap_or_default().to_string(), known.description);
+        let row = |known: &'static Known| {
+            (
+                known.name,
+                self.get(known.name).unwrap_or_default().to_string(),
+                known.description,
+            )
+        };
         KNOWN.iter().map(row).collect()
     }
 
@@ -208,7 +321,10 @@ impl Settings {
 
     /// `None`: never set, so the server's own limit holds. `Some(None)`: explicitly without limit.
     pub(super) fn statement_timeout(&self) -> Option<Option<Duration>> {
-        let set = self.local.get("statement_timeout").or_else(|| self.session.get("statement_timeout"));
+        let set = self
+            .local
+            .get("statement_timeout")
+            .or_else(|| self.session.get("statement_timeout"));
         let value = set.or_else(|| self.initial.get("statement_timeout"))?;
         let millis = milliseconds(value)?;
         Some((millis > 0).then(|| Duration::from_millis(millis)))
@@ -229,7 +345,12 @@ fn unknown(name: &str) -> PgError {
 }
 
 fn check(known: &Known, value: &str) -> Result<String, PgError> {
-    let invalid = || PgError::new("22023", format!("invalid value for parameter \"{}\": \"{value}\"", known.name));
+    let invalid = || {
+        PgError::new(
+            "22023",
+            format!("invalid value for parameter \"{}\": \"{value}\"", known.name),
+        )
+    };
     match known.kind {
         Kind::Text => Ok(value.to_string()),
         Kind::Bool => match value.to_ascii_lowercase().as_str() {
@@ -250,15 +371,23 @@ fn check(known: &Known, value: &str) -> Result<String, PgError> {
             None => Err(invalid()),
         },
         Kind::Fixed => {
-            let simple = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '\''], "").replace("unicode", "utf8");
+            let simple = |text: &str| {
+                text.to_ascii_lowercase()
+                    .replace(['-', '_', '\''], "")
+                    .replace("unicode", "utf8")
+            };
             if simple(value) == simple(known.default) {
                 return Ok(known.default.to_string());
             }
             match known.name {
-                "client_encoding" | "bytea_output" => {
-                    Err(PgError::new("0A000", format!("{} can only be {}", known.name, known.default)))
-                }
-                _ => Err(PgError::new("55P02", format!("parameter \"{}\" cannot be changed", known.name))),
+                "client_encoding" | "bytea_output" => Err(PgError::new(
+                    "0A000",
+                    format!("{} can only be {}", known.name, known.default),
+                )),
+                _ => Err(PgError::new(
+                    "55P02",
+                    format!("parameter \"{}\" cannot be changed", known.name),
+                )),
             }
         }
     }
@@ -267,13 +396,17 @@ fn check(known: &Known, value: &str) -> Result<String, PgError> {
 /// `SET TIME ZONE 2` and `-3` mean hours.
 fn whole_hours(value: &str) -> Option<String> {
     let hours: i32 = value.trim_start_matches('+').parse().ok()?;
-    (-15..=15).contains(&hours).then(|| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()))
+    (-15..=15)
+        .contains(&hours)
+        .then(|| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()))
 }
 
 /// `500`, `500ms`, `2s`, `1.5min`, `1h`, `1d`.
 fn milliseconds(value: &str) -> Option<u64> {
     let value = value.trim();
-    let unit_at = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
+    let unit_at = value
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(value.len());
     let number: f64 = value[..unit_at].parse().ok()?;
     let factor = match value[unit_at..].trim() {
         "us" => 0.001,
@@ -286,5 +419,8 @@ fn milliseconds(value: &str) -> Option<u64> {
     };
     let millis = (number * factor).round();
     // PostgreSQL keeps it in 32 bits.
-    (0.0..=f64::from(i32::MAX)).contains(&millis).then(|| format!("{millis:.0}").parse().ok()).flatten()
+    (0.0..=f64::from(i32::MAX))
+        .contains(&millis)
+        .then(|| format!("{millis:.0}").parse().ok())
+        .flatten()
 }

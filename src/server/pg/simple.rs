@@ -18,7 +18,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         self.end_implicit_transaction();
         self.ready_for_query();
-        self.interrupts.flush(&mut self.wire, None).await.or_else(|stop| self.ignore_late_cancel(stop))?;
+        self.interrupts
+            .flush(&mut self.wire, None)
+            .await
+            .or_else(|stop| self.ignore_late_cancel(stop))?;
         Ok(self.wire.flush().await?)
     }
 
@@ -29,7 +32,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Ok(());
         }
         // A syntax error in the last statement must not leave the first ones done.
-        let commands = statements.into_iter().map(Command::parse).collect::<Result<Vec<_>, _>>()?;
+        let commands = statements
+            .into_iter()
+            .map(Command::parse)
+            .collect::<Result<Vec<_>, _>>()?;
         for command in &commands {
             let deadline = self.deadline();
             let outcome = self.begin(command, None).await?;

@@ -38,7 +38,11 @@ pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>)
 
 /// Only 3.0 is spoken; who asks for more is told so, and for which options of the protocol.
 fn negotiate(out: &mut BytesMut, minor: u16, parameters: &[(String, String)]) {
-    let options: Vec<&str> = parameters.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with("_pq_.")).collect();
+    let options: Vec<&str> = parameters
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| name.starts_with("_pq_."))
+        .collect();
     if minor == 0 && options.is_empty() {
         return;
     }
@@ -52,12 +56,19 @@ fn negotiate(out: &mut BytesMut, minor: u16, parameters: &[(String, String)]) {
 }
 
 fn start(parameters: Vec<(String, String)>) -> Result<Greeting, Stop> {
-    let find = |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+    let find = |wanted: &str| {
+        parameters
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.clone())
+    };
     let Some(user) = find("user").filter(|user| !user.is_empty()) else {
         return Err(PgError::fatal("28000", "no PostgreSQL user name specified in startup packet").into());
     };
     // As in PostgreSQL, the database is the user's name unless it is given.
-    let database = find("database").filter(|name| !name.is_empty()).unwrap_or_else(|| user.clone());
+    let database = find("database")
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| user.clone());
     if database != DATABASE {
         return Err(PgError::fatal("3D000", format!("database \"{database}\" does not exist")).into());
     }
@@ -78,7 +89,10 @@ fn start(parameters: Vec<(String, String)>) -> Result<Greeting, Stop> {
             name => settings.set_initial(name, value).map_err(fatal)?,
         }
     }
-    Ok(Greeting::Session { user, settings: Box::new(settings) })
+    Ok(Greeting::Session {
+        user,
+        settings: Box::new(settings),
+    })
 }
 
 /// `-c name=value --name=value`, as in `PGOPTIONS`. A backslash keeps the next character.
@@ -94,8 +108,12 @@ fn command_line_options(options: &str) -> Vec<(String, String)> {
         }
     }
     let assignment = |word: &String| {
-        let word = word.strip_prefix("--").or_else(|| word.strip_prefix("-c")).unwrap_or(word);
-        word.split_once('=').map(|(name, value)| (name.replace('-', "_"), value.to_string()))
+        let word = word
+            .strip_prefix("--")
+            .or_else(|| word.strip_prefix("-c"))
+            .unwrap_or(word);
+        word.split_once('=')
+            .map(|(name, value)| (name.replace('-', "_"), value.to_string()))
     };
     words.iter().filter_map(assignment).collect()
 }

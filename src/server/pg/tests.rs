@@ -16,10 +16,10 @@ use crate::catalog::SessionVars;
 use crate::server::query::{QueryEngine, QueryLimits};
 
 /// Would run for minutes; produces nothing until its end.
-const SLOW_COUNT: &str = "SELECT sum(a.value * b.value % 7) FROM generate_series(1, 1000000) a(value), generate_series(1, 1000000) b(value)";
+const SLOW_COUNT: &str =
+    "SELECT sum(a.value * b.value % 7) FROM generate_series(1, 1000000) a(value), generate_series(1, 1000000) b(value)";
 /// A nested loop join that matches almost nothing: DataFusion 55 compares one right batch with *all* left rows before it yields.
-const SELECTIVE_JOIN: &str =
-    "SELECT count(*) FROM generate_series(1, 1000000) a(value), generate_series(1, 1000000) b(value) WHERE a.value + b.value = 3";
+const SELECTIVE_JOIN: &str = "SELECT count(*) FROM generate_series(1, 1000000) a(value), generate_series(1, 1000000) b(value) WHERE a.value + b.value = 3";
 const SLOW_SORT: &str = "SELECT a.value + b.value AS s FROM generate_series(1, 100000) a(value), generate_series(1, 100000) b(value) ORDER BY s";
 const ENDLESS: &str = "SELECT value, repeat('x', 100) AS pad FROM generate_series(1, 1000000000) t(value)";
 
@@ -38,13 +38,25 @@ struct TestDoor {
 
 impl TestDoor {
     async fn open() -> Self {
-        let limits = QueryLimits { timeout: None, memory_bytes: 256 << 20 };
+        let limits = QueryLimits {
+            timeout: None,
+            memory_bytes: 256 << 20,
+        };
         let engine = QueryEngine::start_with(Arc::new(session), limits).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, stopped) = watch::channel(false);
-        tokio::spawn(serve(listener, Arc::clone(&engine), PgOptions { max_connections: 3 }, stopped));
-        TestDoor { address, engine, _shutdown: shutdown }
+        tokio::spawn(serve(
+            listener,
+            Arc::clone(&engine),
+            PgOptions { max_connections: 3 },
+            stopped,
+        ));
+        TestDoor {
+            address,
+            engine,
+            _shutdown: shutdown,
+        }
     }
 
     async fn client(&self) -> Client {
@@ -52,7 +64,10 @@ impl TestDoor {
     }
 
     async fn try_client(&self, database: &str) -> Result<Client, tokio_postgres::Error> {
-        let config = format!("host=127.0.0.1 port={} user=tester dbname={database}", self.address.port());
+        let config = format!(
+            "host=127.0.0.1 port={} user=tester dbname={database}",
+            self.address.port()
+        );
         let (client, connection) = tokio_postgres::connect(&config, NoTls).await?;
         tokio::spawn(connection);
         Ok(client)
@@ -110,9 +125,15 @@ async fn values_look_as_postgres_prints_them() {
         ("SELECT NULL", "NULL"),
         ("SELECT DATE '2026-11-21'", "2026-11-21"),
         ("SELECT TIMESTAMP '2026-11-21 06:00:00.120'", "2026-11-21 06:00:00.12"),
-        ("SELECT INTERVAL '1 year 2 months 3 days 4 hours'", "1 year 2 mons 3 days 04:00:00"),
+        (
+            "SELECT INTERVAL '1 year 2 months 3 days 4 hours'",
+            "1 year 2 mons 3 days 04:00:00",
+        ),
         ("SELECT [1, 2, NULL]", "{1,2,NULL}"),
-        ("SELECT ['a b', 'c', 'null', '', 'q\"q']", "{\"a b\",c,\"null\",\"\",\"q\\\"q\"}"),
+        (
+            "SELECT ['a b', 'c', 'null', '', 'q\"q']",
+            "{\"a b\",c,\"null\",\"\",\"q\\\"q\"}",
+        ),
         ("SELECT arrow_cast('x', 'Dictionary(Int32, Utf8)')", "x"),
         ("SELECT '\\x00ff'::bytea", "\\x5c7830306666"),
         ("SELECT named_struct('a', 1, 'b', ['x'])", "{\"a\": 1, \"b\": [\"x\"]}"),
@@ -142,26 +163,63 @@ async fn instants_are_shown_in_the_time_zone_of_the_session() {
 async fn binary_results_and_parameters_make_the_round_trip() {
     let door = TestDoor::open().await;
     let client = door.client().await;
-    let one = client.query_one("SELECT 1 AS a, 3000000000 AS b, count(*), count(*) FROM (VALUES (1), (2)) t", &[]).await.unwrap();
+    let one = client
+        .query_one(
+            "SELECT 1 AS a, 3000000000 AS b, count(*), count(*) FROM (VALUES (1), (2)) t",
+            &[],
+        )
+        .await
+        .unwrap();
     assert_eq!(one.columns()[0].type_(), &Type::INT4);
-    assert_eq!((one.get::<_, i32>(0), one.get::<_, i64>(1), one.get::<_, i64>(3)), (1, 3_000_000_000, 2));
+    assert_eq!(
+        (one.get::<_, i32>(0), one.get::<_, i64>(1), one.get::<_, i64>(3)),
+        (1, 3_000_000_000, 2)
+    );
     assert_eq!((one.columns()[2].name(), one.columns()[3].name()), ("count", "count"));
 
     let when = chrono::DateTime::from_timestamp_micros(1_795_240_800_123_456).unwrap();
-    let types = [Type::INT4, Type::INT8, Type::FLOAT8, Type::TEXT, Type::BOOL, Type::TIMESTAMPTZ, Type::BYTEA, Type::DATE, Type::INT8_ARRAY];
-    let statement = client.prepare_typed("SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9", &types).await.unwrap();
+    let types = [
+        Type::INT4,
+        Type::INT8,
+        Type::FLOAT8,
+        Type::TEXT,
+        Type::BOOL,
+        Type::TIMESTAMPTZ,
+        Type::BYTEA,
+        Type::DATE,
+        Type::INT8_ARRAY,
+    ];
+    let statement = client
+        .prepare_typed("SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9", &types)
+        .await
+        .unwrap();
     let day = when.date_naive();
     let bytes: &[u8] = &[0, 255];
     let list = vec![Some(1i64), None, Some(3)];
-    let row = client.query_one(&statement, &[&1i32, &2i64, &0.5f64, &"text", &true, &when, &bytes, &day, &list]).await.unwrap();
-    assert_eq!((row.get::<_, i32>(0), row.get::<_, i64>(1), row.get::<_, f64>(2)), (1, 2, 0.5));
+    let row = client
+        .query_one(
+            &statement,
+            &[&1i32, &2i64, &0.5f64, &"text", &true, &when, &bytes, &day, &list],
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (row.get::<_, i32>(0), row.get::<_, i64>(1), row.get::<_, f64>(2)),
+        (1, 2, 0.5)
+    );
     assert_eq!((row.get::<_, &str>(3), row.get::<_, bool>(4)), ("text", true));
     assert_eq!(row.get::<_, chrono::DateTime<chrono::Utc>>(5), when);
-    assert_eq!((row.get::<_, &[u8]>(6), row.get::<_, chrono::NaiveDate>(7)), (bytes, day));
+    assert_eq!(
+        (row.get::<_, &[u8]>(6), row.get::<_, chrono::NaiveDate>(7)),
+        (bytes, day)
+    );
     assert_eq!(row.get::<_, Vec<Option<i64>>>(8), list);
 
     // Inferred from where it stands: a bigint; and text where nothing says more.
-    let statement = client.prepare("SELECT value FROM generate_series(1, 10) t(value) WHERE value > $1").await.unwrap();
+    let statement = client
+        .prepare("SELECT value FROM generate_series(1, 10) t(value) WHERE value > $1")
+        .await
+        .unwrap();
     assert_eq!(statement.params(), [Type::INT8]);
     assert_eq!(client.query(&statement, &[&8i64]).await.unwrap().len(), 2);
     assert_eq!(client.prepare("SELECT $1").await.unwrap().params(), [Type::TEXT]);
@@ -178,7 +236,10 @@ async fn each_error_has_the_code_clients_branch_on() {
         ("SELECT * FROM nowhere", "42P01"),
         ("SELECT nothing FROM generate_series(1, 2) t(value)", "42703"),
         ("SELECT no_such_function(1)", "42883"),
-        ("SELECT value FROM generate_series(1, 2) a(value), generate_series(1, 2) b(value)", "42702"),
+        (
+            "SELECT value FROM generate_series(1, 2) a(value), generate_series(1, 2) b(value)",
+            "42702",
+        ),
         ("SELECT 1/0", "22012"),
         ("SELECT 'x'::int", "22P02"),
         ("SELECT 3000000000::int", "22003"),
@@ -202,7 +263,11 @@ async fn each_error_has_the_code_clients_branch_on() {
     }
     // The connection is as good as before.
     assert_eq!(texts(&client, "SELECT 1").await, ["1"]);
-    let unknown = door.try_client("postgres").await.err().expect("there is no such database");
+    let unknown = door
+        .try_client("postgres")
+        .await
+        .err()
+        .expect("there is no such database");
     assert_eq!(code(&unknown), "3D000");
 }
 
@@ -259,8 +324,18 @@ async fn statement_timeout_covers_planning_and_rows() {
     assert_eq!(texts(&client, "SHOW statement_timeout").await, ["300ms"]);
     for sql in [SLOW_COUNT, SLOW_SORT, ENDLESS] {
         let started = Instant::now();
-        assert_eq!(client.batch_execute(sql).await.map_err(|error| code(&error).to_string()), Err("57014".into()));
-        assert!(started.elapsed() < Duration::from_millis(1500), "{sql}: {:?}", started.elapsed());
+        assert_eq!(
+            client
+                .batch_execute(sql)
+                .await
+                .map_err(|error| code(&error).to_string()),
+            Err("57014".into())
+        );
+        assert!(
+            started.elapsed() < Duration::from_millis(1500),
+            "{sql}: {:?}",
+            started.elapsed()
+        );
     }
     client.simple_query("SET statement_timeout = 0").await.unwrap();
     assert_eq!(texts(&client, "SELECT 1").await, ["1"]);
@@ -287,9 +362,15 @@ async fn a_portal_with_a_row_limit_goes_on_where_it_stopped() {
     let door = TestDoor::open().await;
     let mut client = door.client().await;
     let transaction = client.transaction().await.unwrap();
-    let portal = transaction.bind("SELECT value FROM generate_series(1, 20000) t(value)", &[]).await.unwrap();
+    let portal = transaction
+        .bind("SELECT value FROM generate_series(1, 20000) t(value)", &[])
+        .await
+        .unwrap();
     let first = transaction.query_portal(&portal, 3).await.unwrap();
-    assert_eq!(first.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        first.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     let next = transaction.query_portal(&portal, 2).await.unwrap();
     assert_eq!(next.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(), [4, 5]);
     assert_eq!(transaction.query_portal(&portal, 0).await.unwrap().len(), 19_995);
@@ -300,7 +381,10 @@ async fn a_portal_with_a_row_limit_goes_on_where_it_stopped() {
 async fn a_text_of_several_statements_is_answered_up_to_its_first_error() {
     let door = TestDoor::open().await;
     let client = door.client().await;
-    assert_eq!(texts(&client, "SELECT 1; -- one; more\nSELECT 'a;b'; ;").await, ["1", "a;b"]);
+    assert_eq!(
+        texts(&client, "SELECT 1; -- one; more\nSELECT 'a;b'; ;").await,
+        ["1", "a;b"]
+    );
     assert!(texts(&client, "").await.is_empty());
     assert!(texts(&client, "-- nothing").await.is_empty());
     assert_eq!(fails_with(&client, "SELECT 1; SELECT 1/0; SELECT 2").await, "22012");
@@ -314,27 +398,52 @@ async fn a_failed_transaction_accepts_only_its_end() {
     client.batch_execute("BEGIN READ ONLY").await.unwrap();
     assert_eq!(fails_with(&client, "SELECT 1/0").await, "22012");
     assert_eq!(fails_with(&client, "SELECT 1").await, "25P02");
-    assert_eq!(client.query("SELECT 1", &[]).await.map_err(|error| code(&error).to_string()).err(), Some("25P02".into()));
+    assert_eq!(
+        client
+            .query("SELECT 1", &[])
+            .await
+            .map_err(|error| code(&error).to_string())
+            .err(),
+        Some("25P02".into())
+    );
     client.batch_execute("ROLLBACK").await.unwrap();
-    client.batch_execute("BEGIN; SAVEPOINT a; RELEASE SAVEPOINT a").await.unwrap();
+    client
+        .batch_execute("BEGIN; SAVEPOINT a; RELEASE SAVEPOINT a")
+        .await
+        .unwrap();
     assert_eq!(fails_with(&client, "SELEC").await, "42601");
-    client.batch_execute("ROLLBACK TO SAVEPOINT a; SELECT 1; COMMIT").await.unwrap();
+    client
+        .batch_execute("ROLLBACK TO SAVEPOINT a; SELECT 1; COMMIT")
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_belong_to_one_session_and_roll_back() {
     let door = TestDoor::open().await;
     let (client, other) = (door.client().await, door.client().await);
-    client.batch_execute("BEGIN; SET application_name = 'x'; ROLLBACK").await.unwrap();
+    client
+        .batch_execute("BEGIN; SET application_name = 'x'; ROLLBACK")
+        .await
+        .unwrap();
     assert_eq!(texts(&client, "SHOW application_name").await, [""]);
     client.batch_execute("SET application_name TO mine").await.unwrap();
     assert_eq!(texts(&client, "SHOW application_name").await, ["mine"]);
     assert_eq!(texts(&other, "SHOW application_name").await, [""]);
-    client.batch_execute("BEGIN; SET LOCAL application_name = 'inner'; COMMIT; SET my.own = 'a'").await.unwrap();
+    client
+        .batch_execute("BEGIN; SET LOCAL application_name = 'inner'; COMMIT; SET my.own = 'a'")
+        .await
+        .unwrap();
     assert_eq!(texts(&client, "SHOW application_name").await, ["mine"]);
     assert_eq!(texts(&client, "SHOW my.own").await, ["a"]);
-    assert_eq!(texts(&client, "SHOW TRANSACTION ISOLATION LEVEL").await, ["read committed"]);
-    client.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; RESET ALL; DISCARD ALL").await.unwrap();
+    assert_eq!(
+        texts(&client, "SHOW TRANSACTION ISOLATION LEVEL").await,
+        ["read committed"]
+    );
+    client
+        .batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; RESET ALL; DISCARD ALL")
+        .await
+        .unwrap();
     assert_eq!(texts(&client, "SHOW application_name").await, [""]);
     assert!(texts(&client, "SHOW ALL").await.contains(&"TimeZone".to_string()));
 }
@@ -343,7 +452,10 @@ async fn settings_belong_to_one_session_and_roll_back() {
 async fn cursors_copy_and_prepare_work_in_sql() {
     let door = TestDoor::open().await;
     let client = door.client().await;
-    client.batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT value FROM generate_series(1, 10) t(value)").await.unwrap();
+    client
+        .batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT value FROM generate_series(1, 10) t(value)")
+        .await
+        .unwrap();
     assert_eq!(texts(&client, "FETCH 2 FROM c").await, ["1", "2"]);
     assert_eq!(texts(&client, "FETCH FORWARD 0 FROM c").await, Vec::<String>::new());
     client.batch_execute("MOVE 3 IN c").await.unwrap();
@@ -352,7 +464,10 @@ async fn cursors_copy_and_prepare_work_in_sql() {
     assert_eq!(texts(&client, "FETCH ALL FROM c").await.len(), 4);
     client.batch_execute("CLOSE c; COMMIT").await.unwrap();
 
-    let copied = client.copy_out("COPY (SELECT 1 AS a, 'x,\"y' AS b, NULL AS c) TO STDOUT WITH (FORMAT csv, HEADER)").await.unwrap();
+    let copied = client
+        .copy_out("COPY (SELECT 1 AS a, 'x,\"y' AS b, NULL AS c) TO STDOUT WITH (FORMAT csv, HEADER)")
+        .await
+        .unwrap();
     let bytes: Vec<_> = copied.map(|chunk| chunk.unwrap()).collect().await;
     assert_eq!(String::from_utf8(bytes.concat()).unwrap(), "a,b,c\n1,\"x,\"\"y\",\n");
 
@@ -360,7 +475,11 @@ async fn cursors_copy_and_prepare_work_in_sql() {
     assert_eq!(texts(&client, "EXECUTE p(41)").await, ["42"]);
     client.batch_execute("DEALLOCATE p").await.unwrap();
     assert!(!texts(&client, "EXPLAIN SELECT 1").await.is_empty());
-    assert!(!texts(&client, "EXPLAIN (ANALYZE, FORMAT TEXT) SELECT 1").await.is_empty());
+    assert!(
+        !texts(&client, "EXPLAIN (ANALYZE, FORMAT TEXT) SELECT 1")
+            .await
+            .is_empty()
+    );
     assert!(texts(&client, "EXPLAIN (FORMAT JSON) SELECT 1").await[0].starts_with('['));
 }
 
@@ -378,7 +497,10 @@ async fn malformed_messages_are_errors_and_not_panics() {
     let door = TestDoor::open().await;
     let mut socket = tokio::net::TcpStream::connect(door.address).await.unwrap();
     let startup = b"\0\x03\0\0user\0t\0database\0spark\0\0";
-    socket.write_all(&[&u32::try_from(startup.len() + 4).unwrap().to_be_bytes()[..], startup].concat()).await.unwrap();
+    socket
+        .write_all(&[&u32::try_from(startup.len() + 4).unwrap().to_be_bytes()[..], startup].concat())
+        .await
+        .unwrap();
     // A Bind whose counts promise more than there is, a Parse without its end, then Sync and a query.
     socket.write_all(b"B\0\0\0\x08\0\0\xff\xff").await.unwrap();
     socket.write_all(b"P\0\0\0\x06ab").await.unwrap();
@@ -386,7 +508,11 @@ async fn malformed_messages_are_errors_and_not_panics() {
     socket.write_all(b"Q\0\0\0\x0dselect 1\0").await.unwrap();
     let mut answer = Vec::new();
     while !answer.windows(8).any(|window| window == b"SELECT 1") {
-        assert!(socket.read_buf(&mut answer).await.unwrap() > 0, "closed early: {:?}", String::from_utf8_lossy(&answer));
+        assert!(
+            socket.read_buf(&mut answer).await.unwrap() > 0,
+            "closed early: {:?}",
+            String::from_utf8_lossy(&answer)
+        );
     }
     assert!(answer.windows(5).any(|window| window == b"08P01"));
 }

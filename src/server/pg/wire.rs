@@ -32,19 +32,44 @@ pub(super) enum WireError {
 pub(super) enum Opening {
     Ssl,
     Gss,
-    Cancel { pid: i32, secret: i32 },
-    Startup { minor: u16, parameters: Vec<(String, String)> },
+    Cancel {
+        pid: i32,
+        secret: i32,
+    },
+    Startup {
+        minor: u16,
+        parameters: Vec<(String, String)>,
+    },
 }
 
 /// What may arrive later.
 #[derive(Debug)]
 pub(super) enum Request {
     Query(String),
-    Parse { name: String, sql: String, types: Vec<u32> },
-    Bind { portal: String, statement: String, formats: Vec<i16>, values: Vec<Option<Bytes>>, result_formats: Vec<i16> },
-    Describe { kind: u8, name: String },
-    Execute { portal: String, max_rows: i32 },
-    Close { kind: u8, name: String },
+    Parse {
+        name: String,
+        sql: String,
+        types: Vec<u32>,
+    },
+    Bind {
+        portal: String,
+        statement: String,
+        formats: Vec<i16>,
+        values: Vec<Option<Bytes>>,
+        result_formats: Vec<i16>,
+    },
+    Describe {
+        kind: u8,
+        name: String,
+    },
+    Execute {
+        portal: String,
+        max_rows: i32,
+    },
+    Close {
+        kind: u8,
+        name: String,
+    },
     Flush,
     Sync,
     Terminate,
@@ -64,7 +89,11 @@ pub(super) struct Wire<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(socket: S) -> Self {
-        Wire { socket, read: BytesMut::with_capacity(8 << 10), out: BytesMut::with_capacity(FLUSH_AT) }
+        Wire {
+            socket,
+            read: BytesMut::with_capacity(8 << 10),
+            out: BytesMut::with_capacity(FLUSH_AT),
+        }
     }
 
     pub(super) async fn opening(&mut self) -> Result<Opening, WireError> {
@@ -185,7 +214,10 @@ fn parse_opening(mut body: Body) -> Option<Opening> {
     match (major, minor) {
         (1234, 5679) => Some(Opening::Ssl),
         (1234, 5680) => Some(Opening::Gss),
-        (1234, 5678) => Some(Opening::Cancel { pid: body.i32()?, secret: body.i32()? }),
+        (1234, 5678) => Some(Opening::Cancel {
+            pid: body.i32()?,
+            secret: body.i32()?,
+        }),
         (3, minor) => {
             let mut parameters = Vec::new();
             loop {
@@ -205,9 +237,18 @@ fn parse_request(kind: u8, mut body: Body) -> Result<Request, WireError> {
         b'Q' => body.text().map(Request::Query),
         b'P' => parse_parse(&mut body),
         b'B' => parse_bind(&mut body),
-        b'D' => body.u8().zip(body.text()).map(|(kind, name)| Request::Describe { kind, name }),
-        b'C' => body.u8().zip(body.text()).map(|(kind, name)| Request::Close { kind, name }),
-        b'E' => body.text().zip(body.i32()).map(|(portal, max_rows)| Request::Execute { portal, max_rows }),
+        b'D' => body
+            .u8()
+            .zip(body.text())
+            .map(|(kind, name)| Request::Describe { kind, name }),
+        b'C' => body
+            .u8()
+            .zip(body.text())
+            .map(|(kind, name)| Request::Close { kind, name }),
+        b'E' => body
+            .text()
+            .zip(body.i32())
+            .map(|(portal, max_rows)| Request::Execute { portal, max_rows }),
         b'H' => Some(Request::Flush),
         b'S' => Some(Request::Sync),
         b'X' => Some(Request::Terminate),
@@ -218,7 +259,11 @@ fn parse_request(kind: u8, mut body: Body) -> Result<Request, WireError> {
 }
 
 fn parse_parse(body: &mut Body) -> Option<Request> {
-    Some(Request::Parse { name: body.text()?, sql: body.text()?, types: body.list(|body| body.i32().map(i32::cast_unsigned))? })
+    Some(Request::Parse {
+        name: body.text()?,
+        sql: body.text()?,
+        types: body.list(|body| body.i32().map(i32::cast_unsigned))?,
+    })
 }
 
 fn parse_bind(body: &mut Body) -> Option<Request> {
