@@ -10,11 +10,7 @@ check:
 test *NAME:
     cargo test {{NAME}}
 
-# SQL behaviour; no rebuild for a changed .slt file
-slt *FILE:
-    cargo test --test slt -- {{FILE}}
-
-# Criterion benches
+# What a log costs from bytes to rows, beside the machine's limits (benches/README.md)
 bench *NAME:
     cargo bench {{NAME}}
 

@@ -39,7 +39,7 @@ impl Column {
 pub fn render(tables: &[&TableDef]) -> String {
     let mut page = String::from(
         "# Tables\n\n\
-         Made from the code by `UPDATE_DOCS=1 cargo test --lib schema_page`; a test fails when it is stale.\n\n\
+         Made from the code by `UPDATE_DOCS=1 cargo test --test it schema_page`; a test fails when it is stale.\n\n\
          A column is the field of Spark's v1 REST API in snake_case, with its unit in the name. What has not happened, and \
          what a log does not record, is NULL; counts and sums of what was seen are numbers. Instants are UTC. REST field: \
          its path in Spark's model of the entity, empty where Spark has none. Source: the event of the log and its field, \
@@ -58,7 +58,7 @@ pub fn render(tables: &[&TableDef]) -> String {
             &table.grain[1..]
         );
         if !table.sort_order.is_empty() {
-            let _ = write!(page, "Key: {}.\n", table.sort_order.join(", "));
+            let _ = write!(page, "Sorted by {}.\n", table.sort_order.join(", "));
         }
         page.push_str("\n| column | type | unit | null | REST field | source | meaning |\n| --- | --- | --- | --- | --- | --- | --- |\n");
         for column in table.columns {

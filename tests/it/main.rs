@@ -15,7 +15,10 @@ mod replay;
 
 /// Logs with something wrong: what `check` says, and that the good ones beside them are served.
 mod damaged;
+/// Pages made from the code.
+mod docs;
 /// The server starts, says where it listens, answers and stops.
 mod serving;
+
 /// The repository itself: import rules, leftovers, sizes.
 mod tidy;

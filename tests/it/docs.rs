@@ -1,0 +1,22 @@
+//! Pages that are made from the code are not stale.
+
+use std::path::Path;
+
+use sparkgate::catalog::{EVENT_LOGS, EVENTS, SETTINGS};
+use sparkgate::table::{self, TableDef};
+
+#[test]
+fn schema_page_is_what_the_definitions_say() {
+    let mut tables: Vec<&TableDef> = table::all().to_vec();
+    tables.extend([&EVENTS, &EVENT_LOGS, &SETTINGS]);
+    let page = table::docs::render(&tables);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &page).expect("docs can be written");
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        there == page,
+        "docs/schema.md is stale: UPDATE_DOCS=1 cargo test --test it schema_page"
+    );
+}
