@@ -67,11 +67,20 @@ impl Environment {
     }
 }
 
+/// What an executor is asked for of one resource.
+#[derive(Debug)]
+struct ExecutorRequest {
+    name: Option<String>,
+    amount: i64,
+    discovery_script: Option<String>,
+    vendor: Option<String>,
+}
+
 /// What executors and tasks of a profile ask for.
 #[derive(Debug)]
 pub(super) struct ResourceProfile {
     id: i32,
-    executor_resources: BTreeMap<String, (Option<String>, i64, Option<String>, Option<String>)>,
+    executor_resources: BTreeMap<String, ExecutorRequest>,
     task_resources: BTreeMap<String, (Option<String>, f64)>,
 }
 
@@ -84,13 +93,13 @@ impl ResourceProfile {
                 .executor_resources
                 .iter()
                 .map(|(key, r)| {
-                    let value = (
-                        text(&r.resource_name),
-                        r.amount,
-                        text(&r.discovery_script),
-                        text(&r.vendor),
-                    );
-                    (key.clone().into_owned(), value)
+                    let request = ExecutorRequest {
+                        name: text(&r.resource_name),
+                        amount: r.amount,
+                        discovery_script: text(&r.discovery_script),
+                        vendor: text(&r.vendor),
+                    };
+                    (key.clone().into_owned(), request)
                 })
                 .collect(),
             task_resources: event
@@ -109,17 +118,21 @@ impl ResourceProfile {
 
     pub(super) fn push_row(&self, app_id: &str, attempt_id: &str, rows: &mut Rows) {
         rows.push(app_id).push(attempt_id).push(self.id);
-        rows.push(Value::map(self.executor_resources.iter().map(
-            |(key, (name, amount, script, vendor))| {
-                let value = Value::Struct(vec![
-                    name.as_ref().into(),
-                    (*amount).into(),
-                    script.as_ref().into(),
-                    vendor.as_ref().into(),
-                ]);
-                (key.as_str(), value)
-            },
-        )));
+        rows.push(Value::map(self.executor_resources.iter().map(|(key, request)| {
+            let ExecutorRequest {
+                name,
+                amount,
+                discovery_script,
+                vendor,
+            } = request;
+            let fields = vec![
+                name.as_ref().into(),
+                (*amount).into(),
+                discovery_script.as_ref().into(),
+                vendor.as_ref().into(),
+            ];
+            (key.as_str(), Value::Struct(fields))
+        })));
         rows.push(Value::map(self.task_resources.iter().map(|(key, (name, amount))| {
             (
                 key.as_str(),

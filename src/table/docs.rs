@@ -58,7 +58,7 @@ pub fn render(tables: &[&TableDef]) -> String {
             &table.grain[1..]
         );
         if !table.sort_order.is_empty() {
-            let _ = write!(page, "Sorted by {}.\n", table.sort_order.join(", "));
+            let _ = writeln!(page, "Sorted by {}.", table.sort_order.join(", "));
         }
         page.push_str("\n| column | type | unit | null | REST field | source | meaning |\n| --- | --- | --- | --- | --- | --- | --- |\n");
         for column in table.columns {
