@@ -177,7 +177,7 @@ impl LiveJob {
         rows.push(
             self.completion_time
                 .zip(self.submission_time)
-                .map(|(end, start)| end - start),
+                .map(|(end, start)| end.wrapping_sub(start)),
         );
         rows.push(self.status).push(Value::list(self.stage_ids.iter().copied()));
         rows.push(self.job_group.as_ref()).push(Value::list(&self.job_tags));

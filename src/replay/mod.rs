@@ -554,7 +554,7 @@ impl LiveApplication {
             stage_attempt_id: event.stage_attempt_id.unwrap_or(0),
         };
         let names = &mut self.names;
-        let task = LiveTask::new(key, info, &mut |name| intern(names, name));
+        let task = LiveTask::new(key, info, |name| intern(names, name));
         self.live_tasks.insert(info.task_id, task);
         if self.ended_tasks.contains(info.task_id.cast_unsigned()) {
             self.tasks.supersede(info.task_id);
@@ -675,10 +675,14 @@ impl LiveApplication {
             raise(executor, event.executor_metrics.as_ref());
             // A resubmitted task keeps the metrics of its first attempt.
             if !matches!(event.reason, TaskEndReason::Resubmitted) {
-                executor.total_gc_time += metrics.value(index::JVM_GC_TIME);
-                executor.total_input_bytes += metrics.value(index::INPUT_BYTES);
-                executor.total_shuffle_read += metrics.shuffle_read_bytes();
-                executor.total_shuffle_write += metrics.value(index::SHUFFLE_WRITE_BYTES);
+                executor.total_gc_time = executor.total_gc_time.wrapping_add(metrics.value(index::JVM_GC_TIME));
+                executor.total_input_bytes = executor
+                    .total_input_bytes
+                    .wrapping_add(metrics.value(index::INPUT_BYTES));
+                executor.total_shuffle_read = executor.total_shuffle_read.wrapping_add(metrics.shuffle_read_bytes());
+                executor.total_shuffle_write = executor
+                    .total_shuffle_write
+                    .wrapping_add(metrics.value(index::SHUFFLE_WRITE_BYTES));
             }
         }
     }
@@ -717,12 +721,12 @@ impl LiveApplication {
         let memory = if level.use_memory {
             info.memory_size
         } else {
-            -info.memory_size
+            info.memory_size.wrapping_neg()
         };
         let disk = if level.use_disk {
             info.disk_size
         } else {
-            -info.disk_size
+            info.disk_size.wrapping_neg()
         };
         let id = &*info.manager.executor_id;
         let executor = self.live_executors.get(id).copied();
@@ -859,7 +863,10 @@ impl LiveApplication {
             running_tasks: self.live_tasks.len(),
             executors: shown.len(),
             cores: most_cores(&shown, end),
-            core_ms: shown.iter().map(|executor| executor.core_ms(end)).sum(),
+            core_ms: shown
+                .iter()
+                .map(|executor| executor.core_ms(end))
+                .fold(0, i64::saturating_add),
             events: self.report.events,
             problems: self.report.malformed_lines,
         };
@@ -1009,5 +1016,53 @@ mod tests {
         assert_eq!(most_cores(&[&a, &b, &c], 30), 4);
         assert_eq!(most_cores(&[&b, &c], 30), 3);
         assert_eq!(most_cores(&[], 30), 0);
+    }
+
+    #[test]
+    fn numbers_at_the_edge_wrap_as_in_java_and_never_panic() {
+        let mut live = LiveApplication::new();
+        let (min, max) = (i64::MIN, i64::MAX);
+        let lines = [
+            format!(
+                r#"{{"Event":"SparkListenerApplicationStart","App Name":"a","App ID":"a","Timestamp":{max},"User":"u"}}"#
+            ),
+            format!(
+                r#"{{"Event":"SparkListenerExecutorAdded","Timestamp":{min},"Executor ID":"1","Executor Info":{{"Host":"h","Total Cores":2147483647,"Log Urls":{{}}}}}}"#
+            ),
+            format!(
+                r#"{{"Event":"SparkListenerExecutorAdded","Timestamp":{min},"Executor ID":"2","Executor Info":{{"Host":"h","Total Cores":2147483647,"Log Urls":{{}}}}}}"#
+            ),
+            format!(
+                r#"{{"Event":"SparkListenerStageSubmitted","Stage Info":{{"Stage ID":-1,"Stage Name":"s","Number of Tasks":-5,"RDD Info":[{{"RDD ID":7,"Name":"r","Storage Level":{{"Use Disk":true,"Use Memory":true,"Deserialized":true,"Replication":1}},"Number of Partitions":1}}],"Submission Time":{max},"Completion Time":{min}}}}}"#
+            ),
+            format!(
+                r#"{{"Event":"SparkListenerBlockUpdated","Block Updated Info":{{"Block Manager ID":{{"Executor ID":"1","Host":"h","Port":1}},"Block ID":"rdd_7_0","Storage Level":{{"Use Disk":false,"Use Memory":false,"Deserialized":true,"Replication":1}},"Memory Size":{min},"Disk Size":{min}}}}}"#
+            ),
+            format!(
+                r#"{{"Event":"SparkListenerTaskStart","Stage ID":-1,"Task Info":{{"Task ID":{min},"Index":-1,"Launch Time":{max},"Executor ID":"1","Host":"h","Locality":"ANY","Getting Result Time":0,"Finish Time":0,"Failed":false}}}}"#
+            ),
+            format!(
+                r#"{{"Event":"SparkListenerTaskEnd","Stage ID":-1,"Task Type":"t","Task End Reason":{{"Reason":"Success"}},"Task Info":{{"Task ID":{min},"Index":-1,"Launch Time":{max},"Executor ID":"1","Host":"h","Locality":"ANY","Getting Result Time":{max},"Finish Time":{min},"Failed":false}},"Task Metrics":{{"Executor Deserialize Time":{max},"Executor Run Time":{max},"Result Size":{min},"JVM GC Time":{max},"Result Serialization Time":{max},"Memory Bytes Spilled":{max},"Disk Bytes Spilled":{max},"Input Metrics":{{"Bytes Read":{max}}}}}}}"#
+            ),
+            format!(r#"{{"Event":"SparkListenerApplicationEnd","Timestamp":{min}}}"#),
+        ];
+        for line in lines.iter().chain(&lines) {
+            live.apply_line(line.as_bytes());
+        }
+        assert_eq!(live.report().problems, []);
+        let log = EventLog {
+            path: "a".into(),
+            identity: "a".into(),
+            rolling: false,
+            files: Vec::new(),
+            in_progress: false,
+            size_bytes: u64::MAX,
+            modified_ms: i64::MAX,
+        };
+        let rows = live.rows(&Arc::new(log)).expect("the application started");
+        assert_eq!(
+            rows.tables["tasks"].iter().map(|batch| batch.num_rows()).sum::<usize>(),
+            1
+        );
     }
 }

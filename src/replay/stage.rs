@@ -316,7 +316,7 @@ impl LiveStage {
         rows.push(
             info.completion_time
                 .zip(info.submission_time)
-                .map(|(end, start)| end - start),
+                .map(|(end, start)| end.wrapping_sub(start)),
         );
         rows.push(info.failure_reason.as_ref())
             .push(info.num_tasks)

@@ -15,11 +15,11 @@ use crate::table::{Rows, TASKS, Value};
 /// Rows a batch of tasks holds: DataFusion's own batch size.
 const BATCH_ROWS: usize = 8192;
 
-/// A task attempt that was launched and has not ended (Spark's `LiveTask`).
+/// What Spark's `TaskInfo` says of a task attempt. `S` holds names: borrowed from an event, or kept while the task runs.
 #[derive(Debug)]
-pub(super) struct LiveTask {
-    task_id: i64,
+struct TaskFacts<S> {
     stage: StageKey,
+    task_id: i64,
     index: i32,
     attempt: i32,
     partition_id: Option<i32>,
@@ -28,23 +28,17 @@ pub(super) struct LiveTask {
     finish_time: i64,
     failed: bool,
     killed: bool,
-    executor_id: Option<Arc<str>>,
-    host: Option<Arc<str>>,
-    locality: Arc<str>,
+    executor_id: Option<S>,
+    host: Option<S>,
+    locality: S,
     speculative: bool,
-    /// From executor heartbeats, which only Spark's debugging writes to a log.
-    pub(super) metrics: Option<Metrics>,
 }
 
-impl LiveTask {
-    pub(super) fn task_id(&self) -> i64 {
-        self.task_id
-    }
-
-    pub(super) fn new(stage: StageKey, info: &TaskInfo<'_>, intern: &mut impl FnMut(&str) -> Arc<str>) -> Self {
-        LiveTask {
-            task_id: info.task_id,
+impl<'e, S> TaskFacts<S> {
+    fn of(stage: StageKey, info: &'e TaskInfo<'_>, mut keep: impl FnMut(&'e str) -> S) -> Self {
+        TaskFacts {
             stage,
+            task_id: info.task_id,
             index: info.index,
             attempt: info.attempt.unwrap_or(1),
             partition_id: info.partition_id,
@@ -53,40 +47,25 @@ impl LiveTask {
             finish_time: info.finish_time,
             failed: info.failed,
             killed: info.killed.unwrap_or(false),
-            executor_id: info.executor_id.as_deref().map(&mut *intern),
-            host: info.host.as_deref().map(&mut *intern),
-            locality: intern(&info.locality),
+            executor_id: info.executor_id.as_deref().map(&mut keep),
+            host: info.host.as_deref().map(&mut keep),
+            locality: keep(&info.locality),
             speculative: info.speculative.unwrap_or(false),
-            metrics: None,
         }
     }
 }
 
-/// What a row of `tasks` says of a task attempt, running or ended.
-#[derive(Debug)]
-struct TaskRow<'a> {
-    stage: StageKey,
-    task_id: i64,
-    index: i32,
-    attempt: i32,
-    partition_id: Option<i32>,
-    launch_time: i64,
-    getting_result_time: i64,
-    finish_time: i64,
-    failed: bool,
-    killed: bool,
-    executor_id: Option<&'a str>,
-    host: Option<&'a str>,
-    locality: &'a str,
-    speculative: bool,
+/// How a task attempt ended, and what it measured.
+#[derive(Debug, Default)]
+struct TaskResult<'a> {
     error_message: Option<&'a str>,
     killed_reason: Option<&'a str>,
     metrics: Option<&'a Metrics>,
     accumulables: &'a [Accumulator],
 }
 
-impl TaskRow<'_> {
-    fn push(&self, app_id: &str, attempt_id: &str, rows: &mut Rows) {
+impl<S: AsRef<str>> TaskFacts<S> {
+    fn push_row(&self, (app_id, attempt_id): (&str, &str), result: &TaskResult<'_>, rows: &mut Rows) {
         let finished = self.finish_time != 0;
         let status = match (finished, self.failed, self.killed) {
             (false, ..) if self.getting_result_time != 0 => "GET RESULT",
@@ -97,21 +76,17 @@ impl TaskRow<'_> {
         };
         let duration = finished.then(|| self.finish_time.wrapping_sub(self.launch_time));
         let fetched = self.getting_result_time > 0;
-        let getting_result = duration.map(|_| {
-            if fetched {
-                self.finish_time - self.getting_result_time
-            } else {
-                0
-            }
-        });
+        let fetching = || self.finish_time.wrapping_sub(self.getting_result_time);
+        let getting_result = duration.map(|_| if fetched { fetching() } else { 0 });
         let delay = duration
             .zip(getting_result)
-            .zip(self.metrics)
+            .zip(result.metrics)
             .map(|((duration, getting_result), metrics)| {
-                let busy = metrics.value(index::EXECUTOR_RUN_TIME)
-                    + metrics.value(index::EXECUTOR_DESERIALIZE_TIME)
-                    + metrics.value(index::RESULT_SERIALIZATION_TIME);
-                (duration - busy - getting_result).max(0)
+                let busy = metrics
+                    .value(index::EXECUTOR_RUN_TIME)
+                    .wrapping_add(metrics.value(index::EXECUTOR_DESERIALIZE_TIME))
+                    .wrapping_add(metrics.value(index::RESULT_SERIALIZATION_TIME));
+                duration.wrapping_sub(busy).wrapping_sub(getting_result).max(0)
             });
         rows.push(app_id)
             .push(attempt_id)
@@ -125,16 +100,15 @@ impl TaskRow<'_> {
         rows.push(Value::millis(fetched.then_some(self.getting_result_time)));
         rows.push(Value::millis(finished.then_some(self.finish_time)))
             .push(duration);
-        rows.push(self.executor_id)
-            .push(self.host)
-            .push(status)
-            .push(self.locality)
-            .push(self.speculative);
-        rows.push(self.error_message)
-            .push(self.killed_reason)
+        rows.push(self.executor_id.as_ref().map(S::as_ref))
+            .push(self.host.as_ref().map(S::as_ref))
+            .push(status);
+        rows.push(self.locality.as_ref()).push(self.speculative);
+        rows.push(result.error_message)
+            .push(result.killed_reason)
             .push(delay)
             .push(getting_result);
-        match self.metrics {
+        match result.metrics {
             Some(metrics) => {
                 let recorded = metrics.get(index::SHUFFLE_REMOTE_BYTES_READ).is_some();
                 rows.push(recorded.then(|| metrics.shuffle_read_bytes()));
@@ -149,9 +123,30 @@ impl TaskRow<'_> {
             }
         }
         rows.push(Value::List(
-            self.accumulables.iter().map(Accumulator::as_value).collect(),
+            result.accumulables.iter().map(Accumulator::as_value).collect(),
         ));
         rows.end_row();
+    }
+}
+
+/// A task attempt that was launched and has not ended (Spark's `LiveTask`).
+#[derive(Debug)]
+pub(super) struct LiveTask {
+    facts: TaskFacts<Arc<str>>,
+    /// From executor heartbeats, which only Spark's debugging writes to a log.
+    pub(super) metrics: Option<Metrics>,
+}
+
+impl LiveTask {
+    pub(super) fn new(stage: StageKey, info: &TaskInfo<'_>, intern: impl FnMut(&str) -> Arc<str>) -> Self {
+        LiveTask {
+            facts: TaskFacts::of(stage, info, intern),
+            metrics: None,
+        }
+    }
+
+    pub(super) fn task_id(&self) -> i64 {
+        self.facts.task_id
     }
 }
 
@@ -179,7 +174,7 @@ impl Default for TaskRows {
 impl TaskRows {
     pub(super) fn end(
         &mut self,
-        (app_id, attempt_id): (&str, &str),
+        key: (&str, &str),
         event: &TaskEnd<'_>,
         (error_message, killed_reason): (Option<&str>, Option<&str>),
         metrics: &Metrics,
@@ -191,30 +186,17 @@ impl TaskRows {
             .flatten()
             .filter(|accumulable| accumulable.is_shown());
         let accumulables: Vec<Accumulator> = shown.map(Accumulator::of).collect();
-        let row = TaskRow {
-            stage: StageKey {
-                stage_id: event.stage_id,
-                stage_attempt_id: event.stage_attempt_id.unwrap_or(0),
-            },
-            task_id: info.task_id,
-            index: info.index,
-            attempt: info.attempt.unwrap_or(1),
-            partition_id: info.partition_id,
-            launch_time: info.launch_time,
-            getting_result_time: info.getting_result_time,
-            finish_time: info.finish_time,
-            failed: info.failed,
-            killed: info.killed.unwrap_or(false),
-            executor_id: info.executor_id.as_deref(),
-            host: info.host.as_deref(),
-            locality: &info.locality,
-            speculative: info.speculative.unwrap_or(false),
+        let stage = StageKey {
+            stage_id: event.stage_id,
+            stage_attempt_id: event.stage_attempt_id.unwrap_or(0),
+        };
+        let result = TaskResult {
             error_message,
             killed_reason,
             metrics: Some(metrics),
             accumulables: &accumulables,
         };
-        row.push(app_id, attempt_id, &mut self.open);
+        TaskFacts::of(stage, info, |name| name).push_row(key, &result, &mut self.open);
         self.rows += 1;
         if self.open.len() == BATCH_ROWS {
             self.full.push(self.open.finish());
@@ -229,39 +211,19 @@ impl TaskRows {
     /// All rows as of now: ended tasks, then those that run.
     pub(super) fn batches<'t>(
         &mut self,
-        (app_id, attempt_id): (&str, &str),
+        key: (&str, &str),
         running: impl Iterator<Item = &'t LiveTask>,
     ) -> Vec<RecordBatch> {
         if !self.open.is_empty() {
             self.full.push(self.open.finish());
         }
         let mut rows = Rows::new(&TASKS, 16);
-        let mut again = HashSet::new();
         for task in running {
-            if self.superseded.contains(&task.task_id) {
-                again.insert(task.task_id);
-            }
-            let row = TaskRow {
-                stage: task.stage,
-                task_id: task.task_id,
-                index: task.index,
-                attempt: task.attempt,
-                partition_id: task.partition_id,
-                launch_time: task.launch_time,
-                getting_result_time: task.getting_result_time,
-                finish_time: task.finish_time,
-                failed: task.failed,
-                killed: task.killed,
-                executor_id: task.executor_id.as_deref(),
-                host: task.host.as_deref(),
-                locality: &task.locality,
-                speculative: task.speculative,
-                error_message: None,
-                killed_reason: None,
+            let result = TaskResult {
                 metrics: task.metrics.as_ref(),
-                accumulables: &[],
+                ..TaskResult::default()
             };
-            row.push(app_id, attempt_id, &mut rows);
+            task.facts.push_row(key, &result, &mut rows);
         }
         let mut batches = self.full.clone();
         if !rows.is_empty() {

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 
 use super::{TableDef, Type};
 
-/// The value of one cell. Integers are given wide and must fit the column.
+/// The value of one cell. Integers are given wide.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
     Null,
@@ -69,6 +69,11 @@ impl<'a> Value<'a> {
     pub fn millis(instant: Option<i64>) -> Self {
         instant.map_or(Value::Null, Value::Millis)
     }
+}
+
+/// A number that a column cannot hold is its largest or smallest: only a damaged log has one.
+fn saturated(value: i64) -> i32 {
+    i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX })
 }
 
 /// The cells of one column so far.
@@ -133,11 +138,11 @@ impl Cells {
     fn push(&mut self, value: Value<'_>) {
         match (self, value) {
             (Cells::Bool(cells), Value::Bool(v)) => cells.append_value(v),
-            (Cells::Int32(cells), Value::Int(v)) => cells.append_option(i32::try_from(v).ok()),
+            (Cells::Int32(cells), Value::Int(v)) => cells.append_value(saturated(v)),
             (Cells::Int64(cells), Value::Int(v)) => cells.append_value(v),
             (Cells::Float64(cells), Value::Float(v)) => cells.append_value(v),
             (Cells::Text(cells), Value::Text(v)) => cells.append_value(v),
-            (Cells::Timestamp(cells), Value::Millis(v)) => cells.append_option(v.checked_mul(1000)),
+            (Cells::Timestamp(cells), Value::Millis(v)) => cells.append_value(v.saturating_mul(1000)),
             (
                 Cells::List {
                     ends,
