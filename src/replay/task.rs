@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 
 use super::metrics::Metrics;
 use super::stage::{Accumulator, StageKey};
@@ -154,7 +154,7 @@ impl LiveTask {
 #[derive(Debug)]
 pub(super) struct TaskRows {
     open: Rows,
-    full: Vec<RecordBatch>,
+    batches: Vec<RecordBatch>,
     rows: usize,
     /// Tasks that a log tells of twice: the later row holds, as in Spark's store.
     superseded: HashSet<i64>,
@@ -164,7 +164,7 @@ impl Default for TaskRows {
     fn default() -> Self {
         TaskRows {
             open: Rows::new(&TASKS, BATCH_ROWS),
-            full: Vec::new(),
+            batches: Vec::new(),
             rows: 0,
             superseded: HashSet::new(),
         }
@@ -199,7 +199,21 @@ impl TaskRows {
         TaskFacts::of(stage, info, |name| name).push_row(key, &result, &mut self.open);
         self.rows += 1;
         if self.open.len() == BATCH_ROWS {
-            self.full.push(self.open.finish());
+            self.seal();
+        }
+    }
+
+    /// Makes a batch of the open rows. A log that grows slowly is asked for its rows often: small batches are put together.
+    fn seal(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let batch = self.open.finish();
+        match self.batches.last_mut() {
+            Some(last) if last.num_rows() + batch.num_rows() <= BATCH_ROWS => {
+                *last = concat_batches(&batch.schema(), [&*last, &batch]).expect("batches of one table");
+            }
+            _ => self.batches.push(batch),
         }
     }
 
@@ -214,9 +228,7 @@ impl TaskRows {
         key: (&str, &str),
         running: impl Iterator<Item = &'t LiveTask>,
     ) -> Vec<RecordBatch> {
-        if !self.open.is_empty() {
-            self.full.push(self.open.finish());
-        }
+        self.seal();
         let mut rows = Rows::new(&TASKS, 16);
         for task in running {
             let result = TaskResult {
@@ -225,7 +237,7 @@ impl TaskRows {
             };
             task.facts.push_row(key, &result, &mut rows);
         }
-        let mut batches = self.full.clone();
+        let mut batches = self.batches.clone();
         if !rows.is_empty() {
             batches.push(rows.finish());
         }
