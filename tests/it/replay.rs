@@ -120,3 +120,88 @@ async fn a_task_that_a_log_tells_of_twice_is_one_row_and_the_later_one_holds() {
         .num_rows();
     assert_eq!(twice, once);
 }
+
+/// Numbers that are the same in every run (SplitMix64).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % u64::try_from(bound.max(1)).unwrap()).unwrap()
+    }
+}
+
+/// Damages a line as disks, editors and bugs do: bytes change, go, are doubled; numbers become extreme.
+fn damage(line: &mut Vec<u8>, chance: &mut Chance) {
+    let at = chance.below(line.len());
+    match chance.below(5) {
+        0 => line[at] = u8::try_from(chance.below(256)).unwrap(),
+        1 => line.truncate(at),
+        2 => {
+            line.remove(at);
+        }
+        3 => line.insert(at, b"0\"{}[],:\\9-"[chance.below(11)]),
+        _ => {
+            let Some(start) = (at..line.len()).find(|i| line[*i].is_ascii_digit()) else {
+                return;
+            };
+            let end = (start..line.len())
+                .find(|i| !line[*i].is_ascii_digit())
+                .unwrap_or(line.len());
+            let extreme = [
+                "0",
+                "-1",
+                "9223372036854775807",
+                "-9223372036854775808",
+                "2147483647",
+                "1e3",
+                "null",
+            ];
+            line.splice(start..end, extreme[chance.below(extreme.len())].bytes());
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_damage_and_no_order_of_events_makes_the_fold_panic_and_every_line_is_accounted_for() {
+    let mut chance = Chance(1);
+    for (log, lines) in logs("tests/fixtures/logs").await {
+        if lines.len() > 2000 {
+            continue;
+        }
+        for _ in 0..20 {
+            let mut lines = lines.clone();
+            for _ in 0..lines.len() / 4 {
+                let at = chance.below(lines.len());
+                match chance.below(4) {
+                    0 => {
+                        let other = chance.below(lines.len());
+                        lines.swap(at, other);
+                    }
+                    1 => lines.insert(at, lines[chance.below(lines.len())].clone()),
+                    2 => {
+                        lines.remove(at);
+                    }
+                    _ => {
+                        if !lines[at].is_empty() {
+                            damage(&mut lines[at], &mut chance);
+                        }
+                    }
+                }
+            }
+            let mut live = LiveApplication::new();
+            lines.iter().for_each(|line| live.apply_line(line));
+            let _ = live.rows(&log);
+            let report = live.report();
+            let unknown: u64 = report.unknown_events.values().sum();
+            assert!(report.lines >= report.events + unknown, "{report:?}");
+            assert!(
+                report.lines <= report.events + unknown + report.malformed_lines,
+                "{report:?}"
+            );
+        }
+    }
+}
