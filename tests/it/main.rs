@@ -13,6 +13,8 @@ mod spark_parity;
 /// The fold on its own: cut anywhere, compacted lines.
 mod replay;
 
+/// Counts and sums of generated corpora.
+mod corpus;
 /// Logs with something wrong: what `check` says, and that the good ones beside them are served.
 mod damaged;
 /// Pages made from the code.
