@@ -1,5 +1,8 @@
 //! Starts the program as a user would, and finds what tests read. Nothing here knows tables or REST.
 
+/// The PostgreSQL door as clients see it: tokio-postgres and psql.
+pub(crate) mod pg;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -15,6 +18,18 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 /// `tests/fixtures`.
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// A log of `tests/fixtures/logs` by the name of its application: its file name changes when the logs are made anew.
+pub(crate) fn fixture_log(application: &str) -> PathBuf {
+    let readme = std::fs::read_to_string(fixtures().join("README.md")).expect("the fixtures have a README");
+    let of_application = format!("| {application}: ");
+    let row = readme
+        .lines()
+        .find(|line| line.contains(&of_application))
+        .unwrap_or_else(|| panic!("no log of {application}"));
+    let file = row.split('`').nth(1).expect("a row begins with a file name");
+    fixtures().join("logs").join(file)
 }
 
 /// Development material that lies beside the checkout (or beside the folder of its work trees) and is not part of it.
@@ -138,14 +153,16 @@ pub(crate) struct Server {
 impl Server {
     /// Serves a directory on a free port; returns once the `ready` line was printed.
     pub(crate) fn start(logs: &Path) -> Server {
+        Server::start_with(logs, &[])
+    }
+
+    /// [`Server::start`] with more options.
+    pub(crate) fn start_with(logs: &Path, options: &[&str]) -> Server {
         let cache = tempfile::tempdir().expect("a temporary directory");
         let mut child = program(cache.path())
-            .args([
-                OsStr::new("serve"),
-                logs.as_os_str(),
-                "--pg".as_ref(),
-                "127.0.0.1:0".as_ref(),
-            ])
+            .args([OsStr::new("serve"), logs.as_os_str()])
+            .args(["--pg", "127.0.0.1:0"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -207,7 +224,7 @@ fn ready_address(line: &str, door: &str) -> Option<SocketAddr> {
 }
 
 /// The binary under test, without this machine's configuration.
-fn program(cache: &Path) -> Command {
+pub(crate) fn program(cache: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sparkgate"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SPARK") {
