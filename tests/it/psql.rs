@@ -206,7 +206,7 @@ fn psql_shows_errors_with_the_codes_of_postgresql() {
         ("alter table tasks add column x int", "25006"),
         ("drop table tasks", "25006"),
         ("copy tasks from stdin", "25006"),
-        ("select * from tasks where app_id = 1 + 'x'", "22P02"),
+        ("select * from tasks where task_id = 'x'::int", "22P02"),
     ] {
         let failed = psql(&server, &["-v", "VERBOSITY=verbose", "-c", sql]);
         assert_eq!(failed.status.code(), Some(1), "{sql}: {}", failed.stdout);
@@ -324,7 +324,7 @@ async fn settings_stay_in_their_session() {
         assert_eq!(session.rows("show timezone").await, ["UTC"]);
         assert_ne!(session.rows("show application_name").await, ["one"]);
         assert_eq!(session.rows("show statement_timeout").await, ["0"]);
-        assert_eq!(session.rows("show search_path").await, ["public"]);
+        assert_eq!(session.rows("show search_path").await, ["\"$user\", public"]);
         assert_eq!(session.code("select * from event_logs").await, "42P01");
         assert_eq!(session.rows(time).await, utc);
     }

@@ -20,18 +20,6 @@ pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// A log of `tests/fixtures/logs` by the name of its application: its file name changes when the logs are made anew.
-pub(crate) fn fixture_log(application: &str) -> PathBuf {
-    let readme = std::fs::read_to_string(fixtures().join("README.md")).expect("the fixtures have a README");
-    let of_application = format!("| {application}: ");
-    let row = readme
-        .lines()
-        .find(|line| line.contains(&of_application))
-        .unwrap_or_else(|| panic!("no log of {application}"));
-    let file = row.split('`').nth(1).expect("a row begins with a file name");
-    fixtures().join("logs").join(file)
-}
-
 /// Development material that lies beside the checkout (or beside the folder of its work trees) and is not part of it.
 pub(crate) fn shared() -> Option<PathBuf> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
