@@ -242,7 +242,7 @@ async fn what_cannot_be_read_is_listed_with_a_reason_and_stops_nothing() {
     }
     write(logs.path(), "denied", &log_of("denied"));
     let denied = logs.path().join("denied");
-    fs::set_permissions(&denied, fs::Permissions::from_mode(0)).expect("our file");
+    fs::set_permissions(&denied, fs::Permissions::from_mode(0o000)).expect("our file");
     let told = "select status, error like '%permission denied%' from system.event_logs where path like '%/denied'";
     session.answers_within(SEEN_WITHIN, told, &["failed|t"]).await;
     fs::set_permissions(&denied, fs::Permissions::from_mode(0o600)).expect("our file");

@@ -421,7 +421,7 @@ fn parse(cell: &str, ty: &Type) -> Value {
             instant(time.to_utc()).into()
         }
         Type::INT4_ARRAY | Type::INT8_ARRAY => items(cell).map(|item| parse(&item, &Type::INT8)).collect(),
-        Type::TEXT_ARRAY => items(cell).map(|item| Value::from(item)).collect(),
+        Type::TEXT_ARRAY => items(cell).map(Value::from).collect(),
         Type::JSONB => serde_json::from_str(cell).expect("JSON"),
         ref other => panic!("no table has the type {other}"),
     }

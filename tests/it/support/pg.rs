@@ -116,7 +116,7 @@ fn list<T: Into<Value>>(items: Option<Vec<Option<T>>>) -> Value {
 
 /// Milliseconds, and microseconds where there are some.
 pub(crate) fn instant(time: DateTime<Utc>) -> String {
-    let is_whole = time.timestamp_subsec_micros() % 1000 == 0;
+    let is_whole = time.timestamp_subsec_micros().is_multiple_of(1000);
     let format = if is_whole { "%FT%T%.3fZ" } else { "%FT%T%.6fZ" };
     time.format(format).to_string()
 }
