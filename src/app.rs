@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -105,12 +106,17 @@ fn run(
         Err(error) => {
             let text = error.render().to_string();
             // Nobody to tell if these cannot be written.
-            if error.use_stderr() {
+            if !error.use_stderr() {
+                out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+                return 0;
+            }
+            // Who types the name alone asks what there is.
+            if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 err.write_all(text.as_bytes()).ok();
             } else {
-                out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+                writeln!(err, "sparkgate: {}", usage_sentence(&text)).ok();
             }
-            return if error.use_stderr() { 2 } else { 0 };
+            return 2;
         }
     };
     let (code, message) = match command(&line, environment, out, err) {
@@ -121,6 +127,18 @@ fn run(
     let sentence = message.split_whitespace().collect::<Vec<_>>().join(" ");
     writeln!(err, "sparkgate: {sentence}").ok();
     code
+}
+
+/// What clap says in paragraphs, as one sentence: what is wrong and its tips, without its usage lines.
+fn usage_sentence(text: &str) -> String {
+    let paragraphs = text.split("\n\n").map(str::trim);
+    let said: Vec<String> = paragraphs
+        .take_while(|paragraph| !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information"))
+        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    let said = said.join("; ");
+    let what = said.strip_prefix("error: ").unwrap_or(&said);
+    format!("{what}; `sparkgate --help` lists commands, `sparkgate COMMAND --help` their options")
 }
 
 fn command(

@@ -19,8 +19,18 @@ mod corpus;
 mod damaged;
 /// Pages made from the code.
 mod docs;
+/// Logs come, go, move and have odd names while the server runs.
+mod discovery;
+/// Logs that grow while they are served.
+mod growing_log;
+/// psql and tokio-postgres on every table: descriptions, errors, cancel, text and binary values.
+mod psql;
+/// Filters on the application, counts and limits touch no more than they must.
+mod pushdown;
 /// The server starts, says where it listens, answers and stops.
 mod serving;
 
 /// The repository itself: import rules, leftovers, sizes.
 mod tidy;
+/// The command line: exit codes, one sentence for what is wrong, output formats.
+mod usage;

@@ -16,13 +16,15 @@ use sparkgate::replay::LiveApplication;
 async fn logs(dir: &str) -> Vec<(Arc<EventLog>, Vec<Vec<u8>>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     let store: Arc<dyn LogStore> = Arc::new(LocalStore);
-    let found = discover(&*store, dir.to_str().unwrap()).await.unwrap();
+    let found = discover(&*store, dir.to_str().expect("UTF-8"))
+        .await
+        .expect("the fixtures");
     let mut logs = Vec::new();
     for log in found.logs {
         let log = Arc::new(log);
         let mut reader = LogReader::new(Arc::clone(&store), Arc::clone(&log));
         let mut text = Vec::new();
-        while let Some(block) = reader.next_block().await.unwrap() {
+        while let Some(block) = reader.next_block().await.expect("a readable log") {
             text.extend_from_slice(&block.bytes);
         }
         text.extend_from_slice(reader.tail());
@@ -40,7 +42,12 @@ async fn logs(dir: &str) -> Vec<(Arc<EventLog>, Vec<Vec<u8>>)> {
 fn tables(rows: Option<AttemptRows>) -> Vec<(&'static str, RecordBatch)> {
     let tables = rows.into_iter().flat_map(|rows| rows.tables);
     tables
-        .map(|(name, batches)| (name, concat_batches(&batches[0].schema(), &batches).unwrap()))
+        .map(|(name, batches)| {
+            (
+                name,
+                concat_batches(&batches[0].schema(), &batches).expect("one schema"),
+            )
+        })
         .collect()
 }
 

@@ -1,5 +1,8 @@
 //! Starts the program as a user would, and finds what tests read. Nothing here knows tables or REST.
 
+/// The PostgreSQL door as clients see it: tokio-postgres and psql.
+pub(crate) mod pg;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -138,14 +141,16 @@ pub(crate) struct Server {
 impl Server {
     /// Serves a directory on a free port; returns once the `ready` line was printed.
     pub(crate) fn start(logs: &Path) -> Server {
+        Server::start_with(logs, &[])
+    }
+
+    /// [`Server::start`] with more options.
+    pub(crate) fn start_with(logs: &Path, options: &[&str]) -> Server {
         let cache = tempfile::tempdir().expect("a temporary directory");
         let mut child = program(cache.path())
-            .args([
-                OsStr::new("serve"),
-                logs.as_os_str(),
-                "--pg".as_ref(),
-                "127.0.0.1:0".as_ref(),
-            ])
+            .args([OsStr::new("serve"), logs.as_os_str()])
+            .args(["--pg", "127.0.0.1:0"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -207,7 +212,7 @@ fn ready_address(line: &str, door: &str) -> Option<SocketAddr> {
 }
 
 /// The binary under test, without this machine's configuration.
-fn program(cache: &Path) -> Command {
+pub(crate) fn program(cache: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sparkgate"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SPARK") {
