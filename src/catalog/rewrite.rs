@@ -456,6 +456,21 @@ pub(super) fn array_items(text: &str) -> Option<Vec<Option<String>>> {
     }
 }
 
+/// The PostgreSQL type that SQL names, before any rewriting.
+pub fn type_oid(ty: &DataType) -> Option<u32> {
+    use super::pg_types::{self, pg_type, pg_type_by_name};
+    Some(match ty {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => pg_type(type_oid(element)?)?.array,
+        DataType::Char(_) | DataType::Character(_) => pg_types::BPCHAR,
+        DataType::Float(_) => pg_types::FLOAT8,
+        DataType::Timestamp(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => pg_types::TIMESTAMPTZ,
+        DataType::Timestamp(..) => pg_types::TIMESTAMP,
+        DataType::Custom(name, _) if is_system_name(name) => pg_type_by_name(&last_name(name)?)?.oid,
+        other => pg_type_by_name(&other.to_string().to_lowercase())?.oid,
+    })
+    .filter(|oid| *oid != 0)
+}
+
 // 5. reg* types
 
 fn reg_type(ty: &DataType) -> Option<&'static str> {

@@ -13,16 +13,15 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Decimal128Array, Decimal256Array,
     FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalDayTimeArray,
     IntervalMonthDayNanoArray, IntervalYearMonthArray, LargeBinaryArray, LargeStringArray, RecordBatch, StringArray,
-    StringViewArray, UInt64Array,
+    StringViewArray, UInt32Array, UInt64Array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit};
 use bytes::{BufMut, BytesMut};
 use chrono::{Offset, TimeZone};
-use pgwire::api::Type;
 
-use super::types::{type_length, wire_type};
 use super::wire::{message, patch_length, put_text};
+use crate::catalog::pg_types::{self, pg_type_len, pg_type_oid};
 use crate::server::query::QueryError;
 
 /// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's binary instants begin.
@@ -64,7 +63,7 @@ impl Zone {
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) name: String,
-    pub(super) wire_type: Type,
+    pub(super) type_oid: u32,
     pub(super) binary: bool,
 }
 
@@ -78,7 +77,7 @@ pub(super) fn columns(schema: &Schema, formats: &[i16]) -> Vec<Column> {
         };
         Column {
             name: field.name().clone(),
-            wire_type: wire_type(field.data_type()),
+            type_oid: pg_type_oid(field.data_type()),
             binary: format == 1,
         }
     };
@@ -92,8 +91,8 @@ pub(super) fn row_description(out: &mut BytesMut, columns: &[Column]) {
             put_text(out, &column.name);
             out.put_i32(0);
             out.put_i16(0);
-            out.put_u32(column.wire_type.oid());
-            out.put_i16(type_length(&column.wire_type));
+            out.put_u32(column.type_oid);
+            out.put_i16(pg_type_len(column.type_oid));
             out.put_i32(-1);
             out.put_i16(i16::from(column.binary));
         }
@@ -182,6 +181,7 @@ enum Cells {
     Int2(Int16Array),
     Int4(Int32Array),
     Int8(Int64Array),
+    Oid(UInt32Array),
     UInt8(UInt64Array),
     Float4(Float32Array),
     Float8(Float64Array),
@@ -214,7 +214,7 @@ enum Cells {
         array: ArrayRef,
         items: Box<Cells>,
         ranges: Vec<(usize, usize)>,
-        item_type: Type,
+        item_type: u32,
     },
     Json(ArrayRef),
 }
@@ -235,7 +235,8 @@ impl Cells {
                 Cells::Int2(as_type(&DataType::Int16)?.as_primitive().clone())
             }
             DataType::UInt16 | DataType::Int32 => Cells::Int4(as_type(&DataType::Int32)?.as_primitive().clone()),
-            DataType::UInt32 | DataType::Int64 => Cells::Int8(as_type(&DataType::Int64)?.as_primitive().clone()),
+            DataType::UInt32 => Cells::Oid(array.as_primitive().clone()),
+            DataType::Int64 => Cells::Int8(array.as_primitive().clone()),
             DataType::UInt64 => Cells::UInt8(array.as_primitive().clone()),
             DataType::Float16 | DataType::Float32 => Cells::Float4(as_type(&DataType::Float32)?.as_primitive().clone()),
             DataType::Float64 => Cells::Float8(array.as_primitive().clone()),
@@ -283,8 +284,8 @@ impl Cells {
     }
 
     fn open_list(array: &ArrayRef, item: &Field) -> Result<Cells, QueryError> {
-        let item_type = wire_type(item.data_type());
-        if wire_type(array.data_type()) == Type::JSONB {
+        let item_type = pg_type_oid(item.data_type());
+        if pg_type_oid(array.data_type()) == pg_types::JSONB {
             return Ok(Cells::Json(array.clone()));
         }
         let (values, ranges): (ArrayRef, Vec<(usize, usize)>) = if let Some(list) = array.as_list_opt::<i32>() {
@@ -333,6 +334,7 @@ impl Cells {
             Cells::Int4(a) | Cells::Date(a) => a.is_null(row),
             Cells::Int8(a) | Cells::Time(a) => a.is_null(row),
             Cells::Instant { values, .. } | Cells::Elapsed { values, .. } => values.is_null(row),
+            Cells::Oid(a) => a.is_null(row),
             Cells::UInt8(a) => a.is_null(row),
             Cells::Float4(a) => a.is_null(row),
             Cells::Float8(a) => a.is_null(row),
@@ -359,6 +361,7 @@ impl Cells {
             Cells::Int2(a) => integer(out, i64::from(a.value(row))),
             Cells::Int4(a) => integer(out, i64::from(a.value(row))),
             Cells::Int8(a) => integer(out, a.value(row)),
+            Cells::Oid(a) => integer(out, i64::from(a.value(row))),
             Cells::UInt8(a) => display(out, a.value(row)),
             Cells::Float4(a) => float(out, f64::from(a.value(row)), &format_args!("{:e}", a.value(row)), 6),
             Cells::Float8(a) => float(out, a.value(row), &format_args!("{:e}", a.value(row)), 15),
@@ -388,7 +391,7 @@ impl Cells {
                 ..
             } => {
                 let (start, end) = ranges[row];
-                array_text(out, items, start..end, item_type, zone);
+                array_text(out, items, start..end, *item_type, zone);
             }
             Cells::Json(array) => json(out, array, row),
         }
@@ -401,6 +404,7 @@ impl Cells {
             Cells::Int2(a) => out.put_i16(a.value(row)),
             Cells::Int4(a) => out.put_i32(a.value(row)),
             Cells::Int8(a) => out.put_i64(a.value(row)),
+            Cells::Oid(a) => out.put_u32(a.value(row)),
             Cells::UInt8(a) => numeric(out, &a.value(row).to_string()),
             Cells::Float4(a) => out.put_f32(a.value(row)),
             Cells::Float8(a) => out.put_f64(a.value(row)),
@@ -432,7 +436,7 @@ impl Cells {
                 let has_nulls = (start..end).any(|item| items.is_null(item));
                 out.put_i32(i32::from(end > start));
                 out.put_i32(i32::from(has_nulls));
-                out.put_u32(item_type.oid());
+                out.put_u32(*item_type);
                 if end > start {
                     out.put_i32(i32::try_from(end - start).unwrap_or(i32::MAX));
                     out.put_i32(1);
@@ -686,7 +690,7 @@ fn interval(out: &mut BytesMut, months: i32, days: i32, micros: i64) {
     }
 }
 
-fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, item_type: &Type, zone: Zone) {
+fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, item_type: u32, zone: Zone) {
     out.put_u8(b'{');
     let start = range.start;
     for item in range {
@@ -701,8 +705,14 @@ fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, 
         items.text(item, out, zone);
         let written = &out[at..];
         let may_need_quotes = !matches!(
-            *item_type,
-            Type::BOOL | Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8
+            item_type,
+            pg_types::BOOL
+                | pg_types::INT2
+                | pg_types::INT4
+                | pg_types::INT8
+                | pg_types::OID
+                | pg_types::FLOAT4
+                | pg_types::FLOAT8
         );
         if may_need_quotes && needs_quotes(written) {
             let value = written.to_vec();
