@@ -14,7 +14,8 @@
 //! 9. `to_char`, `to_timestamp`, `to_date` with a literal format: PostgreSQL's template patterns → chrono's.
 //! 10. Names of columns without alias are PostgreSQL's (`count`, `?column?`). What has a name twice is marked, because a DataFusion
 //!     plan has each name once: see [`column_name`].
-//! 11. The system column `t.tableoid` → the oid of the table that `t` stands for.
+//! 11. `LIKE p ESCAPE e` → `LIKE like__pattern(p, e)`, where the backslash escapes: DataFusion knows no other.
+//! 12. The system column `t.tableoid` → the oid of the table that `t` stands for.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -134,6 +135,17 @@ impl VisitorMut for Rewrite {
                 *expr = call(&ident.value.to_lowercase(), Vec::new());
             }
             Expr::Cast { .. } => cast(expr),
+            Expr::Like {
+                pattern, escape_char, ..
+            }
+            | Expr::ILike {
+                pattern, escape_char, ..
+            } => {
+                if let Some(escape) = escape_char.take() {
+                    let arguments = vec![take(pattern), Expr::Value(escape)];
+                    **pattern = call("like__pattern", arguments);
+                }
+            }
             Expr::CompoundIdentifier(idents) => {
                 if let [table, column] = idents.as_slice()
                     && column.value.eq_ignore_ascii_case("tableoid")
@@ -497,6 +509,18 @@ fn compare_as_oid(expr: &mut Expr) {
         } => {
             if let Some(kind) = reg_type(data_type).filter(|kind| *kind != "regproc") {
                 *expr = call(&format!("{kind}__oid"), vec![take(inner)]);
+            }
+        }
+        Expr::Function(function) if is_system_name(&function.name) => {
+            let kind = last_name(&function.name).and_then(|name| match name.as_str() {
+                "to_regclass" => Some("regclass"),
+                "to_regtype" => Some("regtype"),
+                "to_regnamespace" => Some("regnamespace"),
+                "to_regrole" => Some("regrole"),
+                _ => None,
+            });
+            if let Some(kind) = kind {
+                *expr = call(&format!("{kind}__oid"), vec![take(expr)]);
             }
         }
         _ => {}

@@ -90,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             time_zone: self.settings.get("TimeZone").unwrap_or("UTC").to_string(),
             search_path: self.settings.search_path(&self.user),
             backend_pid: self.pid,
+            settings: self.settings.changed(),
         }
     }
 
