@@ -9,6 +9,7 @@
 mod events;
 mod fixed;
 mod functions;
+mod per_row;
 mod pg_catalog;
 pub mod pg_types;
 mod planner;

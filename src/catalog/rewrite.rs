@@ -941,6 +941,9 @@ fn chrono_pattern(pattern: &str) -> String {
 
 fn name_columns(items: &mut [SelectItem]) {
     let mut used: HashSet<String> = HashSet::new();
+    let all_columns = items
+        .iter()
+        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
     let mut columns: HashSet<String> = HashSet::new();
     for item in items {
         match item {
@@ -960,6 +963,10 @@ fn name_columns(items: &mut [SelectItem]) {
                 }
             }
             SelectItem::UnnamedExpr(expr) => {
+                // `*, c::text`: the column `c` is among `*`.
+                if all_columns && let Some(column) = cast_column(expr) {
+                    used.insert(default_name(column));
+                }
                 let alias = Ident::with_quote('"', unused(default_name(expr), &mut used));
                 *item = SelectItem::ExprWithAlias {
                     expr: take(expr),
@@ -979,6 +986,17 @@ fn name_columns(items: &mut [SelectItem]) {
             }
             _ => {}
         }
+    }
+}
+
+/// The column under casts.
+fn cast_column(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::Cast { expr: inner, .. } => match inner.as_ref() {
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => Some(inner),
+            other => cast_column(other),
+        },
+        _ => None,
     }
 }
 
