@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
 use arrow::array::{
@@ -274,19 +275,19 @@ impl Cells {
             },
             DataType::Dictionary(_, value) => Cells::open(&as_type(value)?)?,
             DataType::RunEndEncoded(_, value) => Cells::open(&as_type(value.data_type())?)?,
-            DataType::ListView(item) => Cells::open(&as_type(&DataType::List(item.clone()))?)?,
-            DataType::LargeListView(item) => Cells::open(&as_type(&DataType::LargeList(item.clone()))?)?,
+            DataType::ListView(item) => Cells::open(&as_type(&DataType::List(Arc::clone(item)))?)?,
+            DataType::LargeListView(item) => Cells::open(&as_type(&DataType::LargeList(Arc::clone(item)))?)?,
             DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
                 Self::open_list(array, item)?
             }
-            DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => Cells::Json(array.clone()),
+            DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => Cells::Json(Arc::clone(array)),
         })
     }
 
     fn open_list(array: &ArrayRef, item: &Field) -> Result<Cells, QueryError> {
         let item_type = pg_type_oid(item.data_type());
         if pg_type_oid(array.data_type()) == pg_types::JSONB {
-            return Ok(Cells::Json(array.clone()));
+            return Ok(Cells::Json(Arc::clone(array)));
         }
         let (values, ranges): (ArrayRef, Vec<(usize, usize)>) = if let Some(list) = array.as_list_opt::<i32>() {
             let range = |pair: &[i32]| {
@@ -296,7 +297,7 @@ impl Cells {
                 )
             };
             (
-                list.values().clone(),
+                Arc::clone(list.values()),
                 list.value_offsets().windows(2).map(range).collect(),
             )
         } else if let Some(list) = array.as_list_opt::<i64>() {
@@ -307,19 +308,19 @@ impl Cells {
                 )
             };
             (
-                list.values().clone(),
+                Arc::clone(list.values()),
                 list.value_offsets().windows(2).map(range).collect(),
             )
         } else {
             let list = array.as_fixed_size_list();
             let size = usize::try_from(list.value_length()).unwrap_or(0);
             (
-                list.values().clone(),
+                Arc::clone(list.values()),
                 (0..list.len()).map(|row| (row * size, (row + 1) * size)).collect(),
             )
         };
         Ok(Cells::List {
-            array: array.clone(),
+            array: Arc::clone(array),
             items: Box::new(Cells::open(&values)?),
             ranges,
             item_type,
@@ -891,4 +892,78 @@ fn json_string(out: &mut BytesMut, text: &str) {
         }
     }
     out.put_u8(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use arrow::array::{Int32Builder, MapBuilder, StringBuilder, StructArray};
+    use arrow::datatypes::IntervalMonthDayNano;
+
+    fn binary(array: ArrayRef) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        Cells::open(&array).unwrap().binary(0, &mut out, Zone::Utc);
+        out.to_vec()
+    }
+
+    #[test]
+    fn numerics_are_groups_of_four_digits() {
+        let decimal = |digits: i128, scale: i8| -> ArrayRef {
+            let array = Decimal128Array::from(vec![digits]);
+            Arc::new(array.with_precision_and_scale(38, scale).unwrap())
+        };
+        let numeric = |weight: i16, sign: u16, scale: u16, groups: &[u16]| {
+            let mut bytes = u16::try_from(groups.len()).unwrap().to_be_bytes().to_vec();
+            bytes.extend(weight.to_be_bytes());
+            bytes.extend(sign.to_be_bytes());
+            bytes.extend(scale.to_be_bytes());
+            bytes.extend(groups.iter().flat_map(|group| group.to_be_bytes()));
+            bytes
+        };
+        assert_eq!(binary(decimal(125, 2)), numeric(0, 0, 2, &[1, 2500]));
+        assert_eq!(binary(decimal(-123_456, 0)), numeric(1, 0x4000, 0, &[12, 3456]));
+        assert_eq!(binary(decimal(5, 4)), numeric(-1, 0, 4, &[5]));
+        assert_eq!(
+            binary(Arc::new(UInt64Array::from(vec![u64::MAX]))),
+            numeric(4, 0, 0, &[1844, 6744, 737, 955, 1615])
+        );
+    }
+
+    #[test]
+    fn intervals_are_microseconds_days_and_months() {
+        let interval = IntervalMonthDayNano {
+            months: 14,
+            days: -3,
+            nanoseconds: 1_500_000_000,
+        };
+        let expected = [
+            &1_500_000i64.to_be_bytes()[..],
+            &(-3i32).to_be_bytes(),
+            &14i32.to_be_bytes(),
+        ];
+        assert_eq!(
+            binary(Arc::new(IntervalMonthDayNanoArray::from(vec![interval]))),
+            expected.concat()
+        );
+    }
+
+    #[test]
+    fn oids_are_four_bytes() {
+        assert_eq!(binary(Arc::new(UInt32Array::from(vec![u32::MAX]))), [0xff; 4]);
+    }
+
+    #[test]
+    fn structs_and_maps_are_versioned_json() {
+        let number: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+        let field = Arc::new(Field::new("a", DataType::Int32, true));
+        let one: ArrayRef = Arc::new(StructArray::from(vec![(field, number)]));
+        assert_eq!(binary(one), b"\x01{\"a\": 1}");
+
+        let mut map = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+        map.keys().append_value("k\"");
+        map.values().append_null();
+        map.append(true).unwrap();
+        assert_eq!(binary(Arc::new(map.finish())), b"\x01{\"k\\\"\": null}");
+    }
 }

@@ -58,7 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 let command = Command::parse(text)?;
                 self.refuse_in_failed_transaction(&command)?;
                 let (prepared, parameter_oids) = match &command {
-                    Command::Query(sql) => {
+                    Command::Query(sql) | Command::Declare { sql, .. } => {
                         let (prepared, oids) = self.prepare(sql, types).await?;
                         (Some(prepared), oids)
                     }

@@ -201,7 +201,7 @@ fn numeric_text(bytes: &mut Bytes) -> Option<String> {
 fn unhex(digits: &str) -> Option<Vec<u8>> {
     let bytes = digits.as_bytes();
     let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    if bytes.len() % 2 != 0 {
+    if !bytes.len().is_multiple_of(2) {
         return None;
     }
     bytes

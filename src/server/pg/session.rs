@@ -176,7 +176,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// The columns a command will answer with; `None` is no rows.
     pub(super) fn answer_schema(&self, statement: &Statement) -> Option<SchemaRef> {
-        if let Some(prepared) = &statement.prepared {
+        if let Some(prepared) = &statement.prepared
+            && !matches!(statement.command, Some(Command::Declare { .. }))
+        {
             return Some(Arc::clone(&prepared.schema));
         }
         match statement.command.as_ref()? {
@@ -269,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 "DISCARD ALL"
             }
             Command::Declare { name, hold, sql } => {
-                self.declare(name, *hold, sql).await?;
+                self.declare(name, *hold, sql, prepared).await?;
                 "DECLARE CURSOR"
             }
             Command::CloseCursor(None) => {
@@ -328,7 +330,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
-    async fn declare(&mut self, name: &str, hold: bool, sql: &str) -> Result<(), Stop> {
+    async fn declare(
+        &mut self,
+        name: &str,
+        hold: bool,
+        sql: &str,
+        prepared: Option<(&Prepared, Vec<ScalarValue>)>,
+    ) -> Result<(), Stop> {
         if !hold {
             self.require_transaction("DECLARE CURSOR")?;
         }
@@ -336,7 +344,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Err(PgError::new("42P03", format!("cursor \"{name}\" already exists")).into());
         }
         self.room_for(self.portals.len(), "cursors")?;
-        let cursor = self.query(sql).await?;
+        let cursor = match prepared {
+            Some((prepared, params)) => self.execute(prepared, params).await?,
+            None => self.query(sql).await?,
+        };
         let statement = Statement {
             command: None,
             prepared: None,
