@@ -422,6 +422,15 @@ static DEFINITIONS: &[Definition] = &[
             ScalarValue::Null
         })
     }),
+    function("like__pattern", 2..=2, text_type, |_, arguments| {
+        let [pattern, escape] = arguments else {
+            return Ok(ScalarValue::Null);
+        };
+        like_pattern(
+            &string(pattern).unwrap_or_default(),
+            &string(escape).unwrap_or_default(),
+        )
+    }),
     function("regclass__oid", 1..=1, oid_type, |context, arguments| {
         reg_oid(arguments, "relation", |name| {
             context
@@ -730,11 +739,8 @@ fn started(context: &FunctionContext, _: &[ScalarValue]) -> Result<ScalarValue> 
 
 fn current_setting(context: &FunctionContext, arguments: &[ScalarValue]) -> Result<ScalarValue> {
     let name = arguments.first().and_then(string).unwrap_or_default();
-    let known = pg_catalog::parameters(&context.vars)
-        .into_iter()
-        .find(|parameter| parameter.name.eq_ignore_ascii_case(&name));
-    match known {
-        Some(parameter) => Ok(text(&parameter.value)),
+    match pg_catalog::parameter_value(&context.vars, &name) {
+        Some(value) => Ok(text(&value)),
         None if matches!(arguments.get(1), Some(ScalarValue::Boolean(Some(true)))) => Ok(ScalarValue::Null),
         None => exec_err!("unrecognized configuration parameter \"{name}\""),
     }
@@ -787,6 +793,31 @@ fn reg_text(
         ScalarValue::UInt32(Some(oid)) => Ok(text(&name(oid).unwrap_or_else(|| oid.to_string()))),
         _ => Ok(ScalarValue::Null),
     }
+}
+
+/// A pattern in which `escape` keeps the next character (empty: nothing does) as one in which the backslash does.
+fn like_pattern(pattern: &str, escape: &str) -> Result<ScalarValue> {
+    let mut escapes = escape.chars();
+    let (escape, None) = (escapes.next(), escapes.next()) else {
+        return exec_err!("invalid escape string: it must be empty or one character");
+    };
+    let mut result = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if Some(c) == escape {
+            let Some(kept) = chars.next() else {
+                return exec_err!("LIKE pattern must not end with escape character");
+            };
+            result.push('\\');
+            result.push(kept);
+        } else {
+            if c == '\\' {
+                result.push('\\');
+            }
+            result.push(c);
+        }
+    }
+    Ok(text(&result))
 }
 
 fn quote_literal(value: Option<&ScalarValue>) -> String {

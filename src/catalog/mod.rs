@@ -9,6 +9,7 @@
 mod events;
 mod fixed;
 mod functions;
+mod per_row;
 mod pg_catalog;
 pub mod pg_types;
 mod planner;
@@ -18,6 +19,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -77,6 +79,8 @@ pub struct SessionVars {
     pub time_zone: String,
     pub search_path: Vec<String>,
     pub backend_pid: i32,
+    /// What `SET` has changed, under PostgreSQL's names, as `SHOW` prints it.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Default for SessionVars {
@@ -88,6 +92,7 @@ impl Default for SessionVars {
             time_zone: "UTC".into(),
             search_path: vec!["public".into()],
             backend_pid: 0,
+            settings: BTreeMap::new(),
         }
     }
 }

@@ -17,9 +17,12 @@ pub const INT2: u32 = 21;
 pub const INT4: u32 = 23;
 pub const TEXT: u32 = 25;
 pub const OID: u32 = 26;
+pub const XID: u32 = 28;
+pub const CID: u32 = 29;
 pub const JSON: u32 = 114;
 pub const FLOAT4: u32 = 700;
 pub const FLOAT8: u32 = 701;
+pub const UNKNOWN: u32 = 705;
 pub const BPCHAR: u32 = 1042;
 pub const VARCHAR: u32 = 1043;
 pub const DATE: u32 = 1082;
@@ -28,6 +31,10 @@ pub const TIMESTAMP: u32 = 1114;
 pub const TIMESTAMPTZ: u32 = 1184;
 pub const INTERVAL: u32 = 1186;
 pub const NUMERIC: u32 = 1700;
+pub const REGCLASS: u32 = 2205;
+pub const REGTYPE: u32 = 2206;
+pub const VOID: u32 = 2278;
+pub const UUID: u32 = 2950;
 pub const JSONB: u32 = 3802;
 
 /// One row of `pg_type`, as far as code asks for it.
@@ -46,6 +53,12 @@ pub struct PgType {
     /// The array over this type, or 0.
     pub array: u32,
     pub collation: u32,
+}
+
+impl PgType {
+    fn is_array(&self) -> bool {
+        self.len == -1 && self.element != 0 && self.name.starts_with('_')
+    }
 }
 
 pub(crate) const PG_TYPE_ROWS: &str = include_str!("pg_catalog/data/pg_type.tsv");
@@ -126,7 +139,7 @@ pub fn sql_name(oid: u32, type_modifier: Option<i32>) -> String {
         return "-".into();
     }
     let Some(ty) = pg_type(oid) else { return "???".into() };
-    if ty.len == -1 && ty.element != 0 && ty.name.starts_with('_') {
+    if ty.is_array() {
         return format!("{}[]", sql_name(ty.element, type_modifier));
     }
     let modifier = type_modifier.filter(|m| *m >= 0);
@@ -184,29 +197,41 @@ pub fn pg_type_oid(ty: &DataType) -> u32 {
         | DataType::ListView(item)
         | DataType::LargeListView(item)
         | DataType::FixedSizeList(item, _) => {
-            if matches!(
-                pg_element(item.data_type()),
-                DataType::Struct(_) | DataType::Map(..) | DataType::Union(..)
-            ) {
-                return JSONB;
+            match pg_type_oid(item.data_type()) {
+                JSONB => JSONB,
+                // Lists may differ in length, the rows of a two-dimensional array may not.
+                element => {
+                    pg_type(element).map_or(JSONB, |element| if element.array == 0 { JSONB } else { element.array })
+                }
             }
-            // A list of lists is a two-dimensional array, which has the type of the one-dimensional one.
-            pg_type(pg_type_oid(pg_element(item.data_type()))).map_or(JSONB, |element| element.array)
         }
         DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => JSONB,
     }
 }
 
-/// The innermost element type of nested lists.
-fn pg_element(ty: &DataType) -> &DataType {
-    match ty {
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _) => pg_element(item.data_type()),
-        other => other,
-    }
+/// The Arrow type a parameter of a declared type is planned with; `None` leaves it to inference.
+pub fn parameter_type(oid: u32) -> Option<DataType> {
+    Some(match oid {
+        BOOL => DataType::Boolean,
+        INT2 => DataType::Int16,
+        INT4 => DataType::Int32,
+        INT8 | OID | XID | CID => DataType::Int64,
+        FLOAT4 => DataType::Float32,
+        FLOAT8 => DataType::Float64,
+        NUMERIC => DataType::Decimal128(38, 10),
+        BYTEA => DataType::Binary,
+        DATE => DataType::Date32,
+        TIME => DataType::Time64(TimeUnit::Nanosecond),
+        TIMESTAMP => DataType::Timestamp(TimeUnit::Microsecond, None),
+        TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        INTERVAL => DataType::Interval(IntervalUnit::MonthDayNano),
+        UNKNOWN | VOID => return None,
+        _ => match pg_type(oid)? {
+            array if array.is_array() => DataType::new_list(parameter_type(array.element)?, true),
+            // A `reg*` parameter too is a name or a number, to be looked up.
+            _ => DataType::Utf8,
+        },
+    })
 }
 
 /// The `typname` of a column's type.
@@ -227,7 +252,7 @@ pub(crate) fn catalog_arrow_type(oid: u32) -> DataType {
         INT2 => DataType::Int16,
         INT4 => DataType::Int32,
         INT8 => DataType::Int64,
-        OID | 28 => DataType::UInt32,
+        OID | XID => DataType::UInt32,
         FLOAT4 => DataType::Float32,
         FLOAT8 => DataType::Float64,
         NUMERIC => DataType::Decimal128(38, 0),

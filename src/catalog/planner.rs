@@ -1,10 +1,11 @@
-//! Two helpers for DataFusion's planner, for what PostgreSQL clients ask of the catalog.
+//! Helpers for DataFusion's planner, for what PostgreSQL clients ask of the catalog.
 //!
 //! [`LiteralPlanner`]: PostgreSQL gives a literal in quotes the type of what it is compared with: oids (`c.oid = '16385'`), arrays
 //! (`polroles = '{0}'`).
 //!
-//! [`CatalogSubqueries`]: subqueries in ORDER BY are computed below the sort. And correlated subqueries over the catalog in a form DataFusion does not decorrelate. Relations known to be empty
-//! are taken out with all that joins them; a subquery that only looks up a row becomes a left join. The last is for subqueries over
+//! [`CatalogSubqueries`]: subqueries in ORDER BY are computed below the sort. And correlated subqueries over the catalog in a form
+//! DataFusion does not decorrelate. Relations known to be empty are taken out with all that joins them; recursive ones become
+//! functions ([`super::per_row`]); a subquery that only looks up a row becomes a left join. The last is for subqueries over
 //! `pg_catalog` alone, whose keys are unique: over base tables a left join could repeat rows where PostgreSQL reports an error.
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, ScalarValue, plan_err};
+use datafusion::common::{Column, DFSchema, ScalarValue, TableReference, plan_err};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::{array_agg, count};
 use datafusion::functions_nested::expr_fn::array_has;
@@ -27,15 +28,38 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 
 use super::fixed::FixedTable;
+use super::per_row::evaluate_per_row;
 use super::rewrite::array_items;
 
 #[derive(Debug)]
 pub(crate) struct LiteralPlanner;
 
 impl ExprPlanner for LiteralPlanner {
+    /// `a.b`, where there is a column `a` and no relation of that name: only what has fields can have a field `b`.
+    fn plan_compound_identifier(
+        &self,
+        field: &Field,
+        _qualifier: Option<&TableReference>,
+        nested_names: &[String],
+    ) -> Result<PlannerResult<Vec<Expr>>> {
+        let has_fields = matches!(
+            field.data_type(),
+            DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) | DataType::Null
+        );
+        if has_fields {
+            return Ok(PlannerResult::Original(Vec::new()));
+        }
+        // An error would be swallowed; a column that is not there is found missing.
+        let missing = Column::new(
+            Some(TableReference::bare(field.name().as_str())),
+            nested_names.join("."),
+        );
+        Ok(PlannerResult::Planned(Expr::Column(missing)))
+    }
+
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let Some(op) = comparison(&expr.op) else {
             return Ok(PlannerResult::Original(expr));
@@ -113,6 +137,7 @@ impl AnalyzerRule for CatalogSubqueries {
         }
         let mut lookups = 0;
         let plan = plan.transform_up_with_subqueries(without_empty)?.data;
+        let plan = plan.transform_up_with_subqueries(evaluate_per_row)?.data;
         Ok(plan
             .transform_up_with_subqueries(|node| lookup_joins(node, &mut lookups))?
             .data)
@@ -120,7 +145,7 @@ impl AnalyzerRule for CatalogSubqueries {
 }
 
 /// Whether a scan is of a catalog relation, and then whether that is empty.
-fn fixed_table(plan: &LogicalPlan) -> Option<bool> {
+pub(super) fn fixed_table(plan: &LogicalPlan) -> Option<bool> {
     let LogicalPlan::TableScan(scan) = plan else {
         return None;
     };

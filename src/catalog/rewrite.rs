@@ -14,7 +14,8 @@
 //! 9. `to_char`, `to_timestamp`, `to_date` with a literal format: PostgreSQL's template patterns → chrono's.
 //! 10. Names of columns without alias are PostgreSQL's (`count`, `?column?`). What has a name twice is marked, because a DataFusion
 //!     plan has each name once: see [`column_name`].
-//! 11. The system column `t.tableoid` → the oid of the table that `t` stands for.
+//! 11. `LIKE p ESCAPE e` → `LIKE like__pattern(p, e)`, where the backslash escapes: DataFusion knows no other.
+//! 12. The system column `t.tableoid` → the oid of the table that `t` stands for.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -134,6 +135,17 @@ impl VisitorMut for Rewrite {
                 *expr = call(&ident.value.to_lowercase(), Vec::new());
             }
             Expr::Cast { .. } => cast(expr),
+            Expr::Like {
+                pattern, escape_char, ..
+            }
+            | Expr::ILike {
+                pattern, escape_char, ..
+            } => {
+                if let Some(escape) = escape_char.take() {
+                    let arguments = vec![take(pattern), Expr::Value(escape)];
+                    **pattern = call("like__pattern", arguments);
+                }
+            }
             Expr::CompoundIdentifier(idents) => {
                 if let [table, column] = idents.as_slice()
                     && column.value.eq_ignore_ascii_case("tableoid")
@@ -456,6 +468,21 @@ pub(super) fn array_items(text: &str) -> Option<Vec<Option<String>>> {
     }
 }
 
+/// The PostgreSQL type that SQL names, before any rewriting.
+pub fn type_oid(ty: &DataType) -> Option<u32> {
+    use super::pg_types::{self, pg_type, pg_type_by_name};
+    Some(match ty {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => pg_type(type_oid(element)?)?.array,
+        DataType::Char(_) | DataType::Character(_) => pg_types::BPCHAR,
+        DataType::Float(_) => pg_types::FLOAT8,
+        DataType::Timestamp(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => pg_types::TIMESTAMPTZ,
+        DataType::Timestamp(..) => pg_types::TIMESTAMP,
+        DataType::Custom(name, _) if is_system_name(name) => pg_type_by_name(&last_name(name)?)?.oid,
+        other => pg_type_by_name(&other.to_string().to_lowercase())?.oid,
+    })
+    .filter(|oid| *oid != 0)
+}
+
 // 5. reg* types
 
 fn reg_type(ty: &DataType) -> Option<&'static str> {
@@ -482,6 +509,18 @@ fn compare_as_oid(expr: &mut Expr) {
         } => {
             if let Some(kind) = reg_type(data_type).filter(|kind| *kind != "regproc") {
                 *expr = call(&format!("{kind}__oid"), vec![take(inner)]);
+            }
+        }
+        Expr::Function(function) if is_system_name(&function.name) => {
+            let kind = last_name(&function.name).and_then(|name| match name.as_str() {
+                "to_regclass" => Some("regclass"),
+                "to_regtype" => Some("regtype"),
+                "to_regnamespace" => Some("regnamespace"),
+                "to_regrole" => Some("regrole"),
+                _ => None,
+            });
+            if let Some(kind) = kind {
+                *expr = call(&format!("{kind}__oid"), vec![take(expr)]);
             }
         }
         _ => {}
@@ -902,6 +941,9 @@ fn chrono_pattern(pattern: &str) -> String {
 
 fn name_columns(items: &mut [SelectItem]) {
     let mut used: HashSet<String> = HashSet::new();
+    let all_columns = items
+        .iter()
+        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
     let mut columns: HashSet<String> = HashSet::new();
     for item in items {
         match item {
@@ -921,6 +963,10 @@ fn name_columns(items: &mut [SelectItem]) {
                 }
             }
             SelectItem::UnnamedExpr(expr) => {
+                // `*, c::text`: the column `c` is among `*`.
+                if all_columns && let Some(column) = cast_column(expr) {
+                    used.insert(default_name(column));
+                }
                 let alias = Ident::with_quote('"', unused(default_name(expr), &mut used));
                 *item = SelectItem::ExprWithAlias {
                     expr: take(expr),
@@ -940,6 +986,17 @@ fn name_columns(items: &mut [SelectItem]) {
             }
             _ => {}
         }
+    }
+}
+
+/// The column under casts.
+fn cast_column(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::Cast { expr: inner, .. } => match inner.as_ref() {
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => Some(inner),
+            other => cast_column(other),
+        },
+        _ => None,
     }
 }
 

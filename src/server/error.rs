@@ -338,3 +338,53 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or(text).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::prelude::SessionContext;
+
+    /// What DataFusion says of a statement, planned and run.
+    async fn error_of(sql: &str) -> QueryError {
+        let context = SessionContext::new();
+        let outcome: Result<_, DataFusionError> = async { context.sql(sql).await?.collect().await }.await;
+        outcome.map(|_| ()).expect_err(sql).into()
+    }
+
+    #[tokio::test]
+    async fn texts_of_datafusion_are_told_apart() {
+        let named = |name: &str| name.to_string();
+        assert_eq!(
+            error_of("SELECT * FROM nowhere").await,
+            QueryError::UnknownTable { name: named("nowhere") }
+        );
+        assert_eq!(
+            error_of("SELECT t.nothing FROM generate_series(1, 2) t(value)").await,
+            QueryError::UnknownColumn {
+                name: named("t.nothing")
+            }
+        );
+        assert_eq!(error_of("SELECT 1/0").await, QueryError::DivisionByZero);
+        for (sql, expected) in [
+            ("SELECT nothing FROM generate_series(1, 2) t(value)", "42703"),
+            ("SELECT no_such(1)", "42883"),
+            ("SELECT * FROM no_such(1)", "42883"),
+            ("SELECT abs('a', 'b')", "42883"),
+            ("SELECT value, count(*) FROM generate_series(1, 2) t(value)", "42803"),
+            ("SELECT CAST('x' AS INT)", "22P02"),
+            ("SELECT CAST(3000000000 AS INT)", "22003"),
+            ("SELECT CAST('yesterdayish' AS TIMESTAMP)", "22007"),
+            ("SELEC 1", "42601"),
+        ] {
+            let error = error_of(sql).await;
+            assert_eq!(error.status().sqlstate, expected, "{sql}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_as_the_client_knows_them() {
+        assert_eq!(as_the_client_knows_it("spark.public.tasks"), "tasks");
+        assert_eq!(as_the_client_knows_it("spark.system.settings"), "system.settings");
+        assert_eq!(between("table 'a' not found", "table '", "' not"), Some("a"));
+    }
+}

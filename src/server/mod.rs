@@ -1,6 +1,7 @@
 //! Protocols; each is a translation, none touches data except through [`query`].
 
 mod error;
+mod parameters;
 pub mod pg;
 pub mod query;
 mod rewrite;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::dataframe::DataFrame;
@@ -39,6 +39,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 use tracing::{Instrument, Span, field};
 
+use super::parameters::{Placeholders, infer_parameter_types, sql_type};
 use super::rewrite::cast_integer_literals;
 use super::sql_text::{lexemes, split_statements};
 use super::yielding::YieldAboveJoins;
@@ -76,10 +77,17 @@ pub struct RowStream {
 #[derive(Debug, Clone)]
 pub struct Prepared {
     parsed: Parsed,
-    /// As declared, else inferred from where the parameter stands, else text.
+    /// As declared, else from where the parameter stands, else text.
     pub parameter_types: Vec<DataType>,
     /// What the statement answered at the time it was prepared.
     pub schema: SchemaRef,
+}
+
+impl Prepared {
+    /// The PostgreSQL type that the statement's own text gives a parameter, counted from zero: `oid` of `$1::oid`.
+    pub fn stated_type(&self, index: usize) -> Option<u32> {
+        self.parsed.placeholders.type_oid(index)
+    }
 }
 
 /// Makes the session of one statement. Production has [`Catalog::session`]; tests have sessions without a history.
@@ -176,7 +184,8 @@ impl QueryEngine {
         let session = self.statement_session(vars)?;
         let declared = declared.to_vec();
         let work = async move {
-            let parameter_types = infer_parameter_types(&session, &parsed, &declared).await?;
+            let parameter_types =
+                infer_parameter_types(&session, &parsed.statement, &parsed.placeholders, &declared).await?;
             let plan = plan(&session, &parsed, &parameter_types).await?;
             let plan = match &plan {
                 LogicalPlan::Statement(PlanStatement::Prepare(prepare)) => prepare.input.as_ref(),
@@ -415,6 +424,7 @@ async fn within<F: Future>(timeout: Option<Duration>, work: F) -> Result<F::Outp
 struct Parsed {
     sql: Arc<str>,
     statement: DfStatement,
+    placeholders: Placeholders,
     explains: bool,
 }
 
@@ -433,7 +443,9 @@ impl Parsed {
         };
         refuse_writes(&statement)?;
         let explains = matches!(statement, DfStatement::Explain(_));
+        let mut placeholders = Placeholders::default();
         if let Some(tree) = sql_tree(&mut statement) {
+            placeholders = Placeholders::of(tree)?;
             // Names first: `1` has none, while the cast added after it would be called `int4`.
             rewrite_statement(tree);
             cast_integer_literals(tree);
@@ -441,6 +453,7 @@ impl Parsed {
         Ok(Parsed {
             sql: sql.into(),
             statement,
+            placeholders,
             explains,
         })
     }
@@ -491,7 +504,7 @@ fn with_datafusion_explain_format(sql: &str) -> Result<Option<String>, QueryErro
 }
 
 /// The statement that is planned, below any EXPLAIN.
-fn sql_tree(statement: &mut DfStatement) -> Option<&mut ast::Statement> {
+pub(super) fn sql_tree(statement: &mut DfStatement) -> Option<&mut ast::Statement> {
     match statement {
         DfStatement::Statement(tree) => Some(tree),
         DfStatement::Explain(explain) => sql_tree(&mut explain.statement),
@@ -614,114 +627,6 @@ async fn plan(
         }
     }
     Ok(session.statement_to_plan(statement).await?)
-}
-
-async fn infer_parameter_types(
-    session: &SessionState,
-    parsed: &Parsed,
-    declared: &[Option<DataType>],
-) -> Result<Vec<DataType>, QueryError> {
-    let used = highest_placeholder(&parsed.statement)?;
-    let count = used.max(declared.len());
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    let declared_at = |index: usize| declared.get(index).cloned().flatten();
-    let inferred = if (0..count).all(|index| declared_at(index).is_some()) {
-        Default::default()
-    } else {
-        // Where the bare statement cannot be planned, parameters are text, and planning with these says what is wrong.
-        match session.statement_to_plan(parsed.statement.clone()).await {
-            Ok(plan) => plan.get_parameter_types()?,
-            Err(_) => Default::default(),
-        }
-    };
-    Ok((0..count)
-        .map(|index| {
-            declared_at(index)
-                .or_else(|| inferred.get(&format!("${}", index + 1)).cloned().flatten())
-                .filter(|data_type| !data_type.is_null())
-                .unwrap_or(DataType::Utf8)
-        })
-        .collect())
-}
-
-/// `$3` alone means three parameters, as in PostgreSQL.
-fn highest_placeholder(statement: &DfStatement) -> Result<usize, QueryError> {
-    /// Parameters the protocol can carry.
-    const LIMIT: usize = 65_535;
-    struct Highest(usize);
-    impl ast::Visitor for Highest {
-        type Break = String;
-
-        fn pre_visit_value(&mut self, value: &ast::ValueWithSpan) -> std::ops::ControlFlow<String> {
-            if let ast::Value::Placeholder(name) = &value.value {
-                match name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()) {
-                    Some(number) if (1..=LIMIT).contains(&number) => self.0 = self.0.max(number),
-                    _ => return std::ops::ControlFlow::Break(name.clone()),
-                }
-            }
-            std::ops::ControlFlow::Continue(())
-        }
-    }
-    let tree = match statement {
-        DfStatement::Statement(tree) => tree,
-        DfStatement::Explain(explain) => return highest_placeholder(&explain.statement),
-        _ => return Ok(0),
-    };
-    let mut highest = Highest(0);
-    match ast::Visit::visit(tree.as_ref(), &mut highest) {
-        std::ops::ControlFlow::Break(name) => Err(QueryError::Syntax {
-            message: format!("there is no parameter {name}"),
-        }),
-        std::ops::ControlFlow::Continue(()) => Ok(highest.0),
-    }
-}
-
-/// The SQL type that DataFusion turns into this Arrow type (or one that compares alike; values are cast to what it made of it).
-fn sql_type(data_type: &DataType) -> ast::DataType {
-    match data_type {
-        DataType::Boolean => ast::DataType::Boolean,
-        DataType::Int8 | DataType::Int16 => ast::DataType::SmallInt(None),
-        DataType::Int32 | DataType::UInt8 | DataType::UInt16 => ast::DataType::Int(None),
-        DataType::Int64 | DataType::UInt32 => ast::DataType::BigInt(None),
-        DataType::UInt64 => ast::DataType::BigIntUnsigned(None),
-        DataType::Float16 | DataType::Float32 => ast::DataType::Real,
-        DataType::Float64 => ast::DataType::DoublePrecision,
-        DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale) => ast::DataType::Numeric(ast::ExactNumberInfo::PrecisionAndScale(
-            u64::from(*precision),
-            i64::from(*scale),
-        )),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            ast::DataType::Bytea
-        }
-        DataType::Date32 | DataType::Date64 => ast::DataType::Date,
-        DataType::Time32(_) | DataType::Time64(_) => ast::DataType::Time(None, ast::TimezoneInfo::None),
-        DataType::Timestamp(unit, None) => ast::DataType::Timestamp(Some(digits(*unit)), ast::TimezoneInfo::None),
-        DataType::Timestamp(unit, Some(_)) => {
-            ast::DataType::Timestamp(Some(digits(*unit)), ast::TimezoneInfo::WithTimeZone)
-        }
-        DataType::Interval(_) | DataType::Duration(_) => ast::DataType::Interval {
-            fields: None,
-            precision: None,
-        },
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => ast::DataType::Array(
-            ast::ArrayElemTypeDef::SquareBracket(Box::new(sql_type(item.data_type())), None),
-        ),
-        DataType::Dictionary(_, value) => sql_type(value),
-        _ => ast::DataType::Text,
-    }
-}
-
-fn digits(unit: TimeUnit) -> u64 {
-    match unit {
-        TimeUnit::Second => 0,
-        TimeUnit::Millisecond => 3,
-        TimeUnit::Microsecond => 6,
-        TimeUnit::Nanosecond => 9,
-    }
 }
 
 /// A statement whose plan runs.

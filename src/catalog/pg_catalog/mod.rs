@@ -19,6 +19,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::error::Result;
 
+pub(crate) use parameters::parameter_value;
 pub use parameters::{Parameter, parameters};
 pub(crate) use rows::{role_oid, table_size};
 

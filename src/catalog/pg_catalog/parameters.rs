@@ -1,191 +1,162 @@
-//! What `SHOW`, `current_setting` and `pg_settings` say about the server. All of it is true of this gateway or what PostgreSQL has
-//! by default; nothing here can be changed except by `SET` on the session's own variables.
+//! What `SHOW`, `current_setting` and `pg_settings` say about the server: PostgreSQL 15's own list (`data/pg_settings.tsv`), with its
+//! defaults, but for what is otherwise here. What can be set is set by `SET` on the session; the server has no parameters of its own.
 
-use super::{SERVER_VERSION, SERVER_VERSION_NUM};
+use std::sync::LazyLock;
+
+use super::SERVER_VERSION_NUM;
 use crate::catalog::SessionVars;
 
-/// A run-time parameter, as PostgreSQL names it.
+/// The value of `server_version`: what drivers parse, then who really answers.
+const SERVER_VERSION: &str = concat!("15.18 (Sparkgate ", env!("CARGO_PKG_VERSION"), ")");
+
+/// A run-time parameter of PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
     pub name: &'static str,
-    pub value: String,
+    /// The default as `SHOW` prints it: with its unit.
+    pub default: &'static str,
+    /// The default as `pg_settings.setting` has it: in `unit`.
+    pub(super) plain: &'static str,
+    pub unit: &'static str,
+    pub(super) category: &'static str,
     pub description: &'static str,
-    /// `bool`, `integer`, `string` or `enum`.
+    /// Who may change it and when: `internal`, `postmaster`, `sighup`, `backend`, `superuser`, `user`.
+    pub context: &'static str,
+    /// `bool`, `integer`, `real`, `string` or `enum`.
     pub kind: &'static str,
+    pub(super) min: &'static str,
+    pub(super) max: &'static str,
+    /// Of an `enum`, with commas between.
+    pub values: &'static str,
+    /// Is it in `SHOW ALL` and `pg_settings`?
+    pub listed: bool,
 }
 
-/// Every parameter with its value in this session, by name.
-pub fn parameters(vars: &SessionVars) -> Vec<Parameter> {
-    let search_path = vars
-        .search_path
-        .iter()
-        .map(|schema| super::quote_identifier(schema))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let session: [(&'static str, &str, &'static str, &'static str); 4] = [
-        (
-            "application_name",
-            &vars.application_name,
-            "string",
-            "Sets the application name to be reported in statistics and logs.",
-        ),
-        (
-            "search_path",
-            &search_path,
-            "string",
-            "Sets the schema search order for names that are not schema-qualified.",
-        ),
-        (
+/// All parameters, by name.
+pub fn parameters() -> &'static [Parameter] {
+    static ALL: LazyLock<Vec<Parameter>> = LazyLock::new(|| {
+        let mut all: Vec<Parameter> = include_str!("data/pg_settings.tsv")
+            .lines()
+            .skip(1)
+            .map(from_row)
+            .collect();
+        for (name, value) in [
+            ("server_version", SERVER_VERSION),
+            ("server_version_num", SERVER_VERSION_NUM),
+        ] {
+            for parameter in all.iter_mut().filter(|parameter| parameter.name == name) {
+                (parameter.default, parameter.plain) = (value, value);
+            }
+        }
+        // PostgreSQL shows these by name only.
+        let hidden =
+            |name: &'static str, default: &'static str, kind: &'static str, description: &'static str| Parameter {
+                name,
+                default,
+                kind,
+                description,
+                context: "internal",
+                listed: false,
+                ..from_row("")
+            };
+        all.push(hidden(
+            "is_superuser",
+            "off",
+            "bool",
+            "Shows whether the current user is a superuser.",
+        ));
+        all.push(hidden(
             "session_authorization",
-            &vars.user,
+            "",
             "string",
             "Sets the current session user name.",
-        ),
-        (
-            "TimeZone",
-            &vars.time_zone,
-            "string",
-            "Sets the time zone for displaying and interpreting time stamps.",
-        ),
-    ];
-    let mut all: Vec<Parameter> = FIXED
-        .iter()
-        .copied()
-        .chain(session)
-        .map(|(name, value, kind, description)| Parameter {
-            name,
-            value: value.to_owned(),
-            description,
-            kind,
-        })
-        .collect();
-    all.sort_by_key(|parameter| parameter.name.to_lowercase());
-    all
+        ));
+        all.sort_by_key(|parameter| parameter.name.to_lowercase());
+        all
+    });
+    &ALL
 }
 
-const FIXED: &[(&str, &str, &str, &str)] = &[
-    ("bytea_output", "hex", "enum", "Sets the output format for bytea."),
-    (
-        "client_encoding",
-        "UTF8",
-        "string",
-        "Sets the client's character set encoding.",
-    ),
-    (
-        "client_min_messages",
-        "notice",
-        "enum",
-        "Sets the message levels that are sent to the client.",
-    ),
-    (
-        "DateStyle",
-        "ISO, MDY",
-        "string",
-        "Sets the display format for date and time values.",
-    ),
-    (
-        "default_table_access_method",
-        "heap",
-        "string",
-        "Sets the default table access method for new tables.",
-    ),
-    (
-        "default_tablespace",
-        "",
-        "string",
-        "Sets the default tablespace to create tables and indexes in.",
-    ),
-    (
-        "default_transaction_isolation",
-        "read committed",
-        "enum",
-        "Sets the transaction isolation level of each new transaction.",
-    ),
-    (
-        "default_transaction_read_only",
-        "on",
-        "bool",
-        "Sets the default read-only status of new transactions.",
-    ),
-    (
-        "extra_float_digits",
-        "1",
-        "integer",
-        "Sets the number of digits displayed for floating-point values.",
-    ),
-    (
-        "in_hot_standby",
-        "off",
-        "bool",
-        "Shows whether hot standby is currently active.",
-    ),
-    (
-        "integer_datetimes",
-        "on",
-        "bool",
-        "Shows whether datetimes are integer based.",
-    ),
-    (
-        "IntervalStyle",
-        "postgres",
-        "enum",
-        "Sets the display format for interval values.",
-    ),
-    (
-        "is_superuser",
-        "off",
-        "bool",
-        "Shows whether the current user is a superuser.",
-    ),
-    ("lc_collate", "C.UTF-8", "string", "Shows the collation order locale."),
-    (
-        "lc_ctype",
-        "C.UTF-8",
-        "string",
-        "Shows the character classification and case conversion locale.",
-    ),
-    (
-        "max_identifier_length",
-        "63",
-        "integer",
-        "Shows the maximum identifier length.",
-    ),
-    (
-        "max_index_keys",
-        "32",
-        "integer",
-        "Shows the maximum number of index keys.",
-    ),
-    ("row_security", "on", "bool", "Enable row security."),
-    (
-        "server_encoding",
-        "UTF8",
-        "string",
-        "Shows the server (database) character set encoding.",
-    ),
-    ("server_version", SERVER_VERSION, "string", "Shows the server version."),
-    (
-        "server_version_num",
-        SERVER_VERSION_NUM,
-        "integer",
-        "Shows the server version as an integer.",
-    ),
-    (
-        "standard_conforming_strings",
-        "on",
-        "bool",
-        "Causes '...' strings to treat backslashes literally.",
-    ),
-    (
-        "transaction_isolation",
-        "read committed",
-        "enum",
-        "Sets the current transaction's isolation level.",
-    ),
-    (
-        "transaction_read_only",
-        "on",
-        "bool",
-        "Sets the current transaction's read-only status.",
-    ),
-];
+/// Columns of the table: name, setting, shown, unit, category, short_desc, context, vartype, min_val, max_val, enumvals.
+fn from_row(row: &'static str) -> Parameter {
+    let mut fields = row.split('\t');
+    let mut next = || fields.next().unwrap_or_default();
+    let name = next();
+    let plain = next();
+    Parameter {
+        name,
+        plain,
+        default: next(),
+        unit: next(),
+        category: next(),
+        description: next(),
+        context: next(),
+        kind: next(),
+        min: next(),
+        max: next(),
+        values: next(),
+        listed: true,
+    }
+}
+
+/// What a parameter is in a session; custom ones (with a dot in their name) are known once they are set.
+pub(crate) fn parameter_value(vars: &SessionVars, name: &str) -> Option<String> {
+    match parameters()
+        .iter()
+        .find(|parameter| parameter.name.eq_ignore_ascii_case(name))
+    {
+        Some(parameter) => Some(set_in(vars, parameter).unwrap_or_else(|| parameter.default.to_owned())),
+        None => vars.settings.get(&name.to_ascii_lowercase()).cloned(),
+    }
+}
+
+/// The value a session has instead of the default.
+pub(super) fn set_in(vars: &SessionVars, parameter: &Parameter) -> Option<String> {
+    match parameter.name {
+        "application_name" => Some(vars.application_name.clone()),
+        "session_authorization" => Some(vars.user.clone()),
+        "TimeZone" => Some(vars.time_zone.clone()),
+        "search_path" => Some(vars.settings.get(parameter.name).cloned().unwrap_or_else(|| {
+            vars.search_path
+                .iter()
+                .map(|schema| super::quote_identifier(schema))
+                .collect::<Vec<_>>()
+                .join(", ")
+        })),
+        name => vars.settings.get(name).cloned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_whole_and_in_order() {
+        let all = parameters();
+        assert!(all.len() > 350);
+        assert!(all.is_sorted_by_key(|parameter| parameter.name.to_lowercase()));
+        for parameter in all {
+            assert!(
+                !parameter.name.is_empty() && !parameter.context.is_empty(),
+                "{parameter:?}"
+            );
+            assert!(
+                ["bool", "integer", "real", "string", "enum"].contains(&parameter.kind),
+                "{parameter:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_session_overrides_defaults() {
+        let mut vars = SessionVars::default();
+        assert_eq!(parameter_value(&vars, "WORK_MEM").as_deref(), Some("4MB"));
+        vars.settings.insert("work_mem".into(), "8MB".into());
+        vars.settings.insert("my.own".into(), "1".into());
+        assert_eq!(parameter_value(&vars, "work_mem").as_deref(), Some("8MB"));
+        assert_eq!(parameter_value(&vars, "My.Own").as_deref(), Some("1"));
+        assert_eq!(parameter_value(&vars, "no_such"), None);
+        assert!(parameter_value(&vars, "server_version").is_some_and(|version| version.starts_with("15.")));
+    }
+}

@@ -1,6 +1,7 @@
 //! The rows of `pg_catalog`, one function for each relation that has any.
 
 use super::cells::{Cell, Row, read_tsv, row};
+use super::parameters::set_in;
 use super::{DATABASE_OID, Directory, OWNER, OWNER_OID, PG_CATALOG_OID, Relation, parameters, stable_oid};
 use crate::catalog::{SessionVars, pg_types};
 use crate::history::Snapshot;
@@ -211,17 +212,36 @@ fn users(vars: &SessionVars) -> Vec<Row> {
 }
 
 fn settings(vars: &SessionVars) -> Vec<Row> {
-    let defaults = parameters(&SessionVars::default());
-    parameters(vars)
-        .into_iter()
-        .zip(defaults)
-        .map(|(parameter, default)| {
-            let source = if parameter.value == default.value { "default" } else { "session" };
-            row![
-                name: parameter.name, setting: parameter.value.as_str(), category: "Sparkgate", short_desc: parameter.description,
-                context: "user", vartype: parameter.kind, source: source, boot_val: default.value.as_str(),
-                reset_val: default.value.as_str(), pending_restart: false,
-            ]
+    parameters()
+        .iter()
+        .filter(|parameter| parameter.listed)
+        .map(|parameter| {
+            let set = set_in(vars, parameter).filter(|value| value != parameter.default);
+            let source = if set.is_some() { "session" } else { "default" };
+            let setting = set.as_deref().unwrap_or(parameter.plain);
+            let mut row = row![
+                name: parameter.name, setting: setting, category: parameter.category, short_desc: parameter.description,
+                context: parameter.context, vartype: parameter.kind, source: source, boot_val: parameter.plain,
+                reset_val: parameter.plain, pending_restart: false,
+            ];
+            let optional = [
+                ("unit", parameter.unit),
+                ("min_val", parameter.min),
+                ("max_val", parameter.max),
+            ];
+            row.extend(
+                optional
+                    .into_iter()
+                    .filter(|(_, value)| !value.is_empty())
+                    .map(|(name, value)| (name, Cell::from(value))),
+            );
+            if !parameter.values.is_empty() {
+                row.push((
+                    "enumvals",
+                    Cell::Texts(parameter.values.split(',').map(str::to_owned).collect()),
+                ));
+            }
+            row
         })
         .collect()
 }

@@ -81,9 +81,28 @@ pub(super) enum CopyFormat {
         escape: u8,
         null: String,
         header: bool,
-        force_quote: bool,
+        force_quote: ForceQuote,
     },
     Binary,
+}
+
+/// Columns whose values are quoted even where nothing in them asks for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) enum ForceQuote {
+    #[default]
+    None,
+    All,
+    Columns(Vec<String>),
+}
+
+impl ForceQuote {
+    pub(super) fn covers(&self, column: &str) -> bool {
+        match self {
+            ForceQuote::None => false,
+            ForceQuote::All => true,
+            ForceQuote::Columns(names) => names.iter().any(|name| name == column),
+        }
+    }
 }
 
 impl Command {
@@ -564,11 +583,12 @@ impl Words<'_> {
             let option = self.word();
             self.at += 1;
             match option.as_str() {
-                "FORMAT" => options.format = self.name()?,
+                "FORMAT" => options.format = self.option_value()?.to_lowercase(),
                 "CSV" | "BINARY" if !bracketed => options.format = option.to_lowercase(),
-                "HEADER" => {
-                    options.header = !self.eat_any(&["FALSE", "OFF"]);
-                    self.eat_any(&["TRUE", "ON"]);
+                "HEADER" => options.header = self.switch(bracketed)?,
+                "FREEZE" | "OIDS" => {
+                    // About COPY FROM, or of old; without a meaning here.
+                    self.switch(bracketed)?;
                 }
                 "DELIMITER" => {
                     self.eat("AS");
@@ -586,8 +606,8 @@ impl Words<'_> {
                     self.eat("AS");
                     options.escape = Some(self.one_byte("escape")?);
                 }
-                "FORCE_QUOTE" if self.eat_token(&Token::Mul) => options.force_quote = true,
-                "FORCE" if self.eat("QUOTE") && self.eat_token(&Token::Mul) => options.force_quote = true,
+                "FORCE_QUOTE" => options.force_quote = self.force_quote()?,
+                "FORCE" if self.eat("QUOTE") => options.force_quote = self.force_quote()?,
                 "ENCODING" => {
                     if !self.string()?.replace('-', "").eq_ignore_ascii_case("utf8") {
                         return Err(PgError::new("0A000", "COPY is in UTF8 only"));
@@ -601,6 +621,49 @@ impl Words<'_> {
             self.eat_token(&Token::Comma);
         }
         options.finish()
+    }
+
+    /// A word or a text, as PostgreSQL lets both stand for an option's value.
+    fn option_value(&mut self) -> Parsed<String> {
+        match self.peek() {
+            Some(Token::Number(number, _)) => {
+                let number = number.clone();
+                self.at += 1;
+                Ok(number)
+            }
+            Some(Token::Word(_)) => self.name(),
+            _ => self.string(),
+        }
+    }
+
+    /// The value of a boolean option, which is on where none is given. The old syntax, without parentheses, has none.
+    fn switch(&mut self, bracketed: bool) -> Parsed<bool> {
+        if !bracketed || self.done() || matches!(self.peek(), Some(Token::Comma | Token::RParen)) {
+            return Ok(true);
+        }
+        match self.option_value()?.to_lowercase().as_str() {
+            "true" | "on" | "1" => Ok(true),
+            "false" | "off" | "0" => Ok(false),
+            _ => {
+                self.at -= 1;
+                self.unexpected()
+            }
+        }
+    }
+
+    fn force_quote(&mut self) -> Parsed<ForceQuote> {
+        if self.eat_token(&Token::Mul) {
+            return Ok(ForceQuote::All);
+        }
+        let bracketed = self.eat_token(&Token::LParen);
+        let mut names = vec![self.name()?];
+        while self.eat_token(&Token::Comma) {
+            names.push(self.name()?);
+        }
+        if bracketed && !self.eat_token(&Token::RParen) {
+            return self.unexpected();
+        }
+        Ok(ForceQuote::Columns(names))
     }
 
     fn one_byte(&mut self, what: &str) -> Parsed<u8> {
@@ -622,7 +685,7 @@ struct CopyOptions {
     null: Option<String>,
     quote: Option<u8>,
     escape: Option<u8>,
-    force_quote: bool,
+    force_quote: ForceQuote,
 }
 
 impl CopyOptions {

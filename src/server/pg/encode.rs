@@ -7,22 +7,22 @@
 
 use std::fmt::Write as _;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Decimal128Array, Decimal256Array,
     FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalDayTimeArray,
     IntervalMonthDayNanoArray, IntervalYearMonthArray, LargeBinaryArray, LargeStringArray, RecordBatch, StringArray,
-    StringViewArray, UInt64Array,
+    StringViewArray, UInt32Array, UInt64Array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit};
 use bytes::{BufMut, BytesMut};
 use chrono::{Offset, TimeZone};
-use pgwire::api::Type;
 
-use super::types::{type_length, wire_type};
 use super::wire::{message, patch_length, put_text};
+use crate::catalog::pg_types::{self, pg_type_len, pg_type_oid};
 use crate::server::query::QueryError;
 
 /// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's binary instants begin.
@@ -64,7 +64,7 @@ impl Zone {
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) name: String,
-    pub(super) wire_type: Type,
+    pub(super) type_oid: u32,
     pub(super) binary: bool,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn columns(schema: &Schema, formats: &[i16]) -> Vec<Column> {
         };
         Column {
             name: field.name().clone(),
-            wire_type: wire_type(field.data_type()),
+            type_oid: pg_type_oid(field.data_type()),
             binary: format == 1,
         }
     };
@@ -92,8 +92,8 @@ pub(super) fn row_description(out: &mut BytesMut, columns: &[Column]) {
             put_text(out, &column.name);
             out.put_i32(0);
             out.put_i16(0);
-            out.put_u32(column.wire_type.oid());
-            out.put_i16(type_length(&column.wire_type));
+            out.put_u32(column.type_oid);
+            out.put_i16(pg_type_len(column.type_oid));
             out.put_i32(-1);
             out.put_i16(i16::from(column.binary));
         }
@@ -182,6 +182,7 @@ enum Cells {
     Int2(Int16Array),
     Int4(Int32Array),
     Int8(Int64Array),
+    Oid(UInt32Array),
     UInt8(UInt64Array),
     Float4(Float32Array),
     Float8(Float64Array),
@@ -214,7 +215,7 @@ enum Cells {
         array: ArrayRef,
         items: Box<Cells>,
         ranges: Vec<(usize, usize)>,
-        item_type: Type,
+        item_type: u32,
     },
     Json(ArrayRef),
 }
@@ -235,7 +236,8 @@ impl Cells {
                 Cells::Int2(as_type(&DataType::Int16)?.as_primitive().clone())
             }
             DataType::UInt16 | DataType::Int32 => Cells::Int4(as_type(&DataType::Int32)?.as_primitive().clone()),
-            DataType::UInt32 | DataType::Int64 => Cells::Int8(as_type(&DataType::Int64)?.as_primitive().clone()),
+            DataType::UInt32 => Cells::Oid(array.as_primitive().clone()),
+            DataType::Int64 => Cells::Int8(array.as_primitive().clone()),
             DataType::UInt64 => Cells::UInt8(array.as_primitive().clone()),
             DataType::Float16 | DataType::Float32 => Cells::Float4(as_type(&DataType::Float32)?.as_primitive().clone()),
             DataType::Float64 => Cells::Float8(array.as_primitive().clone()),
@@ -273,19 +275,19 @@ impl Cells {
             },
             DataType::Dictionary(_, value) => Cells::open(&as_type(value)?)?,
             DataType::RunEndEncoded(_, value) => Cells::open(&as_type(value.data_type())?)?,
-            DataType::ListView(item) => Cells::open(&as_type(&DataType::List(item.clone()))?)?,
-            DataType::LargeListView(item) => Cells::open(&as_type(&DataType::LargeList(item.clone()))?)?,
+            DataType::ListView(item) => Cells::open(&as_type(&DataType::List(Arc::clone(item)))?)?,
+            DataType::LargeListView(item) => Cells::open(&as_type(&DataType::LargeList(Arc::clone(item)))?)?,
             DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
                 Self::open_list(array, item)?
             }
-            DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => Cells::Json(array.clone()),
+            DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => Cells::Json(Arc::clone(array)),
         })
     }
 
     fn open_list(array: &ArrayRef, item: &Field) -> Result<Cells, QueryError> {
-        let item_type = wire_type(item.data_type());
-        if wire_type(array.data_type()) == Type::JSONB {
-            return Ok(Cells::Json(array.clone()));
+        let item_type = pg_type_oid(item.data_type());
+        if pg_type_oid(array.data_type()) == pg_types::JSONB {
+            return Ok(Cells::Json(Arc::clone(array)));
         }
         let (values, ranges): (ArrayRef, Vec<(usize, usize)>) = if let Some(list) = array.as_list_opt::<i32>() {
             let range = |pair: &[i32]| {
@@ -295,7 +297,7 @@ impl Cells {
                 )
             };
             (
-                list.values().clone(),
+                Arc::clone(list.values()),
                 list.value_offsets().windows(2).map(range).collect(),
             )
         } else if let Some(list) = array.as_list_opt::<i64>() {
@@ -306,19 +308,19 @@ impl Cells {
                 )
             };
             (
-                list.values().clone(),
+                Arc::clone(list.values()),
                 list.value_offsets().windows(2).map(range).collect(),
             )
         } else {
             let list = array.as_fixed_size_list();
             let size = usize::try_from(list.value_length()).unwrap_or(0);
             (
-                list.values().clone(),
+                Arc::clone(list.values()),
                 (0..list.len()).map(|row| (row * size, (row + 1) * size)).collect(),
             )
         };
         Ok(Cells::List {
-            array: array.clone(),
+            array: Arc::clone(array),
             items: Box::new(Cells::open(&values)?),
             ranges,
             item_type,
@@ -333,6 +335,7 @@ impl Cells {
             Cells::Int4(a) | Cells::Date(a) => a.is_null(row),
             Cells::Int8(a) | Cells::Time(a) => a.is_null(row),
             Cells::Instant { values, .. } | Cells::Elapsed { values, .. } => values.is_null(row),
+            Cells::Oid(a) => a.is_null(row),
             Cells::UInt8(a) => a.is_null(row),
             Cells::Float4(a) => a.is_null(row),
             Cells::Float8(a) => a.is_null(row),
@@ -359,6 +362,7 @@ impl Cells {
             Cells::Int2(a) => integer(out, i64::from(a.value(row))),
             Cells::Int4(a) => integer(out, i64::from(a.value(row))),
             Cells::Int8(a) => integer(out, a.value(row)),
+            Cells::Oid(a) => integer(out, i64::from(a.value(row))),
             Cells::UInt8(a) => display(out, a.value(row)),
             Cells::Float4(a) => float(out, f64::from(a.value(row)), &format_args!("{:e}", a.value(row)), 6),
             Cells::Float8(a) => float(out, a.value(row), &format_args!("{:e}", a.value(row)), 15),
@@ -388,7 +392,7 @@ impl Cells {
                 ..
             } => {
                 let (start, end) = ranges[row];
-                array_text(out, items, start..end, item_type, zone);
+                array_text(out, items, start..end, *item_type, zone);
             }
             Cells::Json(array) => json(out, array, row),
         }
@@ -401,6 +405,7 @@ impl Cells {
             Cells::Int2(a) => out.put_i16(a.value(row)),
             Cells::Int4(a) => out.put_i32(a.value(row)),
             Cells::Int8(a) => out.put_i64(a.value(row)),
+            Cells::Oid(a) => out.put_u32(a.value(row)),
             Cells::UInt8(a) => numeric(out, &a.value(row).to_string()),
             Cells::Float4(a) => out.put_f32(a.value(row)),
             Cells::Float8(a) => out.put_f64(a.value(row)),
@@ -432,7 +437,7 @@ impl Cells {
                 let has_nulls = (start..end).any(|item| items.is_null(item));
                 out.put_i32(i32::from(end > start));
                 out.put_i32(i32::from(has_nulls));
-                out.put_u32(item_type.oid());
+                out.put_u32(*item_type);
                 if end > start {
                     out.put_i32(i32::try_from(end - start).unwrap_or(i32::MAX));
                     out.put_i32(1);
@@ -686,7 +691,7 @@ fn interval(out: &mut BytesMut, months: i32, days: i32, micros: i64) {
     }
 }
 
-fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, item_type: &Type, zone: Zone) {
+fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, item_type: u32, zone: Zone) {
     out.put_u8(b'{');
     let start = range.start;
     for item in range {
@@ -701,8 +706,14 @@ fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, 
         items.text(item, out, zone);
         let written = &out[at..];
         let may_need_quotes = !matches!(
-            *item_type,
-            Type::BOOL | Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8
+            item_type,
+            pg_types::BOOL
+                | pg_types::INT2
+                | pg_types::INT4
+                | pg_types::INT8
+                | pg_types::OID
+                | pg_types::FLOAT4
+                | pg_types::FLOAT8
         );
         if may_need_quotes && needs_quotes(written) {
             let value = written.to_vec();
@@ -881,4 +892,78 @@ fn json_string(out: &mut BytesMut, text: &str) {
         }
     }
     out.put_u8(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use arrow::array::{Int32Builder, MapBuilder, StringBuilder, StructArray};
+    use arrow::datatypes::IntervalMonthDayNano;
+
+    fn binary(array: ArrayRef) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        Cells::open(&array).unwrap().binary(0, &mut out, Zone::Utc);
+        out.to_vec()
+    }
+
+    #[test]
+    fn numerics_are_groups_of_four_digits() {
+        let decimal = |digits: i128, scale: i8| -> ArrayRef {
+            let array = Decimal128Array::from(vec![digits]);
+            Arc::new(array.with_precision_and_scale(38, scale).unwrap())
+        };
+        let numeric = |weight: i16, sign: u16, scale: u16, groups: &[u16]| {
+            let mut bytes = u16::try_from(groups.len()).unwrap().to_be_bytes().to_vec();
+            bytes.extend(weight.to_be_bytes());
+            bytes.extend(sign.to_be_bytes());
+            bytes.extend(scale.to_be_bytes());
+            bytes.extend(groups.iter().flat_map(|group| group.to_be_bytes()));
+            bytes
+        };
+        assert_eq!(binary(decimal(125, 2)), numeric(0, 0, 2, &[1, 2500]));
+        assert_eq!(binary(decimal(-123_456, 0)), numeric(1, 0x4000, 0, &[12, 3456]));
+        assert_eq!(binary(decimal(5, 4)), numeric(-1, 0, 4, &[5]));
+        assert_eq!(
+            binary(Arc::new(UInt64Array::from(vec![u64::MAX]))),
+            numeric(4, 0, 0, &[1844, 6744, 737, 955, 1615])
+        );
+    }
+
+    #[test]
+    fn intervals_are_microseconds_days_and_months() {
+        let interval = IntervalMonthDayNano {
+            months: 14,
+            days: -3,
+            nanoseconds: 1_500_000_000,
+        };
+        let expected = [
+            &1_500_000i64.to_be_bytes()[..],
+            &(-3i32).to_be_bytes(),
+            &14i32.to_be_bytes(),
+        ];
+        assert_eq!(
+            binary(Arc::new(IntervalMonthDayNanoArray::from(vec![interval]))),
+            expected.concat()
+        );
+    }
+
+    #[test]
+    fn oids_are_four_bytes() {
+        assert_eq!(binary(Arc::new(UInt32Array::from(vec![u32::MAX]))), [0xff; 4]);
+    }
+
+    #[test]
+    fn structs_and_maps_are_versioned_json() {
+        let number: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+        let field = Arc::new(Field::new("a", DataType::Int32, true));
+        let one: ArrayRef = Arc::new(StructArray::from(vec![(field, number)]));
+        assert_eq!(binary(one), b"\x01{\"a\": 1}");
+
+        let mut map = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+        map.keys().append_value("k\"");
+        map.values().append_null();
+        map.append(true).unwrap();
+        assert_eq!(binary(Arc::new(map.finish())), b"\x01{\"k\\\"\": null}");
+    }
 }

@@ -58,7 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 let command = Command::parse(text)?;
                 self.refuse_in_failed_transaction(&command)?;
                 let (prepared, parameter_oids) = match &command {
-                    Command::Query(sql) => {
+                    Command::Query(sql) | Command::Declare { sql, .. } => {
                         let (prepared, oids) = self.prepare(sql, types).await?;
                         (Some(prepared), oids)
                     }
@@ -158,6 +158,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     fn describe_portal(&mut self, name: &str) -> Result<(), Stop> {
         let portal = self.portals.get(name).ok_or_else(|| missing("34000", "portal", name))?;
+        // An open one, as a cursor of DECLARE is from its beginning, knows its columns; its statement need not.
+        if let PortalState::Open(cursor) = &portal.state {
+            row_description(&mut self.wire.out, &columns(&cursor.schema, &portal.formats));
+            return Ok(());
+        }
         let (statement, formats) = (portal.statement.clone(), portal.formats.clone());
         self.describe_answer(&statement, &formats);
         Ok(())

@@ -18,7 +18,6 @@ mod simple;
 mod startup;
 #[cfg(test)]
 mod tests;
-mod types;
 mod wire;
 
 use std::collections::HashMap;
@@ -204,6 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     if let Err(stop) = self.on_extended(other).await {
                         self.report(stop)?;
                         skip_to_sync = true;
+                        // Clients that sent Flush, not Sync, wait for the error before they say more.
+                        self.wire.flush().await?;
                     }
                     // Whoever pipelines without end and reads nothing must not fill memory.
                     if self.wire.out.len() >= wire::FLUSH_AT {

@@ -3,10 +3,9 @@
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use bytes::{Buf, Bytes};
 use datafusion::scalar::ScalarValue;
-use pgwire::api::Type;
 
 use super::error::PgError;
-use super::types::parameter_type;
+use crate::catalog::pg_types::{JSONB, REGCLASS, REGTYPE, UUID, parameter_type};
 
 const EPOCH_2000_US: i64 = 946_684_800_000_000;
 const EPOCH_2000_DAYS: i32 = 10_957;
@@ -107,7 +106,7 @@ fn from_binary(oid: u32, target: &DataType, bytes: &mut Bytes) -> Option<ScalarV
 
 fn text_from_binary(oid: u32, bytes: &mut Bytes) -> Option<String> {
     let mut all = bytes.split_off(0);
-    if oid == Type::UUID.oid() {
+    if oid == UUID {
         let hex: String = all.iter().map(|byte| format!("{byte:02x}")).collect();
         return (hex.len() == 32).then(|| {
             format!(
@@ -120,7 +119,11 @@ fn text_from_binary(oid: u32, bytes: &mut Bytes) -> Option<String> {
             )
         });
     }
-    if oid == Type::JSONB.oid() && all.try_get_u8().ok()? != 1 {
+    if matches!(oid, REGCLASS | REGTYPE) {
+        let number = all.try_get_u32().ok()?;
+        return all.is_empty().then(|| number.to_string());
+    }
+    if oid == JSONB && all.try_get_u8().ok()? != 1 {
         return None;
     }
     String::from_utf8(all.to_vec()).ok()
@@ -198,7 +201,7 @@ fn numeric_text(bytes: &mut Bytes) -> Option<String> {
 fn unhex(digits: &str) -> Option<Vec<u8>> {
     let bytes = digits.as_bytes();
     let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    if bytes.len() % 2 != 0 {
+    if !bytes.len().is_multiple_of(2) {
         return None;
     }
     bytes

@@ -193,7 +193,7 @@ impl Cursor {
                 if *next < encoder.rows {
                     match form {
                         Form::DataRow(columns) => encoder.data_row(*next, columns, &mut wire.out),
-                        Form::Copy(format) => copy_row(encoder, *next, format, &mut wire.out),
+                        Form::Copy(format) => copy_row(encoder, *next, &self.schema, format, rows == 0, &mut wire.out),
                         Form::Nothing => {}
                     }
                     *next += 1;
@@ -231,6 +231,9 @@ pub(super) fn text_schema(names: &[&str]) -> SchemaRef {
     ))
 }
 
+/// Signature, no flags, no header extension. PostgreSQL has it in one message with what comes first, and clients rely on that.
+const BINARY_COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
 /// `CopyOutResponse`, and what comes before the first row.
 pub(super) fn copy_begin(out: &mut BytesMut, schema: &Schema, format: &CopyFormat) {
     let binary = matches!(format, CopyFormat::Binary);
@@ -242,11 +245,6 @@ pub(super) fn copy_begin(out: &mut BytesMut, schema: &Schema, format: &CopyForma
         }
     });
     match format {
-        CopyFormat::Binary => message(out, b'd', |out| {
-            out.put_slice(b"PGCOPY\n\xff\r\n\0");
-            // No flags, no header extension.
-            out.put_i64(0);
-        }),
         CopyFormat::Text {
             delimiter,
             header: true,
@@ -280,17 +278,35 @@ pub(super) fn copy_begin(out: &mut BytesMut, schema: &Schema, format: &CopyForma
     }
 }
 
-pub(super) fn copy_end(out: &mut BytesMut, format: &CopyFormat) {
+/// `rows` have been sent.
+pub(super) fn copy_end(out: &mut BytesMut, format: &CopyFormat, rows: usize) {
     if matches!(format, CopyFormat::Binary) {
-        message(out, b'd', |out| out.put_i16(-1));
+        message(out, b'd', |out| {
+            if rows == 0 {
+                out.put_slice(BINARY_COPY_HEADER);
+            }
+            out.put_i16(-1);
+        });
     }
     bare(out, b'c');
 }
 
-fn copy_row(encoder: &RowEncoder, row: usize, format: &CopyFormat, out: &mut BytesMut) {
+fn copy_row(
+    encoder: &RowEncoder,
+    row: usize,
+    schema: &Schema,
+    format: &CopyFormat,
+    is_first: bool,
+    out: &mut BytesMut,
+) {
     let mut value = BytesMut::new();
     message(out, b'd', |out| match format {
-        CopyFormat::Binary => encoder.binary_tuple(row, out),
+        CopyFormat::Binary => {
+            if is_first {
+                out.put_slice(BINARY_COPY_HEADER);
+            }
+            encoder.binary_tuple(row, out);
+        }
         CopyFormat::Text { delimiter, null, .. } => {
             for column in 0..encoder.width() {
                 if column > 0 {
@@ -319,7 +335,8 @@ fn copy_row(encoder: &RowEncoder, row: usize, format: &CopyFormat, out: &mut Byt
                 }
                 value.clear();
                 if encoder.text(row, column, &mut value) {
-                    csv_value(out, &value, *delimiter, *quote, *escape, null, *force_quote);
+                    let force = force_quote.covers(schema.field(column).name());
+                    csv_value(out, &value, *delimiter, *quote, *escape, null, force);
                 } else {
                     out.put_slice(null.as_bytes());
                 }

@@ -18,9 +18,9 @@ use super::encode::{Column, columns};
 use super::error::{PgError, Stop};
 use super::rows::{Cursor, Deadline, Form, Interrupts, copy_begin, copy_end, missing, text_schema};
 use super::settings::Settings;
-use super::types::{parameter_type, wire_type};
 use super::wire::{Wire, command_complete, message, parameter_status};
 use crate::catalog::SessionVars;
+use crate::catalog::pg_types::{parameter_type, pg_type_by_name, pg_type_oid};
 use crate::server::query::{Prepared, QueryEngine, QueryError};
 
 /// Prepared statements and portals a connection may hold; each is a few kilobytes.
@@ -90,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             time_zone: self.settings.get("TimeZone").unwrap_or("UTC").to_string(),
             search_path: self.settings.search_path(&self.user),
             backend_pid: self.pid,
+            settings: self.settings.changed(),
         }
     }
 
@@ -151,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let oid = |(index, data_type): (usize, &DataType)| match declared.get(index) {
             // A type of the client's that we plan as another (varchar as text) stays what the client called it.
             Some(oid) if parameter_type(*oid).is_some() => *oid,
-            _ => wire_type(data_type).oid(),
+            _ => prepared.stated_type(index).unwrap_or_else(|| pg_type_oid(data_type)),
         };
         let oids = prepared.parameter_types.iter().enumerate().map(oid).collect();
         Ok((Arc::new(prepared), oids))
@@ -175,7 +176,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// The columns a command will answer with; `None` is no rows.
     pub(super) fn answer_schema(&self, statement: &Statement) -> Option<SchemaRef> {
-        if let Some(prepared) = &statement.prepared {
+        if let Some(prepared) = &statement.prepared
+            && !matches!(statement.command, Some(Command::Declare { .. }))
+        {
             return Some(Arc::clone(&prepared.schema));
         }
         match statement.command.as_ref()? {
@@ -268,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 "DISCARD ALL"
             }
             Command::Declare { name, hold, sql } => {
-                self.declare(name, *hold, sql).await?;
+                self.declare(name, *hold, sql, prepared).await?;
                 "DECLARE CURSOR"
             }
             Command::CloseCursor(None) => {
@@ -327,7 +330,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
-    async fn declare(&mut self, name: &str, hold: bool, sql: &str) -> Result<(), Stop> {
+    async fn declare(
+        &mut self,
+        name: &str,
+        hold: bool,
+        sql: &str,
+        prepared: Option<(&Prepared, Vec<ScalarValue>)>,
+    ) -> Result<(), Stop> {
         if !hold {
             self.require_transaction("DECLARE CURSOR")?;
         }
@@ -335,7 +344,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Err(PgError::new("42P03", format!("cursor \"{name}\" already exists")).into());
         }
         self.room_for(self.portals.len(), "cursors")?;
-        let cursor = self.query(sql).await?;
+        let cursor = match prepared {
+            Some((prepared, params)) => self.execute(prepared, params).await?,
+            None => self.query(sql).await?,
+        };
         let statement = Statement {
             command: None,
             prepared: None,
@@ -456,7 +468,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                         Form::Copy(&format),
                     )
                     .await?;
-                copy_end(&mut self.wire.out, &format);
+                copy_end(&mut self.wire.out, &format, progress.rows);
                 command_complete(&mut self.wire.out, &format!("COPY {}", progress.rows));
             }
             Outcome::Fetch { name, count, moves } => {
@@ -502,28 +514,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
 /// The oid of a type as `PREPARE` names it.
 fn type_by_name(name: &str) -> Result<u32, PgError> {
-    use pgwire::api::Type;
-    let (name, array) = match name.strip_suffix("[]") {
-        Some(item) => (item.trim(), true),
-        None => (name, false),
-    };
-    let (one, many) = match name {
-        "int" | "integer" | "int4" => (Type::INT4, Type::INT4_ARRAY),
-        "bigint" | "int8" => (Type::INT8, Type::INT8_ARRAY),
-        "smallint" | "int2" => (Type::INT2, Type::INT2_ARRAY),
-        "text" | "varchar" | "character varying" => (Type::TEXT, Type::TEXT_ARRAY),
-        "bool" | "boolean" => (Type::BOOL, Type::BOOL_ARRAY),
-        "float4" | "real" => (Type::FLOAT4, Type::FLOAT4_ARRAY),
-        "float8" | "double precision" => (Type::FLOAT8, Type::FLOAT8_ARRAY),
-        "numeric" | "decimal" => (Type::NUMERIC, Type::NUMERIC_ARRAY),
-        "date" => (Type::DATE, Type::DATE_ARRAY),
-        "time" => (Type::TIME, Type::TIME_ARRAY),
-        "timestamp" | "timestamp without time zone" => (Type::TIMESTAMP, Type::TIMESTAMP_ARRAY),
-        "timestamptz" | "timestamp with time zone" => (Type::TIMESTAMPTZ, Type::TIMESTAMPTZ_ARRAY),
-        "interval" => (Type::INTERVAL, Type::INTERVAL_ARRAY),
-        "bytea" => (Type::BYTEA, Type::BYTEA_ARRAY),
-        "unknown" => (Type::UNKNOWN, Type::UNKNOWN),
-        _ => return Err(PgError::new("42704", format!("type \"{name}\" does not exist"))),
-    };
-    Ok(if array { many.oid() } else { one.oid() })
+    match pg_type_by_name(name) {
+        Some(known) => Ok(known.oid),
+        None => Err(PgError::new("42704", format!("type \"{name}\" does not exist"))),
+    }
 }

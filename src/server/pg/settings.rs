@@ -1,15 +1,14 @@
 //! A session's settings: what `SET`, `SHOW` and `RESET` work on. One map a connection; nothing is shared.
 //!
-//! A name that is not in [`KNOWN`] is 42704, as in PostgreSQL, unless it has a dot (a custom setting, which any client may invent).
+//! The names and defaults are PostgreSQL's, from the catalog. One that is not in [`KNOWN`] is 42704, as in PostgreSQL, unless it has a dot (a custom setting, which any client may invent).
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::encode::Zone;
 use super::error::PgError;
-
-/// What `version()` and clients see. The number decides which catalog queries a client sends.
-pub(super) const SERVER_VERSION: &str = concat!("15.8 (Sparkgate ", env!("CARGO_PKG_VERSION"), ")");
+use crate::catalog::{Parameter, parameters};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -18,6 +17,10 @@ enum Kind {
     Zone,
     /// Milliseconds, or a number with a unit.
     Time,
+    /// A number, which may have a unit.
+    Number,
+    /// One of these, with commas between.
+    Choice(&'static str),
     /// Only the value it has.
     Fixed,
 }
@@ -27,160 +30,52 @@ struct Known {
     name: &'static str,
     default: &'static str,
     kind: Kind,
-    /// Sent to the client as `ParameterStatus`, at the start and on each change.
-    reported: bool,
     description: &'static str,
+    listed: bool,
 }
 
-const fn known(name: &'static str, default: &'static str, kind: Kind, description: &'static str) -> Known {
-    Known {
-        name,
-        default,
-        kind,
-        reported: false,
-        description,
-    }
-}
-
-const fn reported(name: &'static str, default: &'static str, kind: Kind, description: &'static str) -> Known {
-    Known {
-        name,
-        default,
-        kind,
-        reported: true,
-        description,
-    }
-}
-
-/// In the order of `SHOW ALL`.
-static KNOWN: &[Known] = &[
-    reported(
-        "application_name",
-        "",
-        Kind::Text,
-        "Name of the application, shown in logs.",
-    ),
-    known("bytea_output", "hex", Kind::Fixed, "Output format for bytea."),
-    known(
-        "client_connection_check_interval",
-        "0",
-        Kind::Text,
-        "Accepted; a client that goes away is noticed at once.",
-    ),
-    reported("client_encoding", "UTF8", Kind::Fixed, "Encoding of the client."),
-    known(
-        "client_min_messages",
-        "notice",
-        Kind::Text,
-        "Accepted; no notices are sent.",
-    ),
-    reported(
-        "DateStyle",
-        "ISO, MDY",
-        Kind::Text,
-        "Display format of dates; output is always ISO.",
-    ),
-    known(
-        "default_transaction_isolation",
-        "read committed",
-        Kind::Text,
-        "Accepted; every statement sees one snapshot.",
-    ),
-    reported(
-        "default_transaction_read_only",
-        "on",
-        Kind::Text,
-        "Everything here is read-only.",
-    ),
-    known("enable_seqscan", "on", Kind::Bool, "Accepted; has no effect."),
-    known("escape_string_warning", "on", Kind::Bool, "Accepted; has no effect."),
-    known(
-        "extra_float_digits",
-        "1",
-        Kind::Text,
-        "Accepted; floats are always printed exactly.",
-    ),
-    known("geqo", "on", Kind::Bool, "Accepted; has no effect."),
-    known(
-        "idle_in_transaction_session_timeout",
-        "0",
-        Kind::Time,
-        "Accepted; has no effect.",
-    ),
-    reported("in_hot_standby", "off", Kind::Fixed, "Whether the server is a standby."),
-    reported("integer_datetimes", "on", Kind::Fixed, "Datetimes are integers."),
-    reported(
-        "IntervalStyle",
-        "postgres",
-        Kind::Text,
-        "Display format of intervals; output is always postgres.",
-    ),
-    reported("is_superuser", "off", Kind::Fixed, "Whether the user is a superuser."),
-    known("jit", "off", Kind::Bool, "Accepted; has no effect."),
-    known("lc_collate", "C", Kind::Fixed, "Collation order."),
-    known("lc_ctype", "C", Kind::Fixed, "Character classes."),
-    known("lc_messages", "C", Kind::Text, "Language of messages."),
-    known("lc_monetary", "C", Kind::Text, "Format of money."),
-    known("lc_numeric", "C", Kind::Text, "Format of numbers."),
-    known("lc_time", "C", Kind::Text, "Format of times."),
-    known("lock_timeout", "0", Kind::Time, "Accepted; there are no locks."),
-    known("max_identifier_length", "63", Kind::Fixed, "Longest identifier."),
-    known("max_index_keys", "32", Kind::Fixed, "Most columns of an index."),
-    known("row_security", "on", Kind::Bool, "Accepted; has no effect."),
-    known(
-        "search_path",
-        "\"$user\", public",
-        Kind::Text,
-        "Schemas searched for unqualified names.",
-    ),
-    reported("server_encoding", "UTF8", Kind::Fixed, "Encoding of the server."),
-    reported("server_version", SERVER_VERSION, Kind::Fixed, "Version of the server."),
-    known(
-        "server_version_num",
-        "150008",
-        Kind::Fixed,
-        "Version of the server as a number.",
-    ),
-    reported("session_authorization", "", Kind::Fixed, "User of the session."),
-    known("ssl", "off", Kind::Fixed, "Whether TLS is offered."),
-    reported(
-        "standard_conforming_strings",
-        "on",
-        Kind::Text,
-        "Backslashes in strings are themselves.",
-    ),
-    known(
-        "statement_timeout",
-        "0",
-        Kind::Time,
-        "Longest time a statement may take, rows included.",
-    ),
-    known("synchronize_seqscans", "on", Kind::Bool, "Accepted; has no effect."),
-    reported(
-        "TimeZone",
-        "UTC",
-        Kind::Zone,
-        "Time zone in which timestamps are shown.",
-    ),
-    known(
-        "transaction_isolation",
-        "read committed",
-        Kind::Text,
-        "Isolation of the transaction.",
-    ),
-    known(
-        "transaction_read_only",
-        "on",
-        Kind::Text,
-        "Everything here is read-only.",
-    ),
-    known(
-        "work_mem",
-        "4MB",
-        Kind::Text,
-        "Accepted; memory is limited by the server's configuration.",
-    ),
+/// Sent to the client as `ParameterStatus`, at the start and on each change.
+const REPORTED: &[&str] = &[
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "default_transaction_read_only",
+    "in_hot_standby",
+    "integer_datetimes",
+    "IntervalStyle",
+    "is_superuser",
+    "server_encoding",
+    "server_version",
+    "session_authorization",
+    "standard_conforming_strings",
+    "TimeZone",
 ];
+
+/// In the order of `SHOW ALL`. Most are accepted and have no effect.
+static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let known = |parameter: &'static Parameter| Known {
+        name: parameter.name,
+        default: parameter.default,
+        kind: kind(parameter),
+        description: parameter.description,
+        listed: parameter.listed,
+    };
+    parameters().iter().map(known).collect()
+});
+
+fn kind(parameter: &Parameter) -> Kind {
+    match (parameter.name, parameter.context, parameter.kind) {
+        ("TimeZone", ..) => Kind::Zone,
+        // There is one encoding, and one form of bytea.
+        ("client_encoding" | "bytea_output", ..) => Kind::Fixed,
+        (_, context, _) if !matches!(context, "user" | "superuser") => Kind::Fixed,
+        (_, _, "bool") => Kind::Bool,
+        (_, _, "integer") if parameter.unit == "ms" => Kind::Time,
+        (_, _, "integer" | "real") => Kind::Number,
+        (_, _, "enum") => Kind::Choice(parameter.values),
+        _ => Kind::Text,
+    }
+}
 
 fn find(name: &str) -> Option<&'static Known> {
     let name = match name.to_ascii_lowercase().as_str() {
@@ -293,11 +188,11 @@ impl Settings {
     /// Reported settings that changed since the last call.
     pub(super) fn news(&mut self) -> Vec<(&'static str, String)> {
         let mut news = Vec::new();
-        for known in KNOWN.iter().filter(|known| known.reported) {
-            let value = self.get(known.name).unwrap_or_default().to_string();
-            if self.told.get(known.name) != Some(&value) {
-                self.told.insert(known.name.to_string(), value.clone());
-                news.push((known.name, value));
+        for name in REPORTED.iter().copied() {
+            let value = self.get(name).unwrap_or_default().to_string();
+            if self.told.get(name) != Some(&value) {
+                self.told.insert(name.to_string(), value.clone());
+                news.push((name, value));
             }
         }
         news
@@ -312,7 +207,15 @@ impl Settings {
                 known.description,
             )
         };
-        KNOWN.iter().map(row).collect()
+        KNOWN.iter().filter(|known| known.listed).map(row).collect()
+    }
+
+    /// All that has been set, by the client's startup message too.
+    pub(super) fn changed(&self) -> BTreeMap<String, String> {
+        let mut changed = self.initial.clone();
+        changed.extend(self.session.clone());
+        changed.extend(self.local.clone());
+        changed
     }
 
     pub(super) fn zone(&self) -> Zone {
@@ -358,6 +261,25 @@ fn check(known: &Known, value: &str) -> Result<String, PgError> {
             "off" | "false" | "no" | "0" | "f" => Ok("off".into()),
             _ => Err(invalid()),
         },
+        Kind::Number => {
+            let digits = value.trim().trim_start_matches(['-', '+']);
+            if digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+                Ok(value.trim().to_string())
+            } else {
+                Err(invalid())
+            }
+        }
+        Kind::Choice(choices) => {
+            let wanted = value.to_ascii_lowercase();
+            // Other words for on and off are among the values PostgreSQL knows and does not list.
+            if choices.split(',').any(|choice| choice == wanted)
+                || ["true", "false", "yes", "no", "1", "0"].contains(&&*wanted)
+            {
+                Ok(wanted)
+            } else {
+                Err(invalid())
+            }
+        }
         Kind::Zone if value.eq_ignore_ascii_case("local") => Ok(known.default.to_string()),
         Kind::Zone => {
             let name = whole_hours(value).unwrap_or_else(|| value.to_string());

@@ -266,8 +266,7 @@ async fn each_error_has_the_code_clients_branch_on() {
     let unknown = door
         .try_client("postgres")
         .await
-        .err()
-        .expect("there is no such database");
+        .expect_err("there is no such database");
     assert_eq!(code(&unknown), "3D000");
 }
 
@@ -487,7 +486,7 @@ async fn cursors_copy_and_prepare_work_in_sql() {
 async fn one_connection_too_many_is_told_so() {
     let door = TestDoor::open().await;
     let _three = (door.client().await, door.client().await, door.client().await);
-    let error = door.try_client("spark").await.err().expect("the limit is three");
+    let error = door.try_client("spark").await.expect_err("the limit is three");
     assert_eq!(code(&error), "53300");
 }
 
@@ -515,4 +514,115 @@ async fn malformed_messages_are_errors_and_not_panics() {
         );
     }
     assert!(answer.windows(5).any(|window| window == b"08P01"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_have_the_type_of_their_place() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    let numbers = "SELECT value FROM generate_series(1, 10) t(value)";
+    for (sql, expected) in [
+        ("SELECT $1::int + 1".to_string(), vec![Type::INT4]),
+        ("SELECT $1::text, $2::date".into(), vec![Type::TEXT, Type::DATE]),
+        (format!("{numbers} LIMIT $1 OFFSET $2"), vec![Type::INT8, Type::INT8]),
+        (format!("{numbers} WHERE value = ANY($1)"), vec![Type::INT8_ARRAY]),
+        (
+            format!("{numbers} WHERE value <> ALL($2) AND value > $1"),
+            vec![Type::INT8, Type::INT8_ARRAY],
+        ),
+        (
+            format!("{numbers} WHERE value::text = ANY($1::text[])"),
+            vec![Type::TEXT_ARRAY],
+        ),
+        ("SELECT $1 = ANY(ARRAY['a', 'b'])".into(), vec![Type::TEXT]),
+        ("SELECT $2::date".into(), vec![Type::TEXT, Type::DATE]),
+    ] {
+        let statement = client
+            .prepare(&sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        assert_eq!(statement.params(), expected, "{sql}");
+    }
+    let some = client
+        .query(
+            &format!("{numbers} WHERE value = ANY($1) LIMIT $2"),
+            &[&vec![2i64, 4, 6], &2i64],
+        )
+        .await
+        .unwrap();
+    assert_eq!(some.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_take_parameters_and_are_described() {
+    let door = TestDoor::open().await;
+    let mut client = door.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let declare =
+        "DECLARE c CURSOR FOR SELECT value, 'x' AS name FROM generate_series(1, 10) t(value) WHERE value > $1";
+    transaction.execute(declare, &[&7i64]).await.unwrap();
+    let fetch = transaction.prepare("FETCH 2 FROM c").await.unwrap();
+    let columns: Vec<_> = fetch.columns().iter().map(|column| column.name()).collect();
+    assert_eq!(columns, ["value", "name"]);
+    let rows = transaction.query(&fetch, &[]).await.unwrap();
+    assert_eq!(rows[1].get::<_, i64>(0), 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_goes_out_before_the_sync() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let door = TestDoor::open().await;
+    let mut socket = tokio::net::TcpStream::connect(door.address).await.unwrap();
+    let length = |body: &[u8]| u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+    let startup = b"\0\x03\0\0user\0t\0database\0spark\0\0";
+    let parse = b"\0select * from nowhere\0\0\0";
+    let messages = [
+        &length(startup)[..],
+        startup,
+        b"P",
+        &length(parse),
+        parse,
+        b"D\0\0\0\x06S\0",
+        b"H\0\0\0\x04",
+    ];
+    socket.write_all(&messages.concat()).await.unwrap();
+    let heard = async {
+        let mut answer = Vec::new();
+        while !answer.windows(5).any(|window| window == b"42P01") {
+            assert!(socket.read_buf(&mut answer).await.unwrap() > 0);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), heard).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_is_binary_and_takes_every_spelling_of_options() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    let copy = async |options: &str| -> Vec<bytes::Bytes> {
+        let sql = format!("COPY (SELECT 7::int AS n, 'a' AS t, NULL AS z) TO STDOUT {options}");
+        let chunks = client.copy_out(&sql).await.unwrap();
+        chunks.map(|chunk| chunk.unwrap()).collect().await
+    };
+    let chunks = copy("(FORMAT binary)").await;
+    let header = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+    let row = b"\0\x03\0\0\0\x04\0\0\0\x07\0\0\0\x01a\xff\xff\xff\xff";
+    assert_eq!(chunks[0], [&header[..], row].concat());
+    assert_eq!(chunks[1][..], b"\xff\xff"[..]);
+    for (options, expected) in [
+        ("(FORMAT 'csv')", "7,a,\n"),
+        (
+            "WITH (FORMAT 'csv', HEADER True, DELIMITER ';', ENCODING 'utf-8')",
+            "n;t;z\n7;a;\n",
+        ),
+        (
+            "WITH (FORMAT csv, FORCE_QUOTE (t), NULL '-', HEADER 'off')",
+            "7,\"a\",-\n",
+        ),
+        ("CSV HEADER QUOTE AS '~' FORCE QUOTE n, t", "n,t,z\n~7~,~a~,\n"),
+        ("WITH NULL AS 'nil' DELIMITER '|'", "7|a|nil\n"),
+    ] {
+        let text = copy(options).await.concat();
+        assert_eq!(String::from_utf8(text).unwrap(), expected, "{options}");
+    }
 }
