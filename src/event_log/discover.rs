@@ -45,6 +45,8 @@ pub struct NotALog {
 pub enum SkipReason {
     /// The name starts with a dot.
     Hidden,
+    /// A pipe, a socket, a device, or a link that leads nowhere.
+    NotAFile,
     /// No byte was written yet.
     Empty,
     /// The text after the last dot of the name is no codec.
@@ -84,6 +86,7 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SkipReason::Hidden => f.write_str("hidden: the name starts with a dot"),
+            SkipReason::NotAFile => f.write_str("not a file: a pipe, a socket, a device, or a link that leads nowhere"),
             SkipReason::Empty => f.write_str("empty: nothing has been written yet"),
             SkipReason::UnknownCodec { suffix } => {
                 write!(
@@ -137,6 +140,7 @@ pub async fn discover(store: &dyn LogStore, source: &str) -> Result<Discovery, S
             path: source.to_owned(),
             name: name.to_owned(),
             is_dir: true,
+            is_special: false,
             size_bytes: 0,
             modified_ms,
         };
@@ -246,6 +250,9 @@ fn single_file(entry: &Entry) -> Result<EventLog, SkipReason> {
     let codec = name.codec.map_err(|suffix| SkipReason::UnknownCodec {
         suffix: suffix.to_owned(),
     })?;
+    if entry.is_special {
+        return Err(SkipReason::NotAFile);
+    }
     if entry.size_bytes == 0 {
         return Err(SkipReason::Empty);
     }
@@ -388,6 +395,7 @@ mod tests {
                 path: format!("{directory}/{}", name.trim_end_matches('/')),
                 name: name.trim_end_matches('/').to_owned(),
                 is_dir: name.ends_with('/'),
+                is_special: false,
                 size_bytes: *size,
                 modified_ms: 1000 + number as i64,
             });

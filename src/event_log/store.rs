@@ -35,6 +35,8 @@ pub struct Entry {
     pub name: String,
     /// A directory, or a link to one.
     pub is_dir: bool,
+    /// A pipe, a socket, a device, or a link that leads nowhere: there are no bytes to read.
+    pub is_special: bool,
     /// Size in bytes; for a directory whatever the store says.
     pub size_bytes: u64,
     /// Modification time, milliseconds since the epoch.
@@ -135,6 +137,7 @@ fn entry(path: String, name: String, metadata: &Metadata) -> Entry {
         path,
         name,
         is_dir: metadata.is_dir(),
+        is_special: !metadata.is_file() && !metadata.is_dir(),
         // A link's own size, a pipe's or a device's is no number of bytes that could be read.
         size_bytes: if metadata.is_file() || metadata.is_dir() {
             metadata.len()

@@ -17,10 +17,10 @@ mod replay;
 mod corpus;
 /// Logs with something wrong: what `check` says, and that the good ones beside them are served.
 mod damaged;
-/// Pages made from the code.
-mod docs;
 /// Logs come, go, move and have odd names while the server runs.
 mod discovery;
+/// Pages made from the code.
+mod docs;
 /// Logs that grow while they are served.
 mod growing_log;
 /// psql and tokio-postgres on every table: descriptions, errors, cancel, text and binary values.
