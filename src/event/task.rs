@@ -522,7 +522,7 @@ mod tests {
             )
         };
         let list = [sql(1, "\"5\""), sql(2, "-1"), sql(3, "\"x\""), sql(4, "\"1.5\"")].join(",");
-        let line = format!(r#"{{"Task Info":{{"Accumulables":[{list}]}},"Task Metrics":{{}}}}"#);
+        let line = format!(r#"{{"Task Info":{{"Task ID":1,"Accumulables":[{list}]}},"Task Metrics":{{}}}}"#);
         let (mut out, mut updates) = (Vec::new(), Vec::new());
         compact(line.as_bytes(), &mut out, Some(&mut updates));
         assert_eq!(updates, [(1, 5), (2, -1)]);

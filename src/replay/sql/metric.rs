@@ -227,11 +227,14 @@ fn bytes_text(bytes: i64) -> String {
 #[allow(clippy::cast_precision_loss, reason = "Spark divides floats")]
 fn duration_text(millis: i64) -> String {
     let over = |unit: f32| f64::from(millis as f32 / unit);
-    match millis {
-        ..1_000 => format!("{millis} ms"),
-        ..60_000 => format!("{} s", rounded(over(1_000.0), 1)),
-        ..3_600_000 => format!("{} m", rounded(over(60_000.0), 1)),
-        _ => format!("{} h", rounded(over(3_600_000.0), 2)),
+    if millis < 1_000 {
+        format!("{millis} ms")
+    } else if millis < 60_000 {
+        format!("{} s", rounded(over(1_000.0), 1))
+    } else if millis < 3_600_000 {
+        format!("{} m", rounded(over(60_000.0), 1))
+    } else {
+        format!("{} h", rounded(over(3_600_000.0), 2))
     }
 }
 
