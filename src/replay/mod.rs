@@ -4,8 +4,8 @@
 //! can go on. There is no I/O, clock or SQL here: the same log gives the same rows on every machine.
 //!
 //! Spark keeps live entities and writes copies of them to a store; its REST API shows the store. Where the two can differ
-//! (a task that ends after its job), we follow the store. Memory grows with jobs, stages, executors and running tasks; of an
-//! ended task a row and a bit stay.
+//! (a task that ends after its job), we follow the store. Memory grows with jobs, stages, executors, SQL plans and running
+//! tasks; of an ended task a row and a bit stay, and its SQL metrics until their execution has ended.
 //!
 //! Invariant: a log replayed in two halves equals the log replayed whole.
 
