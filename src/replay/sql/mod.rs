@@ -483,3 +483,109 @@ fn in_order(numbers: impl Iterator<Item = (usize, i32)>) -> Vec<i32> {
 fn usize_of(count: i32) -> usize {
     usize::try_from(count).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::replay::LiveApplication;
+
+    const START: &str = r#"{"Event":"org.apache.spark.sql.execution.ui.SparkListenerSQLExecutionStart","executionId":1,"description":"d","details":"","physicalPlanDescription":"p","sparkPlanInfo":{"nodeName":"Scan","simpleString":"Scan s","children":[],"metadata":{},"metrics":[{"name":"size","accumulatorId":10,"metricType":"size"}]},"time":1000}"#;
+
+    fn job_start(job_id: i32) -> String {
+        let stage = stage(0);
+        format!(
+            r#"{{"Event":"SparkListenerJobStart","Job ID":{job_id},"Submission Time":1,"Stage Infos":[{stage}],"Stage IDs":[0],"Properties":{{"spark.sql.execution.id":"1"}}}}"#
+        )
+    }
+
+    fn job_end(job_id: i32, result: &str) -> String {
+        format!(r#"{{"Event":"SparkListenerJobEnd","Job ID":{job_id},"Completion Time":2,"Job Result":{result}}}"#)
+    }
+
+    fn stage(attempt: i32) -> String {
+        format!(
+            r#"{{"Stage ID":0,"Stage Attempt ID":{attempt},"Stage Name":"s","Number of Tasks":2,"RDD Info":[],"Parent IDs":[],"Details":""}}"#
+        )
+    }
+
+    fn stage_submitted(attempt: i32) -> String {
+        let stage = stage(attempt);
+        format!(r#"{{"Event":"SparkListenerStageSubmitted","Stage Info":{stage}}}"#)
+    }
+
+    /// A task starts, or ends with an update of the metric.
+    fn task(attempt: i32, (task_id, index): (i64, i32), update: Option<i64>) -> String {
+        let (event, finish, update) = match update {
+            Some(update) => {
+                let metric = format!(
+                    r#"{{"ID":10,"Name":"size","Update":"{update}","Value":"1","Internal":true,"Count Failed Values":true,"Metadata":"sql"}}"#
+                );
+                ("End", 9, metric)
+            }
+            None => ("Start", 0, String::new()),
+        };
+        format!(
+            r#"{{"Event":"SparkListenerTask{event}","Stage ID":0,"Stage Attempt ID":{attempt},"Task Type":"ResultTask","Task End Reason":{{"Reason":"Success"}},"Task Info":{{"Task ID":{task_id},"Index":{index},"Attempt":0,"Launch Time":1,"Executor ID":"1","Host":"h","Locality":"ANY","Speculative":false,"Getting Result Time":0,"Finish Time":{finish},"Failed":false,"Killed":false,"Accumulables":[{update}]}},"Task Metrics":null}}"#
+        )
+    }
+
+    fn apply(live: &mut LiveApplication, lines: &[String]) {
+        lines.iter().for_each(|line| live.apply_line(line.as_bytes()));
+        assert_eq!(live.report().malformed_lines, 0, "{:?}", live.report().problems);
+    }
+
+    fn shown(live: &LiveApplication) -> (&'static str, String) {
+        let execution = live.sql.shown()[&1];
+        let values = execution.values.clone().unwrap_or_else(|| live.sql.values(execution));
+        (execution.status(), values[&10].text.clone())
+    }
+
+    #[test]
+    fn the_newest_attempt_of_a_stage_counts_and_the_first_success_of_a_task() {
+        let mut live = LiveApplication::new();
+        let heartbeat = r#"{"Event":"SparkListenerExecutorMetricsUpdate","Executor ID":"1","Metrics Updated":[{"Task ID":4,"Stage ID":0,"Stage Attempt ID":1,"Accumulator Updates":[{"ID":10,"Name":"size","Update":"50","Internal":true,"Count Failed Values":true,"Metadata":"sql"}]}]}"#;
+        let lines = [
+            START.to_owned(),
+            job_start(0),
+            stage_submitted(0),
+            task(0, (0, 0), Some(100)),
+            stage_submitted(1),
+            task(0, (1, 1), Some(7)),
+            task(1, (2, 0), Some(30)),
+            task(1, (3, 0), Some(99)),
+            task(1, (4, 1), None),
+            heartbeat.to_owned(),
+        ];
+        apply(&mut live, &lines);
+        let expected = "total (min, med, max (stageId: taskId))\n80.0 B (30.0 B, 50.0 B, 50.0 B (stage 0.1: task 4))";
+        assert_eq!(shown(&live), ("RUNNING", expected.to_owned()));
+        let driver = r#"{"Event":"org.apache.spark.sql.execution.ui.SparkListenerDriverAccumUpdates","executionId":1,"accumUpdates":[[10,60],[11,5]]}"#;
+        apply(&mut live, &[driver.to_owned()]);
+        let expected = "total (min, med, max (stageId: taskId))\n140.0 B (30.0 B, 50.0 B, 60.0 B (driver))";
+        assert_eq!(shown(&live), ("RUNNING", expected.to_owned()));
+    }
+
+    #[test]
+    fn an_execution_is_followed_until_its_jobs_have_ended_and_taken_up_by_a_late_one() {
+        let mut live = LiveApplication::new();
+        let end = r#"{"Event":"org.apache.spark.sql.execution.ui.SparkListenerSQLExecutionEnd","executionId":1,"time":2000,"errorMessage":"boom"}"#;
+        apply(&mut live, &[START.to_owned(), job_start(0), task(0, (0, 0), Some(5))]);
+        assert!(live.sql.follows_stages());
+        apply(&mut live, &[end.to_owned()]);
+        let value = "total (min, med, max (stageId: taskId))\n5.0 B (0.0 B, 5.0 B, 5.0 B (stage 0.0: task 0))";
+        assert_eq!(shown(&live), ("FAILED", value.to_owned()));
+        assert!(!live.sql.follows_stages(), "the numbers are freed with the end");
+        assert_eq!(live.sql.live.len(), 1, "its job still runs");
+        apply(&mut live, &[job_end(0, r#"{"Result":"JobSucceeded"}"#)]);
+        assert_eq!((live.sql.live.len(), live.sql.ended.len()), (0, 1));
+        apply(&mut live, &[job_start(1)]);
+        assert_eq!(shown(&live), ("COMPLETED", value.to_owned()), "Spark forgets the error");
+        assert_eq!(live.sql.live.len(), 1);
+        apply(
+            &mut live,
+            &[job_end(1, r#"{"Result":"JobFailed","Exception":{"Message":"m"}}"#)],
+        );
+        assert_eq!(shown(&live), ("FAILED", value.to_owned()));
+        assert_eq!((live.sql.live.len(), live.sql.ended.len()), (0, 1));
+        assert!(!live.sql.follows_stages());
+    }
+}
