@@ -10,6 +10,7 @@ mod envelope;
 pub mod environment;
 pub mod executor;
 pub mod job;
+pub mod sql;
 pub mod stage;
 pub mod task;
 
@@ -56,6 +57,11 @@ pub enum Event<'a> {
     TaskEnd(Box<task::TaskEnd<'a>>),
     BlockUpdated(block::BlockUpdated<'a>),
     UnpersistRdd(block::UnpersistRdd),
+    SqlExecutionStart(Box<sql::ExecutionStart<'a>>),
+    SqlExecutionEnd(sql::ExecutionEnd<'a>),
+    SqlAdaptiveExecutionUpdate(sql::AdaptiveExecutionUpdate<'a>),
+    SqlAdaptiveMetricUpdates(sql::AdaptiveMetricUpdates<'a>),
+    SqlDriverAccumUpdates(sql::DriverAccumUpdates),
     /// A known event that no table needs.
     Skipped,
     /// An event this version does not know, by name.
@@ -84,15 +90,28 @@ impl ParseError {
     }
 }
 
-/// Parses one line. `scratch` is reused from line to line; the event may borrow from it.
-pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Event<'a>, ParseError> {
+/// Memory that is reused from line to line; an event may borrow from it.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    line: Vec<u8>,
+    sql_updates: Vec<task::SqlUpdate>,
+    /// Whether SQL accumulators of ended tasks are taken: only where an execution waits for them.
+    pub takes_sql_updates: bool,
+}
+
+/// Parses one line.
+pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, ParseError> {
     let name = event_name(line)?;
     // Events without a rule of their own in JsonProtocol carry their class name, with its package.
     let short = name.rsplit('.').next().unwrap_or(&name);
     Ok(match short {
         "SparkListenerTaskEnd" => {
-            task::compact(line, scratch);
-            Event::TaskEnd(Box::new(payload(scratch, &name)?))
+            scratch.sql_updates.clear();
+            let sql_updates = scratch.takes_sql_updates.then_some(&mut scratch.sql_updates);
+            task::compact(line, &mut scratch.line, sql_updates);
+            let mut event: Box<task::TaskEnd<'a>> = Box::new(payload(&scratch.line, &name)?);
+            event.sql_updates = &scratch.sql_updates;
+            Event::TaskEnd(event)
         }
         "SparkListenerTaskStart" => Event::TaskStart(payload(line, &name)?),
         "SparkListenerLogStart" => Event::LogStart(payload(line, &name)?),
@@ -123,6 +142,11 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Event<'a>, 
         "SparkListenerStageCompleted" => Event::StageCompleted(payload(line, &name)?),
         "SparkListenerBlockUpdated" => Event::BlockUpdated(payload(line, &name)?),
         "SparkListenerUnpersistRDD" => Event::UnpersistRdd(payload(line, &name)?),
+        "SparkListenerSQLExecutionStart" => Event::SqlExecutionStart(Box::new(payload(line, &name)?)),
+        "SparkListenerSQLExecutionEnd" => Event::SqlExecutionEnd(payload(line, &name)?),
+        "SparkListenerSQLAdaptiveExecutionUpdate" => Event::SqlAdaptiveExecutionUpdate(payload(line, &name)?),
+        "SparkListenerSQLAdaptiveSQLMetricUpdates" => Event::SqlAdaptiveMetricUpdates(payload(line, &name)?),
+        "SparkListenerDriverAccumUpdates" => Event::SqlDriverAccumUpdates(payload(line, &name)?),
         _ if is_known(&name, short) => Event::Skipped,
         _ => Event::Unknown(name),
     })

@@ -108,6 +108,12 @@ impl Accumulable<'_> {
     pub fn is_shown(&self) -> bool {
         !self.internal && self.metadata.as_deref() != Some("sql")
     }
+
+    /// Its id with the update, if it has one; `None` for one that is no whole number.
+    pub fn whole_update(&self) -> Option<(i64, Option<i64>)> {
+        let update = self.update?;
+        Some((self.id, accumulator_text(update).parse().ok()))
+    }
 }
 
 /// The text of an accumulator's value as Spark shows it: a string as it is, a number as written, other JSON as nothing

@@ -1,7 +1,7 @@
 //! `SparkListenerTaskStart`, `SparkListenerTaskEnd`: nearly all lines of a large log.
 //!
-//! Most bytes of a modern `TaskEnd` are accumulators that nobody reads: internal ones repeat the task metrics, and those of
-//! SQL are read with the plan. [`compact`] leaves them out before the line is parsed.
+//! Most bytes of a modern `TaskEnd` are accumulators. Internal ones repeat the task metrics, and of those of SQL only two
+//! numbers count: [`compact`] leaves both out before the line is parsed, and takes the numbers on the way.
 
 use std::sync::LazyLock;
 
@@ -74,6 +74,21 @@ pub struct TaskEnd<'a> {
     /// Null for a task whose metrics never reached the driver.
     #[serde(rename = "Task Metrics", default)]
     pub metrics: Option<TaskMetrics>,
+    /// What [`compact`] took; [`TaskEnd::updates`] has them with the others.
+    #[serde(skip)]
+    pub sql_updates: &'a [SqlUpdate],
+}
+
+/// What a task added to an accumulator of SQL: its id and the number.
+pub type SqlUpdate = (i64, i64);
+
+impl TaskEnd<'_> {
+    /// Updates of accumulators, by id; `None` where one is no whole number. Internal ones are left out.
+    pub fn updates(&self) -> impl Iterator<Item = (i64, Option<i64>)> {
+        let taken = self.sql_updates.iter().map(|(id, update)| (*id, Some(*update)));
+        let parsed = self.info.accumulables.iter().flatten();
+        taken.chain(parsed.filter_map(Accumulable::whole_update))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -363,21 +378,34 @@ impl TaskEndReason<'_> {
     }
 }
 
-/// Copies a `TaskEnd` line to `out`, without the accumulators that no table reads.
+/// Copies a `TaskEnd` line to `out`, without the accumulators that no table shows. Updates of those of SQL go to `sql_updates`,
+/// where it is given.
 ///
 /// The list of accumulators stands between two quoted keys. A quote inside a JSON string is escaped, so that `"…":` with
 /// the character before it can only be a key: the search cannot be misled by the text of an accumulator. Whatever does not
 /// look as expected is copied as it is, and parsed in full.
-pub fn compact(line: &[u8], out: &mut Vec<u8>) {
+pub fn compact(line: &[u8], out: &mut Vec<u8>, mut sql_updates: Option<&mut Vec<SqlUpdate>>) {
     out.clear();
     let Some((start, end)) = accumulables(line) else {
         out.extend_from_slice(line);
         return;
     };
     out.extend_from_slice(&line[..start]);
-    let list = &line[start..end];
     let mut first = true;
-    for item in shown_items(list) {
+    for item in items(&line[start..end]) {
+        // Spark marks accumulators of SQL as internal too, and writes the mark of SQL last.
+        if item.ends_with(SQL_END) {
+            match (&mut sql_updates, sql_update(item)) {
+                (None, _) => continue,
+                (Some(updates), Some(update)) => {
+                    updates.push(update);
+                    continue;
+                }
+                (Some(_), None) => {}
+            }
+        } else if FINDERS.internal.find(item).is_some() {
+            continue;
+        }
         if !first {
             out.push(b',');
         }
@@ -387,13 +415,32 @@ pub fn compact(line: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&line[end..]);
 }
 
+const SQL_END: &[u8] = b",\"Metadata\":\"sql\"}";
+
+/// Id and update of an accumulator as it is written: `{"ID":1,"Name":"…","Update":"2",…}`.
+fn sql_update(item: &[u8]) -> Option<SqlUpdate> {
+    let (id, rest) = whole_number(item.strip_prefix(b"{\"ID\":")?)?;
+    let update = FINDERS.update.find(rest)? + FINDERS.update.needle().len();
+    let rest = &rest[update..];
+    let (update, rest) = whole_number(rest.strip_prefix(b"\"").unwrap_or(rest))?;
+    matches!(rest.first(), Some(b'"' | b',')).then_some((id, update))
+}
+
+/// The number at the start of `text`, and what follows it.
+fn whole_number(text: &[u8]) -> Option<(i64, &[u8])> {
+    let sign = usize::from(text.first() == Some(&b'-'));
+    let digits = text[sign..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = text.split_at(sign + digits);
+    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
+}
+
 /// Searches made ready once: making one costs as much as a short search.
 struct Finders {
     open: Finder<'static>,
     close: [Finder<'static>; 2],
     border: Finder<'static>,
     internal: Finder<'static>,
-    sql: Finder<'static>,
+    update: Finder<'static>,
 }
 
 static FINDERS: LazyLock<Finders> = LazyLock::new(|| Finders {
@@ -404,7 +451,7 @@ static FINDERS: LazyLock<Finders> = LazyLock::new(|| Finders {
     ],
     border: Finder::new("},{\"ID\":"),
     internal: Finder::new(",\"Internal\":true"),
-    sql: Finder::new(",\"Metadata\":\"sql\""),
+    update: Finder::new(",\"Update\":"),
 });
 
 /// Bounds of what stands between the brackets of `Task Info / Accumulables`.
@@ -414,8 +461,8 @@ fn accumulables(line: &[u8]) -> Option<(usize, usize)> {
     Some((start, start + end))
 }
 
-/// The accumulators of a list that are neither internal nor of SQL, as they are written.
-fn shown_items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The accumulators of a list, as they are written.
+fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(list).filter(|list| !list.is_empty());
     std::iter::from_fn(move || {
         let current = rest?;
@@ -430,7 +477,6 @@ fn shown_items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
             }
         }
     })
-    .filter(|item| FINDERS.internal.find(item).is_none() && FINDERS.sql.find(item).is_none())
 }
 
 #[cfg(test)]
@@ -442,7 +488,7 @@ mod tests {
             r#"{{"Event":"SparkListenerTaskEnd","Task Info":{{"Task ID":1,"Accumulables":[{accumulables}]}},"Task Metrics":{{}}}}"#
         );
         let mut out = Vec::new();
-        compact(line.as_bytes(), &mut out);
+        compact(line.as_bytes(), &mut out, None);
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         value["Task Info"]["Accumulables"].to_string()
     }
@@ -469,6 +515,28 @@ mod tests {
     }
 
     #[test]
+    fn updates_of_sql_accumulators_are_taken_and_what_reads_otherwise_stays() {
+        let sql = |id: i64, update: &str| {
+            format!(
+                r#"{{"ID":{id},"Name":"a \",\"Update\":\"9\"","Update":{update},"Value":"7","Internal":true,"Count Failed Values":true,"Metadata":"sql"}}"#
+            )
+        };
+        let list = [sql(1, "\"5\""), sql(2, "-1"), sql(3, "\"x\""), sql(4, "\"1.5\"")].join(",");
+        let line = format!(r#"{{"Task Info":{{"Task ID":1,"Accumulables":[{list}]}},"Task Metrics":{{}}}}"#);
+        let (mut out, mut updates) = (Vec::new(), Vec::new());
+        compact(line.as_bytes(), &mut out, Some(&mut updates));
+        assert_eq!(updates, [(1, 5), (2, -1)]);
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        let kept: Vec<_> = value["Task Info"]["Accumulables"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| &one["ID"])
+            .collect();
+        assert_eq!(kept, [3, 4]);
+    }
+
+    #[test]
     fn a_line_that_is_cut_or_lacks_accumulators_is_copied_as_it_is() {
         for line in [
             &b"{\"Task Info\":{\"Task ID\":1,\"Accumulables\":[{\"ID\":1"[..],
@@ -476,7 +544,7 @@ mod tests {
             b"",
         ] {
             let mut out = vec![1];
-            compact(line, &mut out);
+            compact(line, &mut out, None);
             assert_eq!(out, line);
         }
     }

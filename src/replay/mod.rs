@@ -4,8 +4,8 @@
 //! can go on. There is no I/O, clock or SQL here: the same log gives the same rows on every machine.
 //!
 //! Spark keeps live entities and writes copies of them to a store; its REST API shows the store. Where the two can differ
-//! (a task that ends after its job), we follow the store. Memory grows with jobs, stages, executors and running tasks; of an
-//! ended task a row and a bit stay.
+//! (a task that ends after its job), we follow the store. Memory grows with jobs, stages, executors, SQL plans and running
+//! tasks; of an ended task a row and a bit stay, and its SQL metrics until their execution has ended.
 //!
 //! Invariant: a log replayed in two halves equals the log replayed whole.
 
@@ -16,6 +16,7 @@ mod index_set;
 mod job;
 mod metrics;
 mod rdd;
+mod sql;
 mod stage;
 mod task;
 
@@ -32,19 +33,23 @@ use index_set::IndexSet;
 use job::{LiveJob, Outcome};
 use metrics::Metrics;
 use rdd::LiveRdd;
+use sql::SqlExecutions;
 use stage::{LiveStage, Speculation, Status};
 use task::{LiveTask, TaskRows};
 
 use crate::event::block::{BlockKind, BlockUpdatedInfo};
 use crate::event::executor::{ExecutorMetrics, ExecutorMetricsUpdate};
 use crate::event::job::{JobEnd, JobStart};
-use crate::event::stage::{StageInfo, StageSubmitted};
+use crate::event::stage::{Accumulable, StageInfo, StageSubmitted};
 use crate::event::task::{TaskEnd, TaskEndReason, TaskStart};
-use crate::event::{self, Event, ParseError};
+use crate::event::{self, Event, ParseError, Scratch};
 use crate::event_log::EventLog;
 use crate::history::snapshot::AttemptRows;
 use crate::table::metrics::index;
-use crate::table::{ENVIRONMENT, EXECUTORS, JOBS, RESOURCE_PROFILES, Rows, STAGES, TASKS, TableDef};
+use crate::table::{
+    ENVIRONMENT, EXECUTORS, JOBS, RESOURCE_PROFILES, Rows, SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES, STAGES,
+    TASKS, TableDef,
+};
 
 /// Problems kept with their text; more are only counted.
 const MAX_PROBLEMS: usize = 20;
@@ -85,7 +90,7 @@ impl std::fmt::Display for LineProblem {
 #[derive(Debug, Default)]
 pub struct LiveApplication {
     report: ReplayReport,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     /// The tail was taken as a line before its newline came: the newline alone is no blank line.
     tail_applied: bool,
     application: Application,
@@ -108,6 +113,7 @@ pub struct LiveApplication {
     live_tasks: HashMap<i64, LiveTask>,
     ended_tasks: IndexSet,
     tasks: TaskRows,
+    sql: SqlExecutions,
     /// Names that every task repeats: hosts, executors, localities.
     names: HashSet<Arc<str>>,
 }
@@ -135,7 +141,8 @@ impl LiveApplication {
         self.scratch = scratch;
     }
 
-    fn apply_json(&mut self, line: &[u8], scratch: &mut Vec<u8>) -> Result<(), ParseError> {
+    fn apply_json(&mut self, line: &[u8], scratch: &mut Scratch) -> Result<(), ParseError> {
+        scratch.takes_sql_updates = self.sql.follows_stages();
         let event = event::parse(line, scratch)?;
         match event {
             Event::Unknown(name) => {
@@ -155,7 +162,7 @@ impl LiveApplication {
     }
 
     /// A line whose text is damaged, but whose JSON is not, counts as an event all the same.
-    fn repair(&mut self, line: &[u8], scratch: &mut Vec<u8>, error: &ParseError) {
+    fn repair(&mut self, line: &[u8], scratch: &mut Scratch, error: &ParseError) {
         let invalid = std::str::from_utf8(line).is_err();
         let text = String::from_utf8_lossy(line);
         let text = without_lone_surrogates(&text);
@@ -318,6 +325,11 @@ impl LiveApplication {
             Event::TaskEnd(event) => self.task_end(&event),
             Event::BlockUpdated(event) => self.block_updated(&event.info),
             Event::UnpersistRdd(event) => self.unpersist(event.rdd_id),
+            Event::SqlExecutionStart(event) => self.sql.execution_start(&event),
+            Event::SqlExecutionEnd(event) => self.sql.execution_end(&event),
+            Event::SqlAdaptiveExecutionUpdate(event) => self.sql.adaptive_execution_update(&event),
+            Event::SqlAdaptiveMetricUpdates(event) => self.sql.adaptive_metric_updates(&event),
+            Event::SqlDriverAccumUpdates(event) => self.sql.driver_accum_updates(&event),
             Event::Skipped | Event::Unknown(_) => {}
         }
     }
@@ -391,6 +403,7 @@ impl LiveApplication {
 
     fn job_start(&mut self, event: &JobStart<'_>) {
         self.application.saw(event.submission_time.unwrap_or(-1));
+        self.sql.job_start(event);
         let at = self.jobs.len();
         self.jobs.push(LiveJob::start(event));
         self.live_jobs.insert(event.job_id, at);
@@ -420,6 +433,7 @@ impl LiveApplication {
     }
 
     fn job_end(&mut self, event: &JobEnd<'_>) {
+        self.sql.job_end(event);
         let Some(at) = self.live_jobs.remove(&event.job_id) else {
             return;
         };
@@ -469,6 +483,10 @@ impl LiveApplication {
     fn stage_submitted(&mut self, event: &StageSubmitted<'_>) {
         let stage_id = event.info.stage_id;
         self.application.saw(event.info.submission_time.unwrap_or(-1));
+        self.sql.stage_submitted(StageKey {
+            stage_id,
+            stage_attempt_id: event.info.attempt_id.unwrap_or(0),
+        });
         let stage = get_or_add_stage(&mut self.live_stages, &event.info);
         stage.submit(event);
         stage.jobs.clear();
@@ -553,6 +571,7 @@ impl LiveApplication {
             stage_id: event.stage_id,
             stage_attempt_id: event.stage_attempt_id.unwrap_or(0),
         };
+        self.sql.task_start(key, info.task_id, info.index);
         let names = &mut self.names;
         let task = LiveTask::new(key, info, |name| intern(names, name));
         self.live_tasks.insert(info.task_id, task);
@@ -584,6 +603,9 @@ impl LiveApplication {
             stage_id: event.stage_id,
             stage_attempt_id: event.stage_attempt_id.unwrap_or(0),
         };
+        let successful = info.finish_time != 0 && !info.failed && info.killed != Some(true);
+        self.sql
+            .task_end(key, (info.task_id, info.index), successful, event.updates());
         let metrics = event.metrics.as_ref().map_or(Metrics::ABSENT, Metrics::of);
         let duration = info.finish_time.wrapping_sub(info.launch_time);
         let (error, killed_reason) = match event.reason {
@@ -689,15 +711,17 @@ impl LiveApplication {
 
     fn executor_metrics_update(&mut self, event: &ExecutorMetricsUpdate<'_>) {
         for update in &event.task_updates {
+            let key = StageKey {
+                stage_id: update.stage_id,
+                stage_attempt_id: update.stage_attempt_id,
+            };
+            let sql = update.accumulators.iter().filter_map(Accumulable::whole_update);
+            self.sql.task_update(key, update.task_id, sql);
             let Some(task) = self.live_tasks.get_mut(&update.task_id) else {
                 continue;
             };
             let metrics = metrics::of_accumulators(&update.accumulators);
             let delta = task.metrics.replace(metrics).map_or(metrics, |old| metrics.minus(&old));
-            let key = StageKey {
-                stage_id: update.stage_id,
-                stage_attempt_id: update.stage_attempt_id,
-            };
             if let Some(stage) = self.live_stages.get_mut(&key) {
                 stage.metrics.add(&delta);
             }
@@ -850,6 +874,11 @@ impl LiveApplication {
                 .values()
                 .for_each(|profile| profile.push_row(app, attempt, rows));
         });
+        table(&SQL_EXECUTIONS, &mut |rows| {
+            self.sql.push_executions(app, attempt, rows)
+        });
+        table(&SQL_PLAN_NODES, &mut |rows| self.sql.push_nodes(app, attempt, rows));
+        table(&SQL_PLAN_EDGES, &mut |rows| self.sql.push_edges(app, attempt, rows));
         let failed_jobs = self
             .job_rows
             .values()

@@ -10,6 +10,7 @@ mod executors;
 mod jobs;
 pub mod metrics;
 mod rows;
+mod sql;
 mod stages;
 mod tasks;
 
@@ -21,6 +22,7 @@ pub use environment::{ENVIRONMENT, RESOURCE_PROFILES};
 pub use executors::EXECUTORS;
 pub use jobs::JOBS;
 pub use rows::{Rows, Value};
+pub use sql::{SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES};
 pub use stages::STAGES;
 pub use tasks::TASKS;
 
@@ -152,13 +154,16 @@ impl TableDef {
     }
 }
 
-static ALL: [&TableDef; 8] = [
+static ALL: [&TableDef; 11] = [
     &APPLICATIONS,
     &APPLICATION_ATTEMPTS,
     &JOBS,
     &STAGES,
     &TASKS,
     &EXECUTORS,
+    &SQL_EXECUTIONS,
+    &SQL_PLAN_NODES,
+    &SQL_PLAN_EDGES,
     &ENVIRONMENT,
     &RESOURCE_PROFILES,
 ];

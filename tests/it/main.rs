@@ -9,6 +9,8 @@ mod answers;
 mod comparison;
 /// Every scalar of Spark's REST answers is in the tables, with the same value.
 mod spark_parity;
+/// So are SQL executions, the operators of their plans and the texts of their metrics.
+mod sql_parity;
 
 /// The fold on its own: cut anywhere, compacted lines.
 mod replay;

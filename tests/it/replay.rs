@@ -85,13 +85,24 @@ async fn only_accumulators_that_no_table_shows_are_left_out_before_parsing() {
             .iter()
             .filter(|line| event_name(line).is_ok_and(|name| name == "SparkListenerTaskEnd"))
         {
-            let mut compacted = Vec::new();
-            task::compact(line, &mut compacted);
+            let (mut compacted, mut updates) = (Vec::new(), Vec::new());
+            task::compact(line, &mut compacted, Some(&mut updates));
             // The last line of a killed application may be cut.
             let Ok(mut expected) = serde_json::from_slice::<Value>(line) else {
                 continue;
             };
             if let Some(Value::Array(all)) = expected.pointer_mut("/Task Info/Accumulables") {
+                let of_sql: Vec<(i64, i64)> = all
+                    .iter()
+                    .filter(|one| one["Metadata"] == "sql")
+                    .map(|one| {
+                        (
+                            one["ID"].as_i64().unwrap(),
+                            one["Update"].as_str().unwrap().parse().unwrap(),
+                        )
+                    })
+                    .collect();
+                assert_eq!(updates, of_sql, "{}", log.path);
                 all.retain(|one| one["Internal"] != Value::Bool(true) && one["Metadata"] != "sql");
             }
             let got: Value = serde_json::from_slice(&compacted).unwrap();
