@@ -148,7 +148,7 @@ impl Chance {
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % u64::try_from(bound.max(1)).unwrap()).unwrap()
+        usize::try_from((z ^ (z >> 31)) % u64::try_from(bound.max(1)).expect("small")).expect("below a usize")
     }
 }
 
@@ -156,7 +156,7 @@ impl Chance {
 fn damage(line: &mut Vec<u8>, chance: &mut Chance) {
     let at = chance.below(line.len());
     match chance.below(5) {
-        0 => line[at] = u8::try_from(chance.below(256)).unwrap(),
+        0 => line[at] = u8::try_from(chance.below(256)).expect("below 256"),
         1 => line.truncate(at),
         2 => {
             line.remove(at);
