@@ -99,12 +99,40 @@ pub struct Scratch {
     pub takes_sql_updates: bool,
 }
 
+/// Events that JsonProtocol has a rule for: they stand without a package.
+const BARE: [&str; 19] = [
+    "SparkListenerTaskEnd",
+    "SparkListenerTaskStart",
+    "SparkListenerTaskGettingResult",
+    "SparkListenerLogStart",
+    "SparkListenerApplicationStart",
+    "SparkListenerApplicationEnd",
+    "SparkListenerEnvironmentUpdate",
+    "SparkListenerResourceProfileAdded",
+    "SparkListenerExecutorAdded",
+    "SparkListenerExecutorRemoved",
+    "SparkListenerBlockManagerAdded",
+    "SparkListenerExecutorMetricsUpdate",
+    "SparkListenerStageExecutorMetrics",
+    "SparkListenerJobStart",
+    "SparkListenerJobEnd",
+    "SparkListenerStageSubmitted",
+    "SparkListenerStageCompleted",
+    "SparkListenerBlockUpdated",
+    "SparkListenerUnpersistRDD",
+];
+
 /// Parses one line.
 pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, ParseError> {
     let name = event_name(line)?;
-    // Events without a rule of their own in JsonProtocol carry their class name, with its package.
-    let short = name.rsplit('.').next().unwrap_or(&name);
+    // Events without a rule of their own in JsonProtocol carry the name of their class, with its package; the others never do.
+    let of_scheduler = name.strip_prefix("org.apache.spark.scheduler.");
+    let of_sql = name.strip_prefix("org.apache.spark.sql.execution.ui.");
+    let class = of_scheduler.or(of_sql).unwrap_or_default();
+    let short = if class.is_empty() { &*name } else { class };
+    let is_class = !class.is_empty();
     Ok(match short {
+        _ if is_class && BARE.contains(&short) => Event::Unknown(name),
         "SparkListenerTaskEnd" => {
             scratch.sql_updates.clear();
             let sql_updates = scratch.takes_sql_updates.then_some(&mut scratch.sql_updates);
@@ -122,16 +150,20 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, 
         "SparkListenerExecutorAdded" => Event::ExecutorAdded(payload(line, &name)?),
         "SparkListenerExecutorRemoved" => Event::ExecutorRemoved(payload(line, &name)?),
         "SparkListenerBlockManagerAdded" => Event::BlockManagerAdded(payload(line, &name)?),
-        "SparkListenerExecutorExcluded" | "SparkListenerExecutorBlacklisted" => excluded_executor(line, &name, true)?,
-        "SparkListenerExecutorUnexcluded" | "SparkListenerExecutorUnblacklisted" => {
+        "SparkListenerExecutorExcluded" | "SparkListenerExecutorBlacklisted" if is_class => {
+            excluded_executor(line, &name, true)?
+        }
+        "SparkListenerExecutorUnexcluded" | "SparkListenerExecutorUnblacklisted" if is_class => {
             excluded_executor(line, &name, false)?
         }
-        "SparkListenerExecutorExcludedForStage" | "SparkListenerExecutorBlacklistedForStage" => {
+        "SparkListenerExecutorExcludedForStage" | "SparkListenerExecutorBlacklistedForStage" if is_class => {
             Event::ExecutorExcludedForStage(payload(line, &name)?)
         }
-        "SparkListenerNodeExcluded" | "SparkListenerNodeBlacklisted" => excluded_node(line, &name, true)?,
-        "SparkListenerNodeUnexcluded" | "SparkListenerNodeUnblacklisted" => excluded_node(line, &name, false)?,
-        "SparkListenerNodeExcludedForStage" | "SparkListenerNodeBlacklistedForStage" => {
+        "SparkListenerNodeExcluded" | "SparkListenerNodeBlacklisted" if is_class => excluded_node(line, &name, true)?,
+        "SparkListenerNodeUnexcluded" | "SparkListenerNodeUnblacklisted" if is_class => {
+            excluded_node(line, &name, false)?
+        }
+        "SparkListenerNodeExcludedForStage" | "SparkListenerNodeBlacklistedForStage" if is_class => {
             Event::NodeExcludedForStage(payload(line, &name)?)
         }
         "SparkListenerExecutorMetricsUpdate" => Event::ExecutorMetricsUpdate(payload(line, &name)?),
@@ -142,11 +174,15 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, 
         "SparkListenerStageCompleted" => Event::StageCompleted(payload(line, &name)?),
         "SparkListenerBlockUpdated" => Event::BlockUpdated(payload(line, &name)?),
         "SparkListenerUnpersistRDD" => Event::UnpersistRdd(payload(line, &name)?),
-        "SparkListenerSQLExecutionStart" => Event::SqlExecutionStart(Box::new(payload(line, &name)?)),
-        "SparkListenerSQLExecutionEnd" => Event::SqlExecutionEnd(payload(line, &name)?),
-        "SparkListenerSQLAdaptiveExecutionUpdate" => Event::SqlAdaptiveExecutionUpdate(payload(line, &name)?),
-        "SparkListenerSQLAdaptiveSQLMetricUpdates" => Event::SqlAdaptiveMetricUpdates(payload(line, &name)?),
-        "SparkListenerDriverAccumUpdates" => Event::SqlDriverAccumUpdates(payload(line, &name)?),
+        "SparkListenerSQLExecutionStart" if is_class => Event::SqlExecutionStart(Box::new(payload(line, &name)?)),
+        "SparkListenerSQLExecutionEnd" if is_class => Event::SqlExecutionEnd(payload(line, &name)?),
+        "SparkListenerSQLAdaptiveExecutionUpdate" if is_class => {
+            Event::SqlAdaptiveExecutionUpdate(payload(line, &name)?)
+        }
+        "SparkListenerSQLAdaptiveSQLMetricUpdates" if is_class => {
+            Event::SqlAdaptiveMetricUpdates(payload(line, &name)?)
+        }
+        "SparkListenerDriverAccumUpdates" if is_class => Event::SqlDriverAccumUpdates(payload(line, &name)?),
         _ if is_known(&name, short) => Event::Skipped,
         _ => Event::Unknown(name),
     })
@@ -154,7 +190,7 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, 
 
 /// Events of Spark and its SQL, streaming, Thrift server and Connect modules that no table needs.
 fn is_known(name: &str, short: &str) -> bool {
-    const SKIPPED: [&str; 8] = [
+    const SKIPPED: [&str; 7] = [
         "SparkListenerTaskGettingResult",
         "SparkListenerBlockManagerRemoved",
         "SparkListenerSpeculativeTaskSubmitted",
@@ -162,7 +198,6 @@ fn is_known(name: &str, short: &str) -> bool {
         "SparkListenerUnschedulableTaskSetRemoved",
         "SparkListenerMiscellaneousProcessAdded",
         "SparkListenerResourceProfileRemoved",
-        "SparkListenerStageExecutorMetrics",
     ];
     const PACKAGES: [&str; 4] = [
         "org.apache.spark.sql.",

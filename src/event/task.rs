@@ -307,7 +307,9 @@ impl TaskEndReason<'_> {
                     Some(id) => format!("BlockManagerId({}, {}, {}, None)", id.executor_id, id.host, id.port),
                     None => "null".to_owned(),
                 };
-                let map_index = map_index.map_or("Unknown".to_owned(), |index| index.to_string());
+                let map_index = map_index
+                    .filter(|index| *index != i32::MIN)
+                    .map_or("Unknown".to_owned(), |index| index.to_string());
                 let message = text(message, "Unknown reason");
                 format!(
                     "FetchFailed({address}, shuffleId={shuffle_id}, mapIndex={map_index}, mapId={map_id}, \

@@ -21,7 +21,7 @@ const COMPRESSED_READ: u64 = 1 << 20;
 /// Decoded bytes per block of lines of a compressed file.
 const DECODED_BLOCK: usize = 4 << 20;
 /// Longest line. Spark cannot write one that Java's strings, of 2^31 bytes, do not hold; no real one comes near.
-const MAX_LINE: u64 = 1 << 30;
+const MAX_LINE: u64 = 256 << 20;
 
 /// Some complete lines of a log, each ended by its newline.
 #[derive(Debug, Clone)]

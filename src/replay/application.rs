@@ -24,7 +24,6 @@ pub(super) struct Application {
     /// Whether the job that ended last failed, and when it ended.
     last_job: Option<(i64, bool)>,
     last_time: Option<i64>,
-    ended_tasks: i64,
     failed_tasks: i64,
     metrics: Metrics,
     peak_execution_memory: Option<i64>,
@@ -37,7 +36,7 @@ pub(super) struct Totals {
     pub(super) failed_jobs: usize,
     pub(super) stages: usize,
     pub(super) failed_stages: usize,
-    pub(super) running_tasks: usize,
+    pub(super) tasks: usize,
     pub(super) executors: usize,
     pub(super) cores: i64,
     pub(super) core_ms: i64,
@@ -73,7 +72,6 @@ impl Application {
     }
 
     pub(super) fn task_ended(&mut self, failed: bool, metrics: &Metrics) {
-        self.ended_tasks += 1;
         self.failed_tasks += i64::from(failed);
         self.metrics.add(metrics);
         self.peak_execution_memory = self
@@ -143,7 +141,7 @@ impl Application {
             .push(long(totals.jobs))
             .push(long(totals.failed_jobs));
         rows.push(long(totals.stages)).push(long(totals.failed_stages));
-        rows.push(self.ended_tasks + long(totals.running_tasks))
+        rows.push(long(totals.tasks))
             .push(self.failed_tasks)
             .push(long(totals.executors));
         rows.push(self.metrics.value(index::EXECUTOR_RUN_TIME))
@@ -183,7 +181,7 @@ pub fn merge_attempts(attempts: &[&AttemptRows]) -> Option<RecordBatch> {
             let name = field.name().as_str();
             let values = || all.iter().map(move |batch| long_at(batch.column(at).as_ref()));
             if SUMMED.contains(&name) {
-                Arc::new(Int64Array::from(vec![values().flatten().sum::<i64>()]))
+                Arc::new(Int64Array::from(vec![values().flatten().fold(0, i64::wrapping_add)]))
             } else if MAXIMA.contains(&name) {
                 let max = values().flatten().max();
                 match newest.column(at).data_type() {

@@ -145,7 +145,7 @@ impl LiveExecutor {
 
     pub(super) fn block_manager_added(&mut self, event: &BlockManagerAdded<'_>) {
         self.host_port = Some(format!("{}:{}", event.id.host, event.id.port));
-        if let Some(total_on) = event.max_on_heap_memory {
+        if let Some(total_on) = event.max_on_heap_memory.filter(|total| *total >= 0) {
             // All blocks of a block manager are reported after it registers, so counting starts anew (SPARK-30594).
             self.heap = Some(Heap {
                 total_on,

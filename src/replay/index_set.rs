@@ -8,8 +8,8 @@ pub(super) struct IndexSet {
     sparse: std::collections::BTreeSet<u64>,
 }
 
-/// Largest number kept as a bit: 32 MB of bits, far above the tasks of any application.
-const DENSE: u64 = 1 << 28;
+/// Numbers below this are kept as bits, 2 MB at most: more tasks than applications have, and little where a damaged log lies.
+const DENSE: u64 = 1 << 24;
 
 impl IndexSet {
     /// Adds `number`; `false` if it was there.

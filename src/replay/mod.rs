@@ -173,9 +173,21 @@ impl LiveApplication {
                 "half of a surrogate pair"
             };
             self.problem(error.event(), format!("{what}; shown as \u{fffd}"));
-        } else {
-            self.problem(error.event(), error.to_string());
+            return;
         }
+        // Jackson reads the first value of a line, takes the last of doubled keys, and narrows any number to what is asked for.
+        let mut values = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>();
+        if let Some(Ok(mut value)) = values.next() {
+            let more = !text[values.byte_offset()..].trim().is_empty();
+            narrow(&mut value);
+            if self.apply_json(value.to_string().as_bytes(), scratch).is_ok() {
+                if more {
+                    self.problem(error.event(), "text behind the event; it is left out".to_owned());
+                }
+                return;
+            }
+        }
+        self.problem(error.event(), error.to_string());
     }
 
     /// The end of the log as far as it goes: a last line without newline. It counts if it is a whole event (then `true`);
@@ -617,8 +629,13 @@ impl LiveApplication {
         let delta = self.live_tasks.remove(&info.task_id).map(|task| {
             self.ended_tasks.insert(info.task_id.cast_unsigned());
             let key = self.application.key();
-            self.tasks
-                .end(key, event, (error.as_deref(), killed_reason.as_deref()), &metrics);
+            self.tasks.end(
+                key,
+                task.stage(),
+                event,
+                (error.as_deref(), killed_reason.as_deref()),
+                &metrics,
+            );
             self.application.task_ended(info.failed, &metrics);
             task.metrics.map_or(metrics, |old| metrics.minus(&old))
         });
@@ -884,12 +901,16 @@ impl LiveApplication {
             .values()
             .filter(|at| self.jobs[**at].shown().status == "FAILED")
             .count();
+        let mut running: Vec<&LiveTask> = self.live_tasks.values().collect();
+        running.sort_by_key(|task| task.task_id());
+        let tasks = self.tasks.batches((app, attempt), running.into_iter());
+        let task_rows = tasks.iter().map(arrow::array::RecordBatch::num_rows).sum();
         let totals = application::Totals {
             jobs: self.job_rows.len(),
             failed_jobs,
             stages: stages.len(),
             failed_stages,
-            running_tasks: self.live_tasks.len(),
+            tasks: task_rows,
             executors: shown.len(),
             cores: most_cores(&shown, end),
             core_ms: shown
@@ -901,9 +922,6 @@ impl LiveApplication {
         };
         let summary = self.application.row(log, &totals);
         tables.insert(crate::table::APPLICATION_ATTEMPTS.name, vec![summary]);
-        let mut running: Vec<&LiveTask> = self.live_tasks.values().collect();
-        running.sort_by_key(|task| task.task_id());
-        let tasks = self.tasks.batches((app, attempt), running.into_iter());
         if !tasks.is_empty() {
             tables.insert(TASKS.name, tasks);
         }
@@ -960,7 +978,7 @@ fn most_cores(executors: &[&LiveExecutor], end: i64) -> i64 {
             executor
                 .remove_time
                 .unwrap_or(end.max(executor.add_time))
-                .max(executor.add_time + 1),
+                .max(executor.add_time.saturating_add(1)),
             false,
             -cores,
         ));
@@ -974,6 +992,27 @@ fn most_cores(executors: &[&LiveExecutor], end: i64) -> i64 {
         })
         .max()
         .unwrap_or(0)
+}
+
+/// Makes whole numbers of all numbers, as Jackson's `longValue` does; amounts of resources alone may be fractions.
+#[allow(clippy::cast_possible_truncation, reason = "Java's narrowing")]
+fn narrow(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::Number(number) if !number.is_i64() => {
+            let whole = number
+                .as_u64()
+                .map(u64::cast_signed)
+                .or(number.as_f64().map(|float| float as i64));
+            *value = Value::from(whole.unwrap_or_default());
+        }
+        Value::Array(items) => items.iter_mut().for_each(narrow),
+        Value::Object(fields) => fields
+            .iter_mut()
+            .filter(|(key, _)| *key != "Amount")
+            .for_each(|(_, value)| narrow(value)),
+        _ => {}
+    }
 }
 
 /// `\ud83d` without its other half is no text: written as the replacement character.
@@ -1093,5 +1132,67 @@ mod tests {
             rows.tables["tasks"].iter().map(|batch| batch.num_rows()).sum::<usize>(),
             1
         );
+    }
+
+    const START: &str =
+        r#"{"Event":"SparkListenerApplicationStart","App Name":"a","App ID":"a","Timestamp":1,"User":"u"}"#;
+    const TASK_START: &str = r#"{"Event":"SparkListenerTaskStart","Stage ID":0,"Stage Attempt ID":0,"Task Info":{"Task ID":7,"Index":0,"Attempt":0,"Launch Time":1,"Executor ID":"1","Host":"h","Locality":"ANY","Speculative":false,"Getting Result Time":0,"Finish Time":0,"Failed":false}}"#;
+    const TASK_END: &str = r#"{"Event":"SparkListenerTaskEnd","Stage ID":0,"Stage Attempt ID":0,"Task Type":"t","Task End Reason":{"Reason":"Success"},"Task Info":{"Task ID":7,"Index":0,"Attempt":0,"Launch Time":1,"Executor ID":"1","Host":"h","Locality":"ANY","Speculative":false,"Getting Result Time":0,"Finish Time":5,"Failed":false}}"#;
+
+    fn replayed(lines: &[&str]) -> (AttemptRows, ReplayReport) {
+        let mut live = LiveApplication::new();
+        lines.iter().for_each(|line| live.apply_line(line.as_bytes()));
+        let log = EventLog {
+            path: "a".into(),
+            identity: "a".into(),
+            rolling: false,
+            files: Vec::new(),
+            in_progress: false,
+            size_bytes: 1,
+            modified_ms: 1,
+        };
+        (
+            live.rows(&Arc::new(log)).expect("the application started"),
+            live.report().clone(),
+        )
+    }
+
+    fn tasks(rows: &AttemptRows) -> String {
+        let columns = |batch: &arrow::array::RecordBatch| batch.project(&[0, 4, 14]).expect("key, id, status");
+        let batches: Vec<_> = rows.tables.get("tasks").into_iter().flatten().map(columns).collect();
+        let text = arrow::util::pretty::pretty_format_batches(&batches)
+            .expect("text")
+            .to_string();
+        text.lines()
+            .filter(|line| line.starts_with("| a") && !line.contains("app_id"))
+            .collect()
+    }
+
+    #[test]
+    fn tasks_that_end_before_the_application_is_named_belong_to_it() {
+        let (rows, _) = replayed(&[TASK_START, TASK_END, START]);
+        assert_eq!(tasks(&rows), "| a      | 7       | SUCCESS |");
+    }
+
+    #[test]
+    fn numbers_doubled_keys_and_what_stands_behind_an_event_are_read_as_jackson_reads_them() {
+        let float = TASK_END.replace("\"Finish Time\":5", "\"Finish Time\":5.0e0");
+        let doubled = TASK_END.replace("\"Stage ID\":0,", "\"Stage ID\":9,\"Stage ID\":0,");
+        for end in [float, doubled] {
+            let (rows, report) = replayed(&[START, TASK_START, &end]);
+            assert_eq!(tasks(&rows), "| a      | 7       | SUCCESS |", "{end}");
+            assert_eq!(report.problems, [], "{end}");
+        }
+        let (rows, report) = replayed(&[START, TASK_START, &format!("{TASK_END} and more")]);
+        assert_eq!(tasks(&rows), "| a      | 7       | SUCCESS |");
+        assert_eq!((report.malformed_lines, report.events), (1, 3));
+    }
+
+    #[test]
+    fn an_event_of_another_package_is_unknown() {
+        let evil = TASK_START.replace("SparkListenerTaskStart", "com.evil.SparkListenerTaskStart");
+        let (rows, report) = replayed(&[START, &evil]);
+        assert_eq!(tasks(&rows), "");
+        assert_eq!(report.unknown_events.get("com.evil.SparkListenerTaskStart"), Some(&1));
     }
 }

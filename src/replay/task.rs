@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{concat_batches, filter_record_batch};
 
 use super::metrics::Metrics;
@@ -145,6 +145,11 @@ impl LiveTask {
         }
     }
 
+    /// The stage attempt that it was launched for.
+    pub(super) fn stage(&self) -> StageKey {
+        self.facts.stage
+    }
+
     pub(super) fn task_id(&self) -> i64 {
         self.facts.task_id
     }
@@ -158,15 +163,19 @@ pub(super) struct TaskRows {
     rows: usize,
     /// Tasks that a log tells of twice: the later row holds, as in Spark's store.
     superseded: HashSet<i64>,
+    /// Application and attempt that the rows name.
+    key: Option<(String, String)>,
 }
 
 impl Default for TaskRows {
     fn default() -> Self {
         TaskRows {
-            open: Rows::new(&TASKS, BATCH_ROWS),
+            // Most applications are small: a batch grows to its size.
+            open: Rows::new(&TASKS, 64),
             batches: Vec::new(),
             rows: 0,
             superseded: HashSet::new(),
+            key: None,
         }
     }
 }
@@ -175,10 +184,22 @@ impl TaskRows {
     pub(super) fn end(
         &mut self,
         key: (&str, &str),
+        stage: StageKey,
         event: &TaskEnd<'_>,
         (error_message, killed_reason): (Option<&str>, Option<&str>),
         metrics: &Metrics,
     ) {
+        if self.key.is_none() {
+            self.key = Some((key.0.to_owned(), key.1.to_owned()));
+        }
+        if self
+            .key
+            .as_ref()
+            .is_some_and(|(app, attempt)| (app.as_str(), attempt.as_str()) != key)
+        {
+            self.seal();
+            self.rekey(key);
+        }
         let info = &event.info;
         let shown = info
             .accumulables
@@ -186,10 +207,6 @@ impl TaskRows {
             .flatten()
             .filter(|accumulable| accumulable.is_shown());
         let accumulables: Vec<Accumulator> = shown.map(Accumulator::of).collect();
-        let stage = StageKey {
-            stage_id: event.stage_id,
-            stage_attempt_id: event.stage_attempt_id.unwrap_or(0),
-        };
         let result = TaskResult {
             error_message,
             killed_reason,
@@ -200,6 +217,18 @@ impl TaskRows {
         self.rows += 1;
         if self.open.len() == BATCH_ROWS {
             self.seal();
+        }
+    }
+
+    /// Gives all rows the keys of the application: tasks that ended before its start was seen have others.
+    fn rekey(&mut self, (app_id, attempt_id): (&str, &str)) {
+        self.key = Some((app_id.to_owned(), attempt_id.to_owned()));
+        for batch in &mut self.batches {
+            let mut columns = batch.columns().to_vec();
+            for (column, key) in columns.iter_mut().zip([app_id, attempt_id]) {
+                *column = Arc::new(StringArray::from(vec![key; batch.num_rows()]));
+            }
+            *batch = RecordBatch::try_new(batch.schema(), columns).expect("the keys are the first columns, and text");
         }
     }
 
@@ -236,6 +265,13 @@ impl TaskRows {
                 ..TaskResult::default()
             };
             task.facts.push_row(key, &result, &mut rows);
+        }
+        if self
+            .key
+            .as_ref()
+            .is_some_and(|(app, attempt)| (app.as_str(), attempt.as_str()) != key)
+        {
+            self.rekey(key);
         }
         let mut batches = self.batches.clone();
         if !rows.is_empty() {
