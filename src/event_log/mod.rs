@@ -5,7 +5,7 @@
 //! with `events_<n>_<app>…` files and an empty `appstatus_…` file whose name says whether the application still runs.
 //! A history server may have compacted the older files of a directory into one with the suffix `.compact`.
 //!
-//! The way of the bytes: [`discover`] lists a source through a [`LogStore`], [`LogReader`] reads one [`EventLog`] of it through a
+//! The way of the bytes: [`discover()`] lists a source through a [`LogStore`], [`LogReader`] reads one [`EventLog`] of it through a
 //! [`Decoder`] and gives [`LineBlock`]s. What a line says is not looked at here.
 
 pub mod codec;

@@ -4,7 +4,7 @@
 //! - The deadline covers planning *and* rows, and can be moved while rows flow ([`BatchStream::set_deadline`]), because a portal that a
 //!   client leaves suspended is not running.
 //! - Dropping a [`RowStream`] aborts its work; nothing else is needed for a cancel or for a client that went away.
-//! - Rows wait in a channel of [`BATCHES_IN_FLIGHT`], so a slow client slows its statement down instead of filling memory.
+//! - Rows wait in a channel of `BATCHES_IN_FLIGHT`, so a slow client slows its statement down instead of filling memory.
 //! - A prepared statement keeps its syntax tree, not a plan: each execution plans again, on the snapshot of that moment.
 //!
 //! There is no protocol here, and no session state: what a statement needs of its session comes as [`SessionVars`].
