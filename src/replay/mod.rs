@@ -523,10 +523,7 @@ impl LiveApplication {
 
     fn stage_completed(&mut self, info: &StageInfo<'_>) {
         self.application.saw(info.completion_time.unwrap_or(-1));
-        let key = StageKey {
-            stage_id: info.stage_id,
-            stage_attempt_id: info.attempt_id.unwrap_or(0),
-        };
+        let key = StageKey::of(info.stage_id, info.attempt_id);
         if let Some(stage) = self.live_stages.get_mut(&key) {
             stage.complete(info);
             for at in &stage.jobs {
@@ -579,10 +576,7 @@ impl LiveApplication {
     fn task_start(&mut self, event: &TaskStart<'_>) {
         let info = &event.info;
         self.application.saw(info.launch_time);
-        let key = StageKey {
-            stage_id: event.stage_id,
-            stage_attempt_id: event.stage_attempt_id.unwrap_or(0),
-        };
+        let key = StageKey::of(event.stage_id, event.stage_attempt_id);
         self.sql.task_start(key, info.task_id, info.index);
         let names = &mut self.names;
         let task = LiveTask::new(key, info, |name| intern(names, name));
@@ -611,10 +605,7 @@ impl LiveApplication {
     fn task_end(&mut self, event: &TaskEnd<'_>) {
         let info = &event.info;
         self.application.saw(info.finish_time);
-        let key = StageKey {
-            stage_id: event.stage_id,
-            stage_attempt_id: event.stage_attempt_id.unwrap_or(0),
-        };
+        let key = StageKey::of(event.stage_id, event.stage_attempt_id);
         let successful = info.finish_time != 0 && !info.failed && info.killed != Some(true);
         self.sql
             .task_end(key, (info.task_id, info.index), successful, event.updates());
@@ -934,11 +925,6 @@ impl LiveApplication {
             tables,
         })
     }
-
-    /// Task attempts that ended so far: rows that [`Self::rows`] gives.
-    pub fn ended_tasks(&self) -> usize {
-        self.tasks.rows()
-    }
 }
 
 fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
@@ -958,10 +944,7 @@ fn raise(executor: &mut LiveExecutor, metrics: Option<&ExecutorMetrics>) {
 }
 
 fn get_or_add_stage<'s>(stages: &'s mut BTreeMap<StageKey, LiveStage>, info: &StageInfo<'_>) -> &'s mut LiveStage {
-    let key = StageKey {
-        stage_id: info.stage_id,
-        stage_attempt_id: info.attempt_id.unwrap_or(0),
-    };
+    let key = StageKey::of(info.stage_id, info.attempt_id);
     let stage = stages.entry(key).or_insert_with(|| LiveStage::new(info));
     stage.update(info);
     stage

@@ -17,6 +17,16 @@ pub struct StageKey {
     pub stage_attempt_id: i32,
 }
 
+impl StageKey {
+    /// Events before Spark 1.1 have no attempt: then it is the first.
+    pub(super) fn of(stage_id: i32, attempt: Option<i32>) -> Self {
+        StageKey {
+            stage_id,
+            stage_attempt_id: attempt.unwrap_or(0),
+        }
+    }
+}
+
 /// What Spark's `StageInfo` says of a stage attempt; the last event that has one wins.
 #[derive(Debug)]
 struct Info {
@@ -192,10 +202,7 @@ pub(super) struct LiveStage {
 
 impl LiveStage {
     pub(super) fn new(event: &StageInfo<'_>) -> Self {
-        let key = StageKey {
-            stage_id: event.stage_id,
-            stage_attempt_id: event.attempt_id.unwrap_or(0),
-        };
+        let key = StageKey::of(event.stage_id, event.attempt_id);
         LiveStage::with(key, Info::of(event))
     }
 

@@ -160,7 +160,6 @@ impl LiveTask {
 pub(super) struct TaskRows {
     open: Rows,
     batches: Vec<RecordBatch>,
-    rows: usize,
     /// Tasks that a log tells of twice: the later row holds, as in Spark's store.
     superseded: HashSet<i64>,
     /// Application and attempt that the rows name.
@@ -173,7 +172,6 @@ impl Default for TaskRows {
             // Most applications are small: a batch grows to its size.
             open: Rows::new(&TASKS, 64),
             batches: Vec::new(),
-            rows: 0,
             superseded: HashSet::new(),
             key: None,
         }
@@ -189,14 +187,7 @@ impl TaskRows {
         (error_message, killed_reason): (Option<&str>, Option<&str>),
         metrics: &Metrics,
     ) {
-        if self.key.is_none() {
-            self.key = Some((key.0.to_owned(), key.1.to_owned()));
-        }
-        if self
-            .key
-            .as_ref()
-            .is_some_and(|(app, attempt)| (app.as_str(), attempt.as_str()) != key)
-        {
+        if self.names_other(key) {
             self.seal();
             self.rekey(key);
         }
@@ -214,10 +205,16 @@ impl TaskRows {
             accumulables: &accumulables,
         };
         TaskFacts::of(stage, info, |name| name).push_row(key, &result, &mut self.open);
-        self.rows += 1;
         if self.open.len() == BATCH_ROWS {
             self.seal();
         }
+    }
+
+    /// Whether the rows so far, if any, name another application or attempt.
+    fn names_other(&self, key: (&str, &str)) -> bool {
+        self.key
+            .as_ref()
+            .is_none_or(|(app, attempt)| (app.as_str(), attempt.as_str()) != key)
     }
 
     /// Gives all rows the keys of the application: tasks that ended before its start was seen have others.
@@ -266,11 +263,7 @@ impl TaskRows {
             };
             task.facts.push_row(key, &result, &mut rows);
         }
-        if self
-            .key
-            .as_ref()
-            .is_some_and(|(app, attempt)| (app.as_str(), attempt.as_str()) != key)
-        {
+        if self.names_other(key) {
             self.rekey(key);
         }
         let mut batches = self.batches.clone();
@@ -281,10 +274,6 @@ impl TaskRows {
             batches = without_superseded(batches, &self.superseded);
         }
         batches
-    }
-
-    pub(super) fn rows(&self) -> usize {
-        self.rows
     }
 }
 
