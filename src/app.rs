@@ -22,6 +22,7 @@ use crate::config::args::{CheckArgs, Command, CommandLine, OutputFormat, SqlArgs
 use crate::config::{self, ConfigError, DoorAddr, Loaded};
 use crate::history::{History, HistoryOptions, LogState, Snapshot, Source, SourceError};
 use crate::output::{self, OutputError};
+use crate::server::http;
 use crate::server::pg::{self, PgOptions};
 use crate::server::query::{QueryEngine, QueryError, QueryLimits};
 use crate::telemetry::{self, error_chain};
@@ -163,11 +164,12 @@ fn command(
 }
 
 fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> {
-    let DoorAddr::At(pg_addr) = loaded.config.pg.addr else {
+    let config = &loaded.config;
+    if (config.pg.addr, config.http.addr) == (DoorAddr::Off, DoorAddr::Off) {
         return Err(AppError::Usage(
-            "no door is open: give --pg an address, such as 127.0.0.1:5433".into(),
+            "no door is open: give --pg or --http an address, such as 127.0.0.1:5433".into(),
         ));
-    };
+    }
     let history = Arc::new(history(loaded)?);
     // The parts outlive the runtime of the network, so that whatever still runs there finds them.
     let engine = engine(&history, loaded, loaded.config.query.timeout.0)?;
@@ -181,13 +183,23 @@ fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> 
     let result = network.block_on(async {
         let mut shutdown = on_signal()?;
         history.check_sources().await?;
-        let (listener, pg_addr) = listen("pg", pg_addr).await?;
-
         let mut doors: JoinSet<io::Result<()>> = JoinSet::new();
-        let options = PgOptions {
-            max_connections: loaded.config.pg.max_connections as usize,
-        };
-        doors.spawn(pg::serve(listener, Arc::clone(&engine), options, shutdown.clone()));
+        let mut open = Vec::new();
+        if let DoorAddr::At(addr) = config.pg.addr {
+            let (listener, addr) = listen("pg", addr).await?;
+            let options = PgOptions {
+                max_connections: config.pg.max_connections as usize,
+            };
+            doors.spawn(pg::serve(listener, Arc::clone(&engine), options, shutdown.clone()));
+            open.push(format!("pg={addr}"));
+        }
+        if let DoorAddr::At(addr) = config.http.addr {
+            let (listener, addr) = listen("http", addr).await?;
+            let (engine, history) = (Arc::clone(&engine), Arc::clone(&history));
+            doors.spawn(http::serve(listener, engine, history, shutdown.clone()));
+            open.push(format!("http={addr}"));
+        }
+        let open = open.join(" ");
 
         tokio::select! {
             _ = history.scan_once() => {}
@@ -195,10 +207,10 @@ fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> 
         }
         if !*shutdown.borrow() {
             // A reader of standard output that is gone does not stop a server.
-            output::write_line(out, &format!("ready pg={pg_addr}")).ok();
-            tracing::info!(pg = %pg_addr, "ready");
+            output::write_line(out, &format!("ready {open}")).ok();
+            tracing::info!(doors = open, "ready");
         }
-        let scans = history.run(loaded.config.sources.scan_interval.0, shutdown.clone());
+        let scans = history.run(config.sources.scan_interval.0, shutdown.clone());
         tokio::select! {
             () = scans => {}
             // No door ends before the signal unless it cannot go on.

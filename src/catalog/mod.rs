@@ -13,6 +13,7 @@ mod per_row;
 mod pg_catalog;
 pub mod pg_types;
 mod planner;
+mod quantiles;
 pub mod rewrite;
 mod system;
 mod table;
@@ -142,6 +143,8 @@ impl Catalog {
     pub fn session(&self, vars: &SessionVars) -> SessionContext {
         let snapshot = self.source.snapshot();
         let mut state = self.base.clone();
+        // Base tables look for it when they are scanned.
+        state.config_mut().set_extension(Arc::clone(&snapshot));
         let existing = |schema: &&String| self.directory.schemas.contains_key(schema.as_str());
         let default_schema = vars
             .search_path
@@ -207,13 +210,17 @@ fn base_state() -> SessionState {
     options.sql_parser.map_string_types_to_utf8view = false;
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(planner::CatalogSubqueries)];
     rules.extend(Analyzer::new().rules);
-    SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::new(RuntimeEnv::default()))
         .with_expr_planners(vec![Arc::new(planner::LiteralPlanner)])
         .with_default_features()
         .with_analyzer_rules(rules)
-        .build()
+        .build();
+    if let Err(error) = state.register_udaf(Arc::new(quantiles::task_quantiles())) {
+        tracing::error!(%error, "a function could not be registered");
+    }
+    state
 }
 
 /// All that the providers of one session share.
@@ -244,7 +251,7 @@ impl Pinned {
                     .tables
                     .iter()
                     .find(|table| table.schema == schema && table.name == name);
-                Ok(table.map(|table| Arc::new(HistoryTable::new(table, Arc::clone(&self.snapshot))) as _))
+                Ok(table.map(|table| Arc::new(HistoryTable::new(table)) as _))
             }
         }
     }

@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::{DFSchema, ScalarValue, internal_datafusion_err};
 use datafusion::datasource::TableType;
 use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::error::Result;
@@ -24,11 +24,11 @@ use datafusion::physical_plan::empty::EmptyExec;
 use crate::history::Snapshot;
 use crate::table::TableDef;
 
-/// A table at one moment. A session makes them for one statement, so both sides of a join see the same applications.
+/// A base table. Which moment it shows is decided when it is scanned: that of the snapshot its session is pinned on, so both sides of a
+/// join see the same applications, and a plan can be kept and run again later.
 pub struct HistoryTable {
     table: &'static TableDef,
     schema: SchemaRef,
-    snapshot: Arc<Snapshot>,
 }
 
 impl fmt::Debug for HistoryTable {
@@ -40,16 +40,15 @@ impl fmt::Debug for HistoryTable {
 }
 
 impl HistoryTable {
-    pub fn new(table: &'static TableDef, snapshot: Arc<Snapshot>) -> Self {
+    pub fn new(table: &'static TableDef) -> Self {
         HistoryTable {
             table,
             schema: table.arrow_schema(),
-            snapshot,
         }
     }
 
     /// Batches of the applications that the filters leave, in the order of their keys.
-    fn batches(&self, wanted: &Wanted) -> Vec<&RecordBatch> {
+    fn batches<'a>(&self, snapshot: &'a Snapshot, wanted: &Wanted) -> Vec<&'a RecordBatch> {
         let with_rows = |batch: &&RecordBatch| batch.num_rows() > 0;
         if self.table.name == "applications" {
             return match &wanted.app_ids {
@@ -58,15 +57,15 @@ impl HistoryTable {
                     let mut ids: Vec<&String> = ids.iter().collect();
                     ids.sort();
                     ids.into_iter()
-                        .filter_map(|id| self.snapshot.applications.get(id))
+                        .filter_map(|id| snapshot.applications.get(id))
                         .filter(with_rows)
                         .collect()
                 }
-                None => self.snapshot.applications.values().filter(with_rows).collect(),
+                None => snapshot.applications.values().filter(with_rows).collect(),
             };
         }
         wanted
-            .attempts(&self.snapshot)
+            .attempts(snapshot)
             .into_iter()
             .filter_map(|attempt| attempt.tables.get(self.table.name))
             .flatten()
@@ -100,7 +99,9 @@ impl TableProvider for HistoryTable {
         let wanted = Wanted::from_filters(session, &self.schema, filters)?;
         // Rows may still be filtered out above, so a limit holds here only without filters.
         let limit = limit.filter(|_| filters.is_empty());
-        let batches = take_rows(self.batches(&wanted), limit);
+        let snapshot = session.config().get_extension::<Snapshot>();
+        let snapshot = snapshot.ok_or_else(|| internal_datafusion_err!("the session is not pinned on a snapshot"))?;
+        let batches = take_rows(self.batches(&snapshot, &wanted), limit);
         if batches.is_empty() {
             let schema = match projection {
                 Some(columns) => Arc::new(self.schema.project(columns)?),

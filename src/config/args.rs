@@ -22,7 +22,7 @@ pub struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the tables over the PostgreSQL wire, and keep them in step with the logs.
+    /// Serve the tables over the PostgreSQL wire and Spark's REST API, and keep them in step with the logs.
     Serve(ServeArgs),
     /// Run statements without a server and print their results.
     Sql(SqlArgs),
@@ -63,7 +63,7 @@ pub struct ServeArgs {
     /// Where Arrow Flight SQL listens (not built yet) [default: off].
     #[arg(long, value_name = "ADDR")]
     pub flight: Option<String>,
-    /// Where Spark's REST API listens (not built yet) [default: off].
+    /// Where Spark's REST API listens; `off` switches it off, port 0 takes a free one [default: 127.0.0.1:18080].
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
     /// Time from one look at the sources to the next [default: 10s].

@@ -131,7 +131,8 @@ pub static KEYS: &[Key] = &[
         name: "http.addr",
         form: KeyForm::Text,
         flag: Some("--http"),
-        doc: "Where Spark's REST API listens. Not built yet: anything but `off` is refused.",
+        doc: "Where HTTP listens (Spark's REST API below `/api/v1`, health below `/health`): `ADDRESS:PORT`, port 0 takes a free \
+              one, `off` switches it off. Only loopback addresses for now, because there is no authentication yet.",
     },
 ];
 

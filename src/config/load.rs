@@ -379,21 +379,15 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
             instead: " or set it to off",
         });
     }
-    if config.http.addr != DoorAddr::Off {
-        let what = "Spark's REST API";
-        return Err(ConfigError::NotBuilt {
-            place: place("http.addr"),
-            what,
-            instead: " or set it to off",
-        });
-    }
-    if let DoorAddr::At(addr) = config.pg.addr
-        && !addr.ip().is_loopback()
-    {
-        return Err(ConfigError::NotLoopback {
-            place: place("pg.addr"),
-            addr,
-        });
+    for (name, addr) in [("pg.addr", config.pg.addr), ("http.addr", config.http.addr)] {
+        if let DoorAddr::At(addr) = addr
+            && !addr.ip().is_loopback()
+        {
+            return Err(ConfigError::NotLoopback {
+                place: place(name),
+                addr,
+            });
+        }
     }
     if config.sources.scan_interval.0 < SHORTEST_SCAN_INTERVAL {
         return invalid(
@@ -502,7 +496,7 @@ mod tests {
                 "pg.addr=127.0.0.1:3 (flag)",
                 "pg.max_connections=7 (file)",
                 "flight.addr=off (default)",
-                "http.addr=off (default)",
+                "http.addr=127.0.0.1:18080 (default)",
             ]
         );
     }
@@ -576,7 +570,7 @@ mod tests {
             error(&["serve", "x", "--flight", "127.0.0.1:32010"], &[]),
             "--flight: Arrow Flight SQL is not built yet; leave it out or set it to off"
         );
-        assert!(error(&["serve", "x"], &[("SPARKGATE_HTTP__ADDR", "127.0.0.1:0")]).contains("REST API is not built"));
+        assert!(error(&["serve", "x"], &[("SPARKGATE_HTTP__ADDR", "0.0.0.0:0")]).contains("there is no authentication yet"));
         assert!(error(&["check", "x", "--cache", "/tmp/c"], &[]).contains("the column cache is not built yet"));
         assert_eq!(
             error(&["serve", "x", "--pg", "0.0.0.0:5433"], &[]),

@@ -105,7 +105,7 @@ impl Default for FlightConfig {
     }
 }
 
-/// `[http]`: Spark's REST API; not built yet, so only `off` is taken.
+/// `[http]`: Spark's REST API and health.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
@@ -114,6 +114,8 @@ pub struct HttpConfig {
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        HttpConfig { addr: DoorAddr::Off }
+        HttpConfig {
+            addr: DoorAddr::At(std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 18080))),
+        }
     }
 }

@@ -331,10 +331,25 @@ impl Ledger {
                 None => self.applications.remove(&app_id),
             };
         }
+        let event_logs = self.entries();
+        let problems = event_logs
+            .iter()
+            .filter(|entry| matches!(entry.status, LogState::Damaged | LogState::Failed))
+            .filter_map(|entry| {
+                let attempt = (entry.app_id.clone()?, entry.attempt_id.clone()?);
+                Some((attempt, entry.error.clone().unwrap_or_default()))
+            })
+            .collect();
         Snapshot {
             attempts: self.attempts.clone(),
             applications: self.applications.clone(),
-            event_logs: self.entries(),
+            event_logs,
+            problems,
+            unreachable: self
+                .sources
+                .iter()
+                .filter_map(|book| Some(format!("{}: {}", book.given, book.unreachable.as_ref()?)))
+                .collect(),
         }
     }
 

@@ -19,9 +19,12 @@ mod source;
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
@@ -70,6 +73,43 @@ pub struct History {
     /// Logs are read here; `None` only while dropping.
     readers: Option<Runtime>,
     threads: usize,
+    /// A scan has read everything that it found.
+    complete: AtomicBool,
+}
+
+/// How far reading is, for `/health/ready`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// A whole scan is behind us: what is not there now is not in the sources, or could not be read.
+    pub is_complete: bool,
+    /// Event logs in the sources.
+    pub logs_seen: usize,
+    /// Those that were read at least once, or could not be.
+    pub logs_read: usize,
+    /// Stored bytes of each.
+    pub bytes_seen: u64,
+    pub bytes_read: u64,
+    /// Sources that cannot be listed now.
+    pub unreachable: Vec<String>,
+}
+
+/// The files of one log, as they lie.
+#[derive(Debug)]
+pub struct LogFiles {
+    /// The last part of the path of the file or directory.
+    pub name: String,
+    pub is_rolling: bool,
+    pub files: Vec<LogFileEntry>,
+}
+
+/// One file of a log.
+#[derive(Debug)]
+pub struct LogFileEntry {
+    /// Path from where the log lies: the name, of a rolling log below its directory.
+    pub name: String,
+    /// Path in its store.
+    pub path: String,
+    pub size_bytes: u64,
 }
 
 /// What one scan did.
@@ -110,6 +150,7 @@ impl History {
             ledger,
             readers: Some(readers),
             threads,
+            complete: AtomicBool::new(false),
         })
     }
 
@@ -152,6 +193,7 @@ impl History {
         if summary.changed {
             self.publish(&mut ledger);
         }
+        self.complete.store(true, Ordering::Release);
         summary.logs = self.snapshot().event_logs.len();
         summary.elapsed = start.elapsed();
         if summary.changed {
@@ -167,6 +209,76 @@ impl History {
             );
         }
         summary
+    }
+
+    /// How far reading is.
+    pub fn progress(&self) -> Progress {
+        let mut progress = Progress {
+            is_complete: self.complete.load(Ordering::Acquire),
+            ..Progress::default()
+        };
+        let snapshot = self.snapshot();
+        for entry in snapshot.event_logs.iter().filter(|entry| entry.format.is_some()) {
+            let bytes = u64::try_from(entry.size_bytes).unwrap_or_default();
+            progress.logs_seen += 1;
+            progress.bytes_seen += bytes;
+            if entry.status != LogState::Waiting {
+                progress.logs_read += 1;
+                progress.bytes_read += bytes;
+            }
+        }
+        progress.unreachable.clone_from(&snapshot.unreachable);
+        progress
+    }
+
+    /// The files of a log as they lie now. Of a rolling log that is everything in its directory, also what a compaction has replaced.
+    pub async fn log_files(&self, log: &EventLog) -> Result<LogFiles, StoreError> {
+        let store = self.store_of(log);
+        let name = last_part(&log.path);
+        if !log.rolling {
+            let entry = store.head(&log.path).await?;
+            let file = LogFileEntry {
+                name: name.clone(),
+                path: log.path.clone(),
+                size_bytes: entry.size_bytes,
+            };
+            return Ok(LogFiles {
+                name,
+                is_rolling: false,
+                files: vec![file],
+            });
+        }
+        let entries = store.list(&log.path).await?;
+        let files = entries
+            .into_iter()
+            .filter(|entry| !entry.is_dir && !entry.is_special)
+            .map(|entry| LogFileEntry {
+                name: format!("{name}/{}", entry.name),
+                path: entry.path,
+                size_bytes: entry.size_bytes,
+            })
+            .collect();
+        Ok(LogFiles {
+            name,
+            is_rolling: true,
+            files,
+        })
+    }
+
+    /// Bytes of one of [`Self::log_files`]; fewer only where the file ends.
+    pub async fn read_log_file(&self, log: &EventLog, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.store_of(log).read(path, range).await
+    }
+
+    /// The store that a log was found in.
+    fn store_of(&self, log: &EventLog) -> &Arc<dyn LogStore> {
+        let inside = |source: &&Source| {
+            log.path
+                .strip_prefix(source.path())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let source = self.sources.iter().find(inside).or_else(|| self.sources.first());
+        source.expect("a log comes from a source").store()
     }
 
     async fn list(&self, ledger: &mut Ledger) -> ScanSummary {
@@ -275,14 +387,7 @@ impl SnapshotSource for History {
     }
 
     fn open_log(&self, log: &Arc<EventLog>) -> LogReader {
-        let inside = |source: &&Source| {
-            log.path
-                .strip_prefix(source.path())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let source = self.sources.iter().find(inside).or_else(|| self.sources.first());
-        let source = source.expect("a log comes from a source");
-        LogReader::new(Arc::clone(source.store()), Arc::clone(log))
+        LogReader::new(Arc::clone(self.store_of(log)), Arc::clone(log))
     }
 }
 
@@ -301,6 +406,10 @@ async fn list_source(store: Arc<dyn LogStore>, path: String) -> Result<Discovery
         (Err(StoreError::NotFound { .. }), Some(final_name)) => discover(&*store, final_name).await,
         (found, _) => found,
     }
+}
+
+fn last_part(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 fn now_ms() -> i64 {

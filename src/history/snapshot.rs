@@ -30,6 +30,29 @@ pub struct Snapshot {
     pub applications: BTreeMap<String, RecordBatch>,
     /// Rows of `system.event_logs`, one per file or directory seen, listed or not.
     pub event_logs: Vec<LogEntry>,
+    /// Attempts whose rows may not be all that their log holds (it is damaged, or cannot be read now), each with the first problem.
+    pub problems: BTreeMap<(String, String), String>,
+    /// Sources that cannot be listed now, as they were given, each with the reason.
+    pub unreachable: Vec<String>,
+}
+
+impl Snapshot {
+    /// The rows of an attempt; `''` is the attempt of an application without attempt ids.
+    pub fn attempt(&self, app_id: &str, attempt_id: &str) -> Option<&Arc<AttemptRows>> {
+        self.attempts.get(&(app_id.to_owned(), attempt_id.to_owned()))
+    }
+
+    /// The attempts of an application, newest first.
+    pub fn attempts_of(&self, app_id: &str) -> Vec<&Arc<AttemptRows>> {
+        let mut attempts: Vec<_> = self
+            .attempts
+            .range((app_id.to_owned(), String::new())..)
+            .take_while(|((app, _), _)| app == app_id)
+            .map(|(_, rows)| rows)
+            .collect();
+        attempts.sort_by_key(|rows| std::cmp::Reverse(rows.start_time_ms));
+        attempts
+    }
 }
 
 /// What is known of one file or directory of a source: a row of `system.event_logs`.

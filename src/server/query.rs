@@ -39,6 +39,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 use tracing::{Instrument, Span, field};
 
+use super::program::{Program, Programs, parameter_types};
 use super::parameters::{Placeholders, infer_parameter_types, sql_type};
 use super::rewrite::cast_integer_literals;
 use super::sql_text::{lexemes, split_statements};
@@ -100,6 +101,7 @@ pub struct QueryEngine {
     /// `None` only while dropping.
     runtime: Option<Runtime>,
     running: Arc<AtomicUsize>,
+    programs: Arc<Programs>,
 }
 
 impl std::fmt::Debug for QueryEngine {
@@ -139,6 +141,7 @@ impl QueryEngine {
             limits,
             runtime: Some(runtime),
             running: Arc::default(),
+            programs: Arc::default(),
         }))
     }
 
@@ -169,7 +172,20 @@ impl QueryEngine {
         timeout: Option<Duration>,
     ) -> Result<RowStream, QueryError> {
         let parsed = Parsed::read(sql)?;
-        self.stream(parsed, Vec::new(), Vec::new(), vars, timeout).await
+        self.stream(Work::Statement(parsed, Vec::new(), Vec::new()), vars, timeout)
+            .await
+    }
+
+    /// Runs a statement of the program's own, planned once for all runs. It may name base tables only; `params` are `$1`, `$2`, …, of the
+    /// same types each time (an absent value is a typed null).
+    pub async fn run_own(
+        &self,
+        sql: &str,
+        params: Vec<ScalarValue>,
+        vars: &SessionVars,
+    ) -> Result<RowStream, QueryError> {
+        self.stream(Work::Own(sql.into(), params), vars, self.limits.timeout)
+            .await
     }
 
     /// Parses and plans, without running. `declared` has the types the client gave for `$1`, `$2`, …; `None` is to be inferred.
@@ -226,21 +242,13 @@ impl QueryEngine {
                 ),
             });
         }
-        self.stream(
-            prepared.parsed.clone(),
-            prepared.parameter_types.clone(),
-            params,
-            vars,
-            timeout,
-        )
-        .await
+        let work = Work::Statement(prepared.parsed.clone(), prepared.parameter_types.clone(), params);
+        self.stream(work, vars, timeout).await
     }
 
     async fn stream(
         &self,
-        parsed: Parsed,
-        parameter_types: Vec<DataType>,
-        params: Vec<ScalarValue>,
+        statement: Work,
         vars: &SessionVars,
         timeout: Option<Duration>,
     ) -> Result<RowStream, QueryError> {
@@ -253,12 +261,13 @@ impl QueryEngine {
             user = %vars.user,
             application = %vars.application_name,
             pid = vars.backend_pid,
-            sql = %parsed.sql,
+            sql = %statement.sql(),
             rows = field::Empty,
             error = field::Empty,
         );
+        let programs = Arc::clone(&self.programs);
         let work = async move {
-            let mut output = match open(&session, &parsed, &parameter_types, params).await {
+            let mut output = match statement.open(&session, &programs).await {
                 Ok(output) => output,
                 Err(error) => {
                     Span::current().record("error", error.status().sqlstate);
@@ -324,6 +333,48 @@ impl QueryEngine {
             }
             .instrument(span),
         )
+    }
+}
+
+/// What a stream of rows comes from.
+enum Work {
+    /// A client's, with the types and values of its parameters.
+    Statement(Parsed, Vec<DataType>, Vec<ScalarValue>),
+    /// One of the program's own.
+    Own(Arc<str>, Vec<ScalarValue>),
+}
+
+impl Work {
+    fn sql(&self) -> &str {
+        match self {
+            Work::Statement(parsed, ..) => &parsed.sql,
+            Work::Own(sql, _) => sql,
+        }
+    }
+
+    async fn open(self, session: &SessionState, programs: &Programs) -> Result<Output, QueryError> {
+        let (sql, params) = match self {
+            Work::Statement(parsed, types, params) => return open(session, &parsed, &types, params).await,
+            Work::Own(sql, params) => (sql, params),
+        };
+        let program = match programs.get(&sql) {
+            Some(program) => program,
+            None => {
+                let parsed = Parsed::read(&sql)?;
+                let plan = plan(session, &parsed, &parameter_types(&params)).await?;
+                let plan = match plan {
+                    LogicalPlan::Statement(PlanStatement::Prepare(prepare)) => Arc::unwrap_or_clone(prepare.input),
+                    other => other,
+                };
+                allow_only_reads(&plan)?;
+                programs.insert(&sql, Program::new(session, &plan)?)
+            }
+        };
+        Ok(Output {
+            batches: program.open(session, &params).await?,
+            schema: program.schema(),
+            explains: false,
+        })
     }
 }
 

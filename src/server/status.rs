@@ -1,7 +1,7 @@
 //! The codes of an error, decided once for every door.
 //!
-//! PostgreSQL's SQLSTATE is here; gRPC codes (Flight SQL) and HTTP statuses (REST) become further columns of this table when those
-//! doors open. Clients branch on these codes. `XX000` means a bug of ours and nothing else.
+//! PostgreSQL's SQLSTATE and HTTP statuses are here; gRPC codes (Flight SQL) become a further column of this table when that door opens.
+//! Clients branch on these codes. `XX000` means a bug of ours and nothing else.
 
 use super::error::QueryError;
 
@@ -12,14 +12,30 @@ pub struct WireStatus {
     pub sqlstate: &'static str,
     /// The connection ends with this error.
     pub fatal: bool,
+    /// REST runs statements of its own, so an error is never the client's: 503 where trying again later may help, else 500.
+    pub http: u16,
 }
 
 const fn error(sqlstate: &'static str) -> WireStatus {
-    WireStatus { sqlstate, fatal: false }
+    WireStatus {
+        sqlstate,
+        fatal: false,
+        http: 500,
+    }
+}
+
+const fn for_now(sqlstate: &'static str) -> WireStatus {
+    WireStatus {
+        http: 503,
+        ..error(sqlstate)
+    }
 }
 
 const fn fatal(sqlstate: &'static str) -> WireStatus {
-    WireStatus { sqlstate, fatal: true }
+    WireStatus {
+        fatal: true,
+        ..for_now(sqlstate)
+    }
 }
 
 impl QueryError {
@@ -42,12 +58,12 @@ impl QueryError {
             QueryError::OutOfRange { .. } => error("22003"),
             QueryError::InvalidParameter { .. } => error("22023"),
             QueryError::Data { .. } => error("22000"),
-            QueryError::TimedOut { .. } | QueryError::Cancelled => error("57014"),
+            QueryError::TimedOut { .. } | QueryError::Cancelled => for_now("57014"),
             QueryError::ReadOnly { .. } => error("25006"),
             QueryError::NotSupported { .. } => error("0A000"),
-            QueryError::OutOfMemory { .. } => error("53200"),
-            QueryError::Overloaded { .. } => error("53300"),
-            QueryError::Storage { .. } => error("58030"),
+            QueryError::OutOfMemory { .. } => for_now("53200"),
+            QueryError::Overloaded { .. } => for_now("53300"),
+            QueryError::Storage { .. } => for_now("58030"),
             QueryError::ShuttingDown => fatal("57P01"),
             QueryError::Internal { .. } => error("XX000"),
         }

@@ -1,0 +1,17 @@
+-- name: rdds
+-- grain: one row per RDD with cached partitions
+-- reads: rdds
+-- freshness: the snapshot of the request
+-- parameters: $1 app_id, $2 attempt_id
+SELECT
+  rdd_id AS "id",
+  name,
+  num_partitions AS "numPartitions",
+  num_cached_partitions AS "numCachedPartitions",
+  storage_level AS "storageLevel",
+  memory_used_bytes AS "memoryUsed",
+  disk_used_bytes AS "diskUsed",
+  data_distribution AS "dataDistribution"
+FROM rdds
+WHERE app_id = $1 AND attempt_id = $2 AND num_cached_partitions > 0
+ORDER BY rdd_id

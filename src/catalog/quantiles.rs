@@ -1,0 +1,213 @@
+//! `task_quantiles(value, counted, quantiles)`: the quantiles of a task metric by Spark's rule (`AppStatusStore.taskSummary`).
+//!
+//! A quantile `q` is the value at place `min(floor(q * n), n - 1)` of the sorted values, where `n` is the number of *counted* rows:
+//! Spark counts successful tasks, but sorts the durations and delays of failed ones among theirs. A null of a counted row is 0, as Spark
+//! takes a metric that the log lacks; a null of another row is left out. `NaN` where there are fewer values than the place asks for.
+
+use std::mem::size_of;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+
+pub(crate) fn task_quantiles() -> AggregateUDF {
+    AggregateUDF::new_from_impl(TaskQuantiles {
+        signature: Signature::exact(
+            vec![DataType::Int64, DataType::Boolean, list_of(DataType::Float64)],
+            Volatility::Immutable,
+        ),
+    })
+}
+
+fn list_of(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", item, true)))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TaskQuantiles {
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for TaskQuantiles {
+    fn name(&self) -> &'static str {
+        "task_quantiles"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(list_of(DataType::Float64))
+    }
+
+    fn accumulator(&self, _arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(Quantiles::default()))
+    }
+
+    fn state_fields(&self, _arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        Ok(vec![
+            Arc::new(Field::new("values", list_of(DataType::Int64), true)),
+            Arc::new(Field::new("counted", DataType::Int64, false)),
+            Arc::new(Field::new("quantiles", list_of(DataType::Float64), true)),
+        ])
+    }
+}
+
+#[derive(Debug, Default)]
+struct Quantiles {
+    values: Vec<i64>,
+    counted: i64,
+    /// The same in each row; `None` until a row was seen.
+    quantiles: Option<Vec<f64>>,
+}
+
+impl Quantiles {
+    fn learn_quantiles(&mut self, lists: &ListArray) {
+        if self.quantiles.is_none() && !lists.is_empty() && lists.is_valid(0) {
+            self.quantiles = Some(lists.value(0).as_primitive::<Float64Type>().values().to_vec());
+        }
+    }
+}
+
+impl Accumulator for Quantiles {
+    fn update_batch(&mut self, arguments: &[ArrayRef]) -> Result<()> {
+        let (values, counted) = (arguments[0].as_primitive::<Int64Type>(), arguments[1].as_boolean());
+        self.learn_quantiles(arguments[2].as_list::<i32>());
+        self.values.reserve(values.len());
+        for row in 0..values.len() {
+            let is_counted = counted.is_valid(row) && counted.value(row);
+            self.counted += i64::from(is_counted);
+            if values.is_valid(row) {
+                self.values.push(values.value(row));
+            } else if is_counted {
+                self.values.push(0);
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let lists = states[0].as_list::<i32>();
+        for row in (0..lists.len()).filter(|row| lists.is_valid(*row)) {
+            self.values
+                .extend_from_slice(lists.value(row).as_primitive::<Int64Type>().values());
+        }
+        self.counted += states[1].as_primitive::<Int64Type>().values().iter().sum::<i64>();
+        let quantiles = states[2].as_list::<i32>();
+        if let Some(row) = (0..quantiles.len()).find(|row| quantiles.is_valid(*row)) {
+            self.learn_quantiles(&quantiles.slice(row, 1));
+        }
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let values: Vec<ScalarValue> = self.values.iter().map(|value| ScalarValue::from(*value)).collect();
+        Ok(vec![
+            ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Int64)),
+            ScalarValue::from(self.counted),
+            list_of_doubles(self.quantiles.as_deref()),
+        ])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let count = self.counted;
+        let Some(quantiles) = self.quantiles.as_ref().filter(|_| count > 0) else {
+            return Ok(list_of_doubles(None));
+        };
+        let at: Vec<f64> = quantiles
+            .iter()
+            .map(|quantile| value_at(&mut self.values, place(*quantile, count)))
+            .collect();
+        Ok(list_of_doubles(Some(&at)))
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.values.capacity() * size_of::<i64>()
+    }
+}
+
+/// The place of a quantile among `count` sorted values, as Scala's `math.min((q * count).toLong, count - 1)`.
+#[expect(clippy::cast_possible_truncation, reason = "Rust's `as` saturates and takes NaN as 0, as Scala's toLong does")]
+#[expect(clippy::cast_precision_loss, reason = "Scala's product of a double and a long is the same")]
+fn place(quantile: f64, count: i64) -> i64 {
+    ((quantile * count as f64) as i64).clamp(0, count - 1)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "REST shows doubles")]
+fn value_at(values: &mut [i64], place: i64) -> f64 {
+    match usize::try_from(place) {
+        Ok(place) if place < values.len() => *values.select_nth_unstable(place).1 as f64,
+        _ => f64::NAN,
+    }
+}
+
+fn list_of_doubles(values: Option<&[f64]>) -> ScalarValue {
+    match values {
+        Some(values) => {
+            let values: Vec<ScalarValue> = values.iter().map(|value| ScalarValue::from(*value)).collect();
+            ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Float64))
+        }
+        None => ScalarValue::new_null_list(DataType::Float64, true, 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BooleanArray, Int64Array};
+
+    use super::*;
+
+    fn quantiles_of(rows: &[(Option<i64>, bool)], quantiles: &[f64]) -> Option<Vec<f64>> {
+        let half = rows.len() / 2;
+        let mut merged = Quantiles::default();
+        for part in [&rows[..half], &rows[half..]] {
+            let mut partial = Quantiles::default();
+            let lists = list_of_doubles(Some(quantiles)).to_array_of_size(part.len()).unwrap();
+            let values: Int64Array = part.iter().map(|(value, _)| *value).collect();
+            let counted: BooleanArray = part.iter().map(|(_, counted)| Some(*counted)).collect();
+            partial
+                .update_batch(&[Arc::new(values), Arc::new(counted), lists])
+                .unwrap();
+            let state: Vec<ArrayRef> = partial
+                .state()
+                .unwrap()
+                .iter()
+                .map(|state| state.to_array().unwrap())
+                .collect();
+            merged.merge_batch(&state).unwrap();
+        }
+        match merged.evaluate().unwrap() {
+            ScalarValue::List(list) if list.is_valid(0) => {
+                Some(list.value(0).as_primitive::<Float64Type>().values().to_vec())
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_quantile_is_the_value_at_its_place() {
+        let rows: Vec<_> = [40, 10, 30, 20].map(|value| (Some(value), true)).to_vec();
+        assert_eq!(
+            quantiles_of(&rows, &[0.0, 0.24, 0.25, 0.5, 0.75, 0.99, 1.0, 7.0]),
+            Some(vec![10.0, 10.0, 20.0, 30.0, 40.0, 40.0, 40.0, 40.0])
+        );
+    }
+
+    #[test]
+    fn rows_that_do_not_count_are_sorted_among_those_that_do() {
+        let rows = [(Some(5), true), (Some(1), false), (None, false), (Some(9), true)];
+        assert_eq!(quantiles_of(&rows, &[0.0, 0.5, 1.0]), Some(vec![1.0, 5.0, 5.0]));
+        assert_eq!(quantiles_of(&[(Some(1), false)], &[0.5]), None);
+        assert_eq!(quantiles_of(&[], &[0.5]), None);
+    }
+
+    #[test]
+    fn a_metric_that_the_log_lacks_is_zero() {
+        assert_eq!(quantiles_of(&[(None, true), (Some(3), true)], &[0.0, 1.0]), Some(vec![0.0, 3.0]));
+    }
+}
