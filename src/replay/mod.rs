@@ -4,8 +4,8 @@
 //! can go on. There is no I/O, clock or SQL here: the same log gives the same rows on every machine.
 //!
 //! Spark keeps live entities and writes copies of them to a store; its REST API shows the store. Where the two can differ
-//! (a task that ends after its job), we follow the store. Memory grows with jobs, stages, executors, SQL plans and running
-//! tasks; of an ended task a row and a bit stay, and its SQL metrics until their execution has ended.
+//! (a task that ends after its job), we follow the store. Memory grows with jobs, stages and their executors, cached partitions,
+//! SQL plans and running tasks; of an ended task a row and a bit stay, and its SQL metrics until their execution has ended.
 //!
 //! Invariant: a log replayed in two halves equals the log replayed whole.
 
@@ -15,9 +15,12 @@ mod executor;
 mod index_set;
 mod job;
 mod metrics;
+mod process;
 mod rdd;
+mod scala;
 mod sql;
 mod stage;
+mod stage_executor;
 mod task;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -28,13 +31,15 @@ pub use stage::StageKey;
 
 use application::Application;
 use environment::{Environment, ResourceProfile};
-use executor::{DRIVER, LiveExecutor, add_delta};
+use executor::{DRIVER, LiveExecutor};
 use index_set::IndexSet;
 use job::{LiveJob, Outcome};
 use metrics::Metrics;
+use process::MiscellaneousProcess;
 use rdd::LiveRdd;
 use sql::SqlExecutions;
 use stage::{LiveStage, Speculation, Status};
+use stage_executor::ExecutorSummary;
 use task::{LiveTask, TaskRows};
 
 use crate::event::block::{BlockKind, BlockUpdatedInfo};
@@ -47,8 +52,8 @@ use crate::event_log::EventLog;
 use crate::history::snapshot::AttemptRows;
 use crate::table::metrics::index;
 use crate::table::{
-    ENVIRONMENT, EXECUTORS, JOBS, RESOURCE_PROFILES, Rows, SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES, STAGES,
-    TASKS, TableDef,
+    ENVIRONMENT, EXECUTORS, JOBS, MISCELLANEOUS_PROCESSES, RDD_PARTITIONS, RDDS, RESOURCE_PROFILES, Rows,
+    SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES, STAGE_EXECUTORS, STAGES, TASKS, TableDef,
 };
 
 /// Problems kept with their text; more are only counted.
@@ -104,11 +109,14 @@ pub struct LiveApplication {
     job_rows: BTreeMap<i32, usize>,
     live_stages: BTreeMap<StageKey, LiveStage>,
     ended_stages: BTreeMap<StageKey, LiveStage>,
+    /// What Spark has written of executors in stages. It outlives the stage, also where a later job names the stage again.
+    stage_executors: BTreeMap<(StageKey, Arc<str>), ExecutorSummary>,
     executors: Vec<LiveExecutor>,
     live_executors: HashMap<String, usize>,
     /// Removed executors that ran while a stage that still runs did: late metrics count for them.
     dead_executors: HashMap<String, usize>,
     executor_rows: BTreeMap<String, usize>,
+    processes: BTreeMap<String, MiscellaneousProcess>,
     rdds: BTreeMap<i32, LiveRdd>,
     live_tasks: HashMap<i64, LiveTask>,
     ended_tasks: IndexSet,
@@ -293,7 +301,7 @@ impl LiveApplication {
                 };
                 let executor = self.intern(&event.who);
                 if let Some(stage) = self.live_stages.get_mut(&key) {
-                    stage.excluded_executors.insert(executor);
+                    stage.exclude(executor);
                 }
                 if let Some(at) = self.live_executors.get(&*event.who) {
                     self.executors[*at].excluded_in_stages.insert(event.stage_id);
@@ -305,10 +313,13 @@ impl LiveApplication {
                     stage_attempt_id: event.stage_attempt_id,
                 };
                 for at in self.executors_on(&event.who) {
-                    self.executors[at].excluded_in_stages.insert(event.stage_id);
-                    let executor = Arc::from(&*self.executors[at].executor_id);
-                    if let Some(stage) = self.live_stages.get_mut(&key) {
-                        stage.excluded_executors.insert(executor);
+                    let executor = &mut self.executors[at];
+                    executor.excluded_in_stages.insert(event.stage_id);
+                    // Spark leaves out an executor here of which it knows the block manager's host only.
+                    if executor.host.as_deref() == Some(&*event.who)
+                        && let Some(stage) = self.live_stages.get_mut(&key)
+                    {
+                        stage.exclude(intern(&mut self.names, &executor.executor_id));
                     }
                 }
             }
@@ -325,9 +336,12 @@ impl LiveApplication {
                     stage_id: event.stage_id,
                     stage_attempt_id: event.stage_attempt_id,
                 };
-                if let Some(stage) = self.live_stages.get_mut(&key) {
-                    stage.peaks.raise(event.metrics.as_ref());
-                }
+                self.raise_in_stage(key, &event.executor_id, event.metrics.as_ref());
+            }
+            Event::MiscellaneousProcessAdded(event) => {
+                self.application.saw(event.time);
+                let process = MiscellaneousProcess::of(&event, self.processes.get(&*event.process_id));
+                self.processes.insert(event.process_id.into_owned(), process);
             }
             Event::JobStart(event) => self.job_start(&event),
             Event::JobEnd(event) => self.job_end(&event),
@@ -379,27 +393,7 @@ impl LiveApplication {
         };
         self.executors[at].removed(event);
         for rdd in self.rdds.values_mut() {
-            rdd.distributions.remove(id);
-            let mut gone = Vec::new();
-            for (name, partition) in &mut rdd.partitions {
-                if !partition.executors.iter().any(|executor| executor == id) {
-                    continue;
-                }
-                let sharers = i64::try_from(partition.executors.len()).unwrap_or(1);
-                let (memory, disk) = (partition.memory_used / sharers, partition.disk_used / sharers);
-                add_delta(&mut rdd.memory_used, -memory);
-                add_delta(&mut rdd.disk_used, -disk);
-                if sharers == 1 {
-                    gone.push(name.clone());
-                } else {
-                    partition.executors.retain(|executor| executor != id);
-                    add_delta(&mut partition.memory_used, -memory);
-                    add_delta(&mut partition.disk_used, -disk);
-                }
-            }
-            for name in gone {
-                rdd.partitions.remove(&name);
-            }
+            rdd.remove_executor(id);
         }
         if self.ran_with_a_live_stage(at) {
             self.dead_executors.insert(id.to_owned(), at);
@@ -514,9 +508,7 @@ impl LiveApplication {
         }
         for rdd in &event.info.rdds {
             if rdd.storage_level.is_valid() {
-                self.rdds
-                    .entry(rdd.id)
-                    .or_insert_with(|| LiveRdd::new(rdd.storage_level));
+                self.rdds.entry(rdd.id).or_insert_with(|| LiveRdd::new(rdd));
             }
         }
     }
@@ -526,6 +518,9 @@ impl LiveApplication {
         let key = StageKey::of(info.stage_id, info.attempt_id);
         if let Some(stage) = self.live_stages.get_mut(&key) {
             stage.complete(info);
+            for (executor, summary) in stage.executor_summaries() {
+                self.stage_executors.insert((key, Arc::clone(executor)), *summary);
+            }
             for at in &stage.jobs {
                 let job = &mut self.jobs[*at];
                 match stage.status {
@@ -591,6 +586,10 @@ impl LiveApplication {
                 speculation.tasks += 1;
             }
             stage.launch(info.launch_time);
+            if let Some(id) = info.executor_id.as_deref() {
+                let executor = intern(&mut self.names, id);
+                stage.executors.entry(executor).or_default().task_started();
+            }
             for job in &stage.jobs {
                 self.jobs[*job].counts.active += 1;
             }
@@ -691,6 +690,15 @@ impl LiveApplication {
                 speculation.failed += outcome.failed;
                 speculation.killed += outcome.killed;
             }
+            if let Some(id) = info.executor_id.as_deref() {
+                let executor = intern(&mut self.names, id);
+                let on_executor = stage.executors.entry(Arc::clone(&executor)).or_default();
+                let (summary, is_last) = on_executor.task_ended(&outcome, duration, delta.as_ref());
+                summary.peaks.raise(event.executor_metrics.as_ref());
+                if is_last {
+                    self.stage_executors.insert((key, executor), *summary);
+                }
+            }
             if over {
                 self.end_stage(key);
             }
@@ -732,6 +740,8 @@ impl LiveApplication {
             let delta = task.metrics.replace(metrics).map_or(metrics, |old| metrics.minus(&old));
             if let Some(stage) = self.live_stages.get_mut(&key) {
                 stage.metrics.add(&delta);
+                let executor = intern(&mut self.names, &event.executor_id);
+                stage.executor_summary(&executor).add(&delta);
             }
         }
         for update in event.executor_updates.iter().flatten() {
@@ -742,9 +752,19 @@ impl LiveApplication {
                 stage_id: update.stage_id,
                 stage_attempt_id: update.stage_attempt_id,
             };
-            if let Some(stage) = self.live_stages.get_mut(&key) {
-                stage.peaks.raise(update.metrics.as_ref());
-            }
+            self.raise_in_stage(key, &event.executor_id, update.metrics.as_ref());
+        }
+    }
+
+    fn raise_in_stage(&mut self, key: StageKey, executor_id: &str, metrics: Option<&ExecutorMetrics>) {
+        let Some(stage) = self.live_stages.get_mut(&key) else {
+            return;
+        };
+        stage.peaks.raise(metrics);
+        let executor = intern(&mut self.names, executor_id);
+        let summary = stage.executor_summary(&executor);
+        if summary.peaks.raise(metrics) {
+            self.stage_executors.insert((key, executor), *summary);
         }
     }
 
@@ -774,50 +794,14 @@ impl LiveApplication {
                     self.executors[at].store(level, memory, disk);
                 }
                 let Some(rdd) = self.rdds.get_mut(&rdd_id) else { return };
-                let partition = rdd.partitions.entry(info.block_id.clone().into_owned()).or_default();
-                let here = partition.executors.iter().position(|executor| executor == id);
-                let mut blocks = 0;
-                match (level.is_valid(), here) {
-                    (true, Some(_)) => {}
-                    (true, None) => {
-                        blocks = 1;
-                        partition.executors.push(id.to_owned());
-                    }
-                    (false, here) => {
-                        blocks = -1;
-                        if let Some(here) = here {
-                            partition.executors.remove(here);
-                        }
-                    }
-                }
-                if partition.executors.is_empty() {
-                    rdd.partitions.remove(&*info.block_id);
-                } else {
-                    add_delta(&mut partition.memory_used, memory);
-                    add_delta(&mut partition.disk_used, disk);
-                }
+                let blocks = rdd.update_block(&info.block_id, id, level, (memory, disk));
                 if let Some(at) = executor {
                     let executor = &mut self.executors[at];
-                    if executor.rdd_blocks + blocks > 0 {
-                        let distribution = rdd.distributions.entry(id.to_owned()).or_default();
-                        add_delta(&mut distribution.memory_used, memory);
-                        add_delta(&mut distribution.disk_used, disk);
-                        if executor.has_heap() {
-                            let off = level.use_off_heap;
-                            let used = if off {
-                                &mut distribution.off_heap_used
-                            } else {
-                                &mut distribution.on_heap_used
-                            };
-                            add_delta(used, memory);
-                        }
-                    } else {
-                        rdd.distributions.remove(id);
-                    }
                     executor.rdd_blocks += blocks;
+                    rdd.update_distribution(executor, executor.rdd_blocks, level, (memory, disk));
+                    let remaining = executor.remaining();
+                    self.rdds.values_mut().for_each(|rdd| rdd.see(id, &remaining));
                 }
-                add_delta(&mut rdd.memory_used, memory);
-                add_delta(&mut rdd.disk_used, disk);
             }
         }
     }
@@ -871,6 +855,35 @@ impl LiveApplication {
             shown
                 .iter()
                 .for_each(|executor| executor.push_row(app, attempt, duration, end, rows));
+        });
+        let mut in_stages: BTreeMap<(StageKey, &str), &ExecutorSummary> = self
+            .stage_executors
+            .iter()
+            .map(|((key, executor), summary)| ((*key, &**executor), summary))
+            .collect();
+        for (key, stage) in &self.live_stages {
+            let summaries = stage.executor_summaries();
+            in_stages.extend(summaries.map(|(executor, summary)| ((*key, &**executor), summary)));
+        }
+        table(&STAGE_EXECUTORS, &mut |rows| {
+            for ((key, executor), summary) in &in_stages {
+                summary.push_row((app, attempt), *key, executor, rows);
+            }
+        });
+        table(&MISCELLANEOUS_PROCESSES, &mut |rows| {
+            self.processes
+                .iter()
+                .for_each(|(id, process)| process.push_row((app, attempt), id, rows));
+        });
+        table(&RDDS, &mut |rows| {
+            self.rdds
+                .iter()
+                .for_each(|(id, rdd)| rdd.push_row((app, attempt), *id, rows));
+        });
+        table(&RDD_PARTITIONS, &mut |rows| {
+            self.rdds
+                .iter()
+                .for_each(|(id, rdd)| rdd.push_partitions((app, attempt), *id, rows));
         });
         table(&ENVIRONMENT, &mut |rows| {
             self.environment
