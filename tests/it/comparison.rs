@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 
 use chrono::{DateTime, NaiveDateTime};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sparkgate::table::{Column, Type};
 
 use crate::answers::{Answer, Attempt, Subject};
@@ -22,18 +22,16 @@ const TWINS: &[&str] = &["isBlacklisted", "blacklistedInStages", "isBlacklistedF
 /// REST fields that no column has to hold: the modification time of a file, and what a copied log does not keep.
 const NOT_OF_THE_LOG: &[&str] = &["lastUpdated"];
 
+/// REST lists and maps of other entities, which are compared on their own.
+const ENTITIES_INSIDE: &[&str] = &["tasks", "executorSummary", "partitions"];
+
 /// The waiting list: nested things, and a part of Spark's model that only push-based shuffle fills. A column is not owed;
-/// where there is one it is compared like any other (structures are left to the REST tests, their fields have SQL names).
+/// where there is one it is compared like any other.
 const WAITING: &[&str] = &[
-    "accumulatorUpdates",
-    "tasks",
-    "executorSummary",
     "speculationSummary",
     "killedTasksSummary",
     "taskMetricsDistributions",
     "executorMetricsDistributions",
-    "peakMemoryMetrics",
-    "peakExecutorMetrics",
     "taskMetrics.shuffleReadMetrics.shufflePushReadMetrics",
     "shuffleCorruptMergedBlockChunks",
     "shuffleMergedFetchFallbackCount",
@@ -46,9 +44,6 @@ const WAITING: &[&str] = &[
     "shuffleMergedRemoteReqsDuration",
     "isShufflePushEnabled",
     "shuffleMergersCount",
-    "resources",
-    "executorResources",
-    "taskResources",
 ];
 
 /// REST fields that are Scala sets: any order.
@@ -58,7 +53,7 @@ const SETS: &[&str] = &["excludedInStages"];
 #[derive(Debug)]
 pub(crate) struct Entity {
     pub(crate) table: &'static str,
-    /// (REST field, column) besides `app_id` and `attempt_id`.
+    /// (REST field, column) besides `app_id` and `attempt_id`. A field with `#` is no field of REST: it says where the item stood.
     keys: &'static [(&'static str, &'static str)],
     prefixes: &'static [&'static str],
 }
@@ -93,6 +88,30 @@ const EXECUTORS: Entity = Entity {
     keys: &[("id", "executor_id")],
     prefixes: &[],
 };
+const STAGE_EXECUTORS: Entity = Entity {
+    table: "stage_executors",
+    keys: &[
+        ("stageId", "stage_id"),
+        ("attemptId", "stage_attempt_id"),
+        ("#executorId", "executor_id"),
+    ],
+    prefixes: &[],
+};
+const PROCESSES: Entity = Entity {
+    table: "miscellaneous_processes",
+    keys: &[("id", "process_id")],
+    prefixes: &[],
+};
+const RDDS: Entity = Entity {
+    table: "rdds",
+    keys: &[("id", "rdd_id")],
+    prefixes: &[],
+};
+const RDD_PARTITIONS: Entity = Entity {
+    table: "rdd_partitions",
+    keys: &[("#rddId", "rdd_id"), ("#position", "position")],
+    prefixes: &[],
+};
 const PROFILES: Entity = Entity {
     table: "resource_profiles",
     keys: &[("id", "resource_profile_id")],
@@ -100,7 +119,19 @@ const PROFILES: Entity = Entity {
 };
 
 /// The tables whose rows are compared by their columns' REST paths.
-pub(crate) const ENTITIES: &[&Entity] = &[&APPLICATIONS, &ATTEMPTS, &JOBS, &STAGES, &TASKS, &EXECUTORS, &PROFILES];
+pub(crate) const ENTITIES: &[&Entity] = &[
+    &APPLICATIONS,
+    &ATTEMPTS,
+    &JOBS,
+    &STAGES,
+    &TASKS,
+    &EXECUTORS,
+    &STAGE_EXECUTORS,
+    &PROCESSES,
+    &RDDS,
+    &RDD_PARTITIONS,
+    &PROFILES,
+];
 
 /// Compared as a bag of properties: its rows are not fields of REST but items of lists.
 pub(crate) const ENVIRONMENT: &str = "environment";
@@ -203,9 +234,11 @@ pub(crate) struct Comparison {
 
 impl Comparison {
     /// Compares `answers` with `tables`; `definitions` gives the columns of a table, `None` for a table that is not there.
+    /// `empty` are the tables that none of the logs fills.
     pub(crate) fn run(
         answers: &[Answer],
         tables: &Tables,
+        empty: &[&str],
         definitions: impl Fn(&str) -> Option<&'static [Column]>,
     ) -> Comparison {
         let mut comparison = Comparison::default();
@@ -219,14 +252,18 @@ impl Comparison {
             };
             for column in columns
                 .iter()
-                .filter(|c| !c.rest.is_empty() && !waits(c.rest) && !is_structure(c.ty))
+                .filter(|c| !c.rest.is_empty() && !waits(c.rest))
                 .filter(|c| !NOT_OF_THE_LOG.iter().any(|field| c.rest.ends_with(field)))
+                .filter(|_| !empty.contains(&entity.table))
             {
                 comparison
                     .owed
                     .insert((entity.table.to_owned(), column.name.to_owned()));
             }
             let rows = tables.get(entity.table).unwrap_or(&no_rows);
+            if empty.contains(&entity.table) && !rows.is_empty() {
+                comparison.differ(entity.table, "(table)", || "has rows, and should be empty".to_owned());
+            }
             indexed.insert(entity.table, Indexed::new(entity, columns, rows));
         }
         comparison.owed.insert((ENVIRONMENT.to_owned(), "value".to_owned()));
@@ -354,11 +391,24 @@ impl Context<'_, '_> {
             Subject::Stages(attempt) => {
                 self.list(&STAGES, attempt, items, answer.complete);
                 for item in items {
-                    let Some(tasks) = item["tasks"].as_object() else {
-                        continue;
-                    };
-                    let tasks: Vec<Value> = tasks.values().cloned().collect();
-                    self.list(&TASKS, attempt, &tasks, false);
+                    if let Some(tasks) = item["tasks"].as_object() {
+                        let tasks: Vec<Value> = tasks.values().cloned().collect();
+                        self.list(&TASKS, attempt, &tasks, false);
+                    }
+                    if let Some(summaries) = item["executorSummary"].as_object() {
+                        let place = |id: &String| {
+                            [
+                                ("stageId", item["stageId"].clone()),
+                                ("attemptId", item["attemptId"].clone()),
+                                ("#executorId", json!(id)),
+                            ]
+                        };
+                        let summaries: Vec<Value> = summaries.iter().map(|(id, s)| placed(s, place(id))).collect();
+                        self.list(&STAGE_EXECUTORS, attempt, &summaries, false);
+                        self.unexpected(&STAGE_EXECUTORS, attempt, &summaries, |row| {
+                            row["stage_id"] == item["stageId"] && row["stage_attempt_id"] == item["attemptId"]
+                        });
+                    }
                 }
             }
             Subject::Tasks(attempt, stage_id, stage_attempt_id) => {
@@ -368,6 +418,23 @@ impl Context<'_, '_> {
                 }
             }
             Subject::Executors(attempt) => self.list(&EXECUTORS, attempt, items, answer.complete),
+            Subject::Processes(attempt) => self.list(&PROCESSES, attempt, items, answer.complete),
+            Subject::Rdds(attempt) => {
+                self.list(&RDDS, attempt, items, false);
+                if answer.complete {
+                    self.unexpected(&RDDS, attempt, items, |row| row["num_cached_partitions"] != 0);
+                }
+                for item in items {
+                    let Some(partitions) = item["partitions"].as_array() else {
+                        continue;
+                    };
+                    let place = |position| [("#rddId", item["id"].clone()), ("#position", json!(position))];
+                    let partitions = partitions.iter().enumerate().map(|(i, p)| placed(p, place(i)));
+                    let partitions: Vec<Value> = partitions.collect();
+                    self.list(&RDD_PARTITIONS, attempt, &partitions, false);
+                    self.unexpected(&RDD_PARTITIONS, attempt, &partitions, |row| row["rdd_id"] == item["id"]);
+                }
+            }
             Subject::Environment(attempt) => {
                 self.properties(attempt, &answer.body);
                 if let Some(profiles) = answer.body["resourceProfiles"].as_array() {
@@ -405,14 +472,22 @@ impl Context<'_, '_> {
         for item in items {
             self.item(entity, attempt, item);
         }
-        let Some(table) = self.indexed.get(entity.table).filter(|_| complete) else {
+        if complete {
+            self.unexpected(entity, attempt, items, |_| true);
+        }
+    }
+
+    /// Rows that Spark's answer does not have, of those that `owed` says it should have.
+    fn unexpected(&mut self, entity: &'static Entity, attempt: &Attempt, items: &[Value], owed: impl Fn(&Row) -> bool) {
+        let Some(table) = self.indexed.get(entity.table) else {
             return;
         };
         let answered: HashSet<String> = items.iter().map(|item| table.key_of(item)).collect();
         let Some(rows) = table.rows.get(&(attempt.app_id.as_str(), attempt.attempt_id.as_str())) else {
             return;
         };
-        let unexpected: Vec<String> = rows.keys().filter(|key| !answered.contains(*key)).cloned().collect();
+        let owed = rows.iter().filter(|(_, row)| owed(row)).map(|(key, _)| key);
+        let unexpected: Vec<String> = owed.filter(|key| !answered.contains(*key)).cloned().collect();
         for key in unexpected {
             self.comparison.differ(entity.table, "(row)", || {
                 format!("{} {key}: not in Spark's answer", show(attempt))
@@ -508,10 +583,6 @@ impl Context<'_, '_> {
                 }
                 continue;
             };
-            if is_structure(column.ty) {
-                self.comparison.ignore("a structure, left to the REST tests");
-                continue;
-            }
             let got = row.get(column.name);
             self.comparison.count(entity.table, column.name);
             if !got.is_some_and(|got| equal(column, path, Some(expected), got)) {
@@ -523,8 +594,7 @@ impl Context<'_, '_> {
         }
         // What REST leaves out has not happened: NULL.
         for (path, column) in &table.columns {
-            let answered = fields.contains_key(*path) || is_structure(column.ty);
-            if answered
+            if fields.contains_key(*path)
                 || not_compared(entity, path, item, unfinished).is_some()
                 || (entity.table == ATTEMPTS.table && *path == "name")
             {
@@ -665,13 +735,53 @@ fn waits(path: &str) -> bool {
     })
 }
 
-/// Structures have SQL names inside; scalars, lists of scalars and maps of scalars compare as they are.
-fn is_structure(ty: Type) -> bool {
-    match ty {
-        Type::Struct(_) => true,
-        Type::List(item) | Type::Map(item) => matches!(item, Type::Struct(_) | Type::List(_) | Type::Map(_)),
-        _ => false,
+/// A structure of REST with the names that SQL gives its fields: snake_case, the unit appended where the name lacks it. A field
+/// that REST leaves out is null.
+fn named_as_in_sql(ty: Type, value: &Value) -> Value {
+    match (ty, value) {
+        (Type::List(item), Value::Array(items)) => items.iter().map(|value| named_as_in_sql(*item, value)).collect(),
+        (Type::Map(item), Value::Object(entries)) => entries
+            .iter()
+            .map(|(key, value)| (key.clone(), named_as_in_sql(*item, value)))
+            .collect(),
+        (Type::Struct(fields), Value::Object(object)) => {
+            let mut named: Map<String, Value> = fields
+                .iter()
+                .map(|(name, _)| ((*name).to_owned(), Value::Null))
+                .collect();
+            for (name, value) in object {
+                let snake = snake_case(name);
+                let is_it = |field: &str| field == snake || field.strip_suffix("_bytes") == Some(&snake);
+                match fields.iter().find(|(field, _)| is_it(field)) {
+                    Some((field, ty)) => named.insert((*field).to_owned(), named_as_in_sql(*ty, value)),
+                    // Without a field it stays a difference.
+                    None => named.insert(name.clone(), value.clone()),
+                };
+            }
+            Value::Object(named)
+        }
+        _ => value.clone(),
     }
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// An item of an answer with what it does not say itself.
+fn placed<const N: usize>(item: &Value, place: [(&str, Value); N]) -> Value {
+    let mut item = item.clone();
+    for (field, value) in place {
+        item[field] = value;
+    }
+    item
 }
 
 /// Scalars and lists by path; an object is taken apart unless a column holds it whole, or it waits as a whole.
@@ -690,6 +800,9 @@ fn flatten(
                 } else {
                     format!("{prefix}.{name}")
                 };
+                if path.starts_with('#') || ENTITIES_INSIDE.contains(&path.as_str()) {
+                    continue;
+                }
                 flatten(&path, value, columns, fields);
             }
         }
@@ -717,7 +830,7 @@ fn equal(column: &Column, path: &str, expected: Option<&Value>, got: &Value) -> 
         let default = expected == 0 || expected == -1 || expected == "";
         return column.nullable && default;
     }
-    match (expected, got) {
+    match (&named_as_in_sql(column.ty, expected), got) {
         (Value::Number(expected), Value::Number(got)) => match (expected.as_i64(), got.as_i64()) {
             (Some(expected), Some(got)) => expected == got,
             _ => expected.as_f64() == got.as_f64(),
@@ -730,7 +843,7 @@ fn equal(column: &Column, path: &str, expected: Option<&Value>, got: &Value) -> 
             };
             sorted(expected) == sorted(got)
         }
-        _ => expected == got,
+        (expected, got) => expected == got,
     }
 }
 
@@ -778,8 +891,6 @@ fn short(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     static APPLICATION: &[Column] = &[
@@ -859,7 +970,7 @@ mod tests {
     }
 
     fn compare(answers: &[Answer], rows: &[(&str, Value)]) -> Comparison {
-        let mut comparison = Comparison::run(answers, &tables(rows), definitions);
+        let mut comparison = Comparison::run(answers, &tables(rows), &[], definitions);
         // These little fakes hold one table each.
         comparison
             .differences
@@ -993,7 +1104,7 @@ mod tests {
 
     #[test]
     fn what_was_never_compared_is_a_failure() {
-        let comparison = Comparison::run(&[], &Tables::new(), definitions);
+        let comparison = Comparison::run(&[], &Tables::new(), &[], definitions);
         assert!(
             comparison
                 .report()
