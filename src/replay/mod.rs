@@ -1184,6 +1184,241 @@ mod tests {
         assert_eq!((report.malformed_lines, report.events), (1, 3));
     }
 
+    /// Rows of a table as text, the columns from the fourth (the key of the application, and of an RDD or stage) on.
+    fn shown(rows: &AttemptRows, table: &str, columns: std::ops::Range<usize>) -> Vec<String> {
+        let columns: Vec<usize> = columns.collect();
+        let columns = |batch: &arrow::array::RecordBatch| batch.project(&columns).expect("columns of the table");
+        let batches: Vec<_> = rows.tables.get(table).into_iter().flatten().map(columns).collect();
+        let text = arrow::util::pretty::pretty_format_batches(&batches)
+            .expect("text")
+            .to_string();
+        let cells = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lines = text.lines().filter(|line| line.starts_with('|')).skip(1);
+        lines.map(|line| cells(line.trim_matches('|'))).collect()
+    }
+
+    fn added(executor: &str) -> String {
+        format!(
+            r#"{{"Event":"SparkListenerBlockManagerAdded","Block Manager ID":{{"Executor ID":"{executor}","Host":"h{executor}","Port":1}},"Maximum Memory":1000,"Timestamp":2,"Maximum Onheap Memory":900,"Maximum Offheap Memory":100}}"#
+        )
+    }
+
+    fn stage_info(id: i32, rdds: &str, end: &str) -> String {
+        format!(
+            r#"{{"Stage ID":{id},"Stage Attempt ID":0,"Stage Name":"s","Number of Tasks":3,"RDD Info":[{rdds}],"Parent IDs":[],"Details":"","Submission Time":3{end},"Accumulables":[]}}"#
+        )
+    }
+
+    fn submitted(id: i32, rdds: &str) -> String {
+        let info = stage_info(id, rdds, "");
+        format!(r#"{{"Event":"SparkListenerStageSubmitted","Stage Info":{info},"Properties":{{}}}}"#)
+    }
+
+    fn completed(id: i32) -> String {
+        let info = stage_info(id, "", r#","Completion Time":9"#);
+        format!(r#"{{"Event":"SparkListenerStageCompleted","Stage Info":{info}}}"#)
+    }
+
+    fn task_event(event: &str, task: i64, executor: &str, finish: i64) -> String {
+        let end = r#""Task Type":"t","Task End Reason":{"Reason":"Success"},"#;
+        let end = if event == "TaskEnd" { end } else { "" };
+        format!(
+            r#"{{"Event":"SparkListener{event}","Stage ID":0,"Stage Attempt ID":0,{end}"Task Info":{{"Task ID":{task},"Index":{task},"Attempt":0,"Launch Time":4,"Executor ID":"{executor}","Host":"h","Locality":"ANY","Speculative":false,"Getting Result Time":0,"Finish Time":{finish},"Failed":false,"Killed":false,"Accumulables":[]}}}}"#
+        )
+    }
+
+    fn job(id: i32, stages: &[i32]) -> [String; 2] {
+        let infos: Vec<String> = stages.iter().map(|stage| stage_info(*stage, "", "")).collect();
+        [
+            format!(
+                r#"{{"Event":"SparkListenerJobStart","Job ID":{id},"Submission Time":3,"Stage Infos":[{}],"Stage IDs":{stages:?},"Properties":{{}}}}"#,
+                infos.join(",")
+            ),
+            format!(
+                r#"{{"Event":"SparkListenerJobEnd","Job ID":{id},"Completion Time":20,"Job Result":{{"Result":"JobSucceeded"}}}}"#
+            ),
+        ]
+    }
+
+    fn excluded(executor: &str) -> String {
+        format!(
+            r#"{{"Event":"org.apache.spark.scheduler.SparkListenerExecutorExcludedForStage","time":5,"executorId":"{executor}","taskFailures":1,"stageId":0,"stageAttemptId":0}}"#
+        )
+    }
+
+    /// An RDD of two partitions, with a storage level of one letter: memory, disk, both, off-heap.
+    fn rdd(id: i32, level: char) -> String {
+        format!(
+            r#"{{"RDD ID":{id},"Name":"r{id}","Storage Level":{},"Number of Partitions":2,"Number of Cached Partitions":0,"Memory Size":0,"Disk Size":0}}"#,
+            storage_level(level)
+        )
+    }
+
+    fn storage_level(level: char) -> String {
+        let (disk, memory, off_heap) = ("db".contains(level), "mbo".contains(level), level == 'o');
+        format!(
+            r#"{{"Use Disk":{disk},"Use Memory":{memory},"Use Off Heap":{off_heap},"Deserialized":{},"Replication":1}}"#,
+            memory && !off_heap
+        )
+    }
+
+    fn block(id: &str, executor: &str, level: char, memory: i64, disk: i64) -> String {
+        format!(
+            r#"{{"Event":"SparkListenerBlockUpdated","Block Updated Info":{{"Block Manager ID":{{"Executor ID":"{executor}","Host":"h{executor}","Port":1}},"Block ID":"{id}","Storage Level":{},"Memory Size":{memory},"Disk Size":{disk}}}}}"#,
+            storage_level(level)
+        )
+    }
+
+    fn replay(lines: &[String]) -> AttemptRows {
+        let lines: Vec<&str> = std::iter::once(START).chain(lines.iter().map(String::as_str)).collect();
+        let (rows, report) = replayed(&lines);
+        assert_eq!(report.problems, []);
+        rows
+    }
+
+    #[test]
+    fn an_executor_is_of_a_stage_once_a_task_ended_there_and_counts_ends_after_the_stage() {
+        let [start, end] = job(0, &[0]);
+        let mut lines = vec![start, submitted(0, ""), added("1"), added("2"), added("3")];
+        lines.extend([(0, "1"), (1, "1"), (2, "2"), (3, "3")].map(|(id, on)| task_event("TaskStart", id, on, 0)));
+        lines.extend([(0, "1"), (2, "2")].map(|(id, on)| task_event("TaskEnd", id, on, 10)));
+        // Executor, task time, tasks that failed, succeeded, were killed.
+        let executors = |lines: &[String]| shown(&replay(lines), "stage_executors", 4..9);
+        assert_eq!(executors(&lines), ["1 | 6 | 0 | 1 | 0", "2 | 6 | 0 | 1 | 0"]);
+        lines.extend([completed(0), end, task_event("TaskEnd", 1, "1", 14)]);
+        assert_eq!(executors(&lines), ["1 | 16 | 0 | 2 | 0", "2 | 6 | 0 | 1 | 0"]);
+    }
+
+    #[test]
+    fn what_changes_on_an_executor_after_its_last_task_is_shown_while_the_stage_lives_and_then_lost_as_in_spark() {
+        let [start, _] = job(0, &[0]);
+        let mut lines = vec![start, submitted(0, ""), added("1"), added("2")];
+        lines.extend([(0, "1"), (1, "2")].map(|(id, on)| task_event("TaskStart", id, on, 0)));
+        lines.extend([task_event("TaskEnd", 1, "2", 10), completed(0), excluded("2")]);
+        let executors = |lines: &[String]| {
+            let rows = replay(lines);
+            let (ids, excluded) = (
+                shown(&rows, "stage_executors", 4..5),
+                shown(&rows, "stage_executors", 19..20),
+            );
+            ids.iter()
+                .zip(&excluded)
+                .map(|(id, excluded)| format!("{id} {excluded}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(executors(&lines), ["2 true"]);
+        lines.push(task_event("TaskEnd", 0, "1", 12));
+        assert_eq!(executors(&lines), ["1 false", "2 false"]);
+    }
+
+    #[test]
+    fn a_stage_that_a_later_job_names_again_and_skips_keeps_what_its_executors_did() {
+        let [start, end] = job(0, &[0]);
+        let (task_start, task_end) = (task_event("TaskStart", 0, "1", 0), task_event("TaskEnd", 0, "1", 10));
+        let mut lines = vec![
+            start,
+            submitted(0, ""),
+            added("1"),
+            task_start,
+            task_end,
+            completed(0),
+            end,
+        ];
+        lines.extend(job(1, &[0, 1]));
+        let rows = replay(&lines);
+        assert_eq!(shown(&rows, "stages", 2..5), ["0 | 0 | SKIPPED", "1 | 0 | SKIPPED"]);
+        assert_eq!(shown(&rows, "stage_executors", 2..7), ["0 | 0 | 1 | 6 | 0"]);
+    }
+
+    #[test]
+    fn rdds_are_listed_from_the_stage_that_caches_them_until_they_are_unpersisted() {
+        let mut lines = vec![submitted(0, &[rdd(1, 'b'), rdd(2, 'x'), rdd(3, 'o')].join(","))];
+        let rdds = |lines: &[String]| shown(&replay(lines), "rdds", 2..10);
+        let first = "1 | r1 | 2 | 0 | Disk Memory Deserialized 1x Replicated | 0 | 0 |";
+        let second = "3 | r3 | 2 | 0 | Memory (off heap) Serialized 1x Replicated | 0 | 0 |";
+        assert_eq!(rdds(&lines), [first, second]);
+        lines.push(r#"{"Event":"SparkListenerUnpersistRDD","RDD ID":1}"#.to_owned());
+        assert_eq!(rdds(&lines), [second]);
+        lines.push(submitted(1, &rdd(1, 'b')));
+        assert_eq!(rdds(&lines), [first, second]);
+    }
+
+    #[test]
+    fn blocks_move_to_disk_and_go_with_their_executor_and_one_that_comes_back_is_last() {
+        let mut lines = vec![added("1"), added("2"), submitted(0, &rdd(1, 'b'))];
+        lines.extend([
+            block("rdd_1_0", "1", 'm', 100, 0),
+            block("rdd_1_1", "1", 'm', 50, 0),
+            block("rdd_1_1", "2", 'm', 50, 0),
+            block("rdd_1_0", "1", 'd', 100, 80),
+        ]);
+        let rows = |lines: &[String]| {
+            let rows = replay(lines);
+            let mut all = shown(&rows, "rdds", 5..9);
+            all.extend(shown(&rows, "rdd_partitions", 3..9));
+            all
+        };
+        assert_eq!(
+            rows(&lines),
+            [
+                "2 | Disk Memory Deserialized 1x Replicated | 100 | 80",
+                "0 | rdd_1_0 | Disk Serialized 1x Replicated | 0 | 80 | [1]",
+                "1 | rdd_1_1 | Memory Deserialized 2x Replicated | 100 | 0 | [1, 2]",
+            ]
+        );
+        lines.push(
+            r#"{"Event":"SparkListenerExecutorRemoved","Timestamp":9,"Executor ID":"1","Removed Reason":"r"}"#
+                .to_owned(),
+        );
+        let left = "rdd_1_1 | Memory Deserialized 1x Replicated | 50 | 0 | [2]";
+        assert_eq!(
+            rows(&lines),
+            [
+                "1 | Disk Memory Deserialized 1x Replicated | 50 | 0".to_owned(),
+                format!("0 | {left}")
+            ]
+        );
+        lines.push(block("rdd_1_0", "2", 'm', 100, 0));
+        assert_eq!(
+            rows(&lines)[1..],
+            [
+                format!("0 | {left}"),
+                "1 | rdd_1_0 | Memory Deserialized 1x Replicated | 100 | 0 | [2]".to_owned()
+            ]
+        );
+    }
+
+    #[test]
+    fn what_an_executor_has_left_is_as_of_the_last_event_about_a_cached_block_there() {
+        let mut lines = vec![added("1"), submitted(0, &[rdd(1, 'm'), rdd(2, 'm')].join(","))];
+        lines.extend([block("rdd_1_0", "1", 'm', 100, 0), block("broadcast_0", "1", 'm', 7, 0)]);
+        let left = |lines: &[String]| shown(&replay(lines), "rdds", 9..10);
+        let distribution = |used, left, on_heap_left| {
+            format!(
+                "[{{address: h1:1, memory_used_bytes: {used}, memory_remaining_bytes: {left}, disk_used_bytes: 0, on_heap_memory_used_bytes: {used}, off_heap_memory_used_bytes: 0, on_heap_memory_remaining_bytes: {on_heap_left}, off_heap_memory_remaining_bytes: 100}}]"
+            )
+        };
+        assert_eq!(left(&lines), [distribution(100, 900, 800), String::new()]);
+        lines.push(block("rdd_2_0", "1", 'm', 10, 0));
+        assert_eq!(left(&lines), [distribution(100, 883, 783), distribution(10, 883, 783)]);
+        lines.push(r#"{"Event":"SparkListenerUnpersistRDD","RDD ID":1}"#.to_owned());
+        assert_eq!(left(&lines), [distribution(10, 883, 783)]);
+    }
+
+    #[test]
+    fn a_process_that_is_added_again_keeps_the_time_when_it_was_added_first() {
+        let process = |time, port| {
+            format!(
+                r#"{{"Event":"org.apache.spark.scheduler.SparkListenerMiscellaneousProcessAdded","time":{time},"processId":"yarn-am","info":{{"hostPort":"h:{port}","cores":1,"logUrlInfo":{{"stdout":"u"}}}}}}"#
+            )
+        };
+        let rows = replay(&[process(1000, 1), process(2000, 2)]);
+        assert_eq!(
+            shown(&rows, "miscellaneous_processes", 2..9),
+            ["yarn-am | h:2 | true | 1 | 1970-01-01T00:00:01Z | | {stdout: u}"]
+        );
+    }
+
     #[test]
     fn an_event_of_another_package_is_unknown() {
         let evil = TASK_START.replace("SparkListenerTaskStart", "com.evil.SparkListenerTaskStart");

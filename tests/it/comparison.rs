@@ -25,26 +25,8 @@ const NOT_OF_THE_LOG: &[&str] = &["lastUpdated"];
 /// REST lists and maps of other entities, which are compared on their own.
 const ENTITIES_INSIDE: &[&str] = &["tasks", "executorSummary", "partitions"];
 
-/// The waiting list: nested things, and a part of Spark's model that only push-based shuffle fills. A column is not owed;
-/// where there is one it is compared like any other.
-const WAITING: &[&str] = &[
-    "speculationSummary",
-    "killedTasksSummary",
-    "taskMetricsDistributions",
-    "executorMetricsDistributions",
-    "taskMetrics.shuffleReadMetrics.shufflePushReadMetrics",
-    "shuffleCorruptMergedBlockChunks",
-    "shuffleMergedFetchFallbackCount",
-    "shuffleMergedRemoteBlocksFetched",
-    "shuffleMergedLocalBlocksFetched",
-    "shuffleMergedRemoteChunksFetched",
-    "shuffleMergedLocalChunksFetched",
-    "shuffleMergedRemoteBytesRead",
-    "shuffleMergedLocalBytesRead",
-    "shuffleMergedRemoteReqsDuration",
-    "isShufflePushEnabled",
-    "shuffleMergersCount",
-];
+/// What Spark computes from tables for an answer: left to the REST tests.
+const DISTRIBUTIONS: &[&str] = &["taskMetricsDistributions", "executorMetricsDistributions"];
 
 /// REST fields that are Scala sets: any order.
 const SETS: &[&str] = &["excludedInStages"];
@@ -252,7 +234,7 @@ impl Comparison {
             };
             for column in columns
                 .iter()
-                .filter(|c| !c.rest.is_empty() && !waits(c.rest))
+                .filter(|c| !c.rest.is_empty() && !is_distribution(c.rest))
                 .filter(|c| !NOT_OF_THE_LOG.iter().any(|field| c.rest.ends_with(field)))
                 .filter(|_| !empty.contains(&entity.table))
             {
@@ -570,8 +552,8 @@ impl Context<'_, '_> {
                 continue;
             }
             let Some(column) = table.columns.get(path.as_str()) else {
-                if waits(path) {
-                    self.comparison.ignore("on the waiting list");
+                if is_distribution(path) {
+                    self.comparison.ignore("distributions over tasks or executors");
                 } else {
                     self.comparison.differ(entity.table, path, || {
                         format!(
@@ -716,7 +698,7 @@ fn not_compared(entity: &Entity, path: &str, item: &Value, unfinished: bool) -> 
     if path.starts_with("executorLogs") && entity.table == "tasks" {
         return Some("a copy of its executor's log URLs, which are in executors");
     }
-    if path.starts_with("speculationSummary") && item.get("speculationSummary").is_none() {
+    if path.starts_with("speculationSummary") && item.get("executorSummary").is_none() {
         return Some("only in answers with details");
     }
     let by_the_clock = match entity.table {
@@ -728,8 +710,8 @@ fn not_compared(entity: &Entity, path: &str, item: &Value, unfinished: bool) -> 
     by_the_clock.then_some("Spark counts it up to the time of the answer")
 }
 
-fn waits(path: &str) -> bool {
-    WAITING.iter().any(|w| {
+fn is_distribution(path: &str) -> bool {
+    DISTRIBUTIONS.iter().any(|w| {
         path.strip_prefix(w)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     })
@@ -784,7 +766,7 @@ fn placed<const N: usize>(item: &Value, place: [(&str, Value); N]) -> Value {
     item
 }
 
-/// Scalars and lists by path; an object is taken apart unless a column holds it whole, or it waits as a whole.
+/// Scalars and lists by path; an object is taken apart unless a column holds it whole.
 fn flatten(
     prefix: &str,
     value: &Value,
@@ -925,6 +907,28 @@ mod tests {
         ),
         Column::null("duration_ms", Type::Int64, "duration", "", ""),
     ];
+    static STAGE_EXECUTOR: &[Column] = &[
+        Column::new("stage_id", Type::Int32, "stageId", "", ""),
+        Column::new("stage_attempt_id", Type::Int32, "attemptId", "", ""),
+        Column::new("succeeded_tasks", Type::Int32, "succeededTasks", "", ""),
+    ];
+    static RDD: &[Column] = &[
+        Column::new("rdd_id", Type::Int32, "id", "", ""),
+        Column::new("num_cached_partitions", Type::Int32, "numCachedPartitions", "", ""),
+        Column::null(
+            "data_distribution",
+            Type::List(&Type::Struct(&[
+                ("address", Type::Text),
+                ("memory_used_bytes", Type::Int64),
+                ("memory_remaining_bytes", Type::Int64),
+                ("heap_bytes", Type::Int64),
+            ])),
+            "dataDistribution",
+            "",
+            "",
+        ),
+    ];
+    static RDD_PARTITION: &[Column] = &[Column::new("block_name", Type::Text, "blockName", "", "")];
     static PLAIN: &[Column] = &[];
 
     fn definitions(table: &str) -> Option<&'static [Column]> {
@@ -932,6 +936,9 @@ mod tests {
             "applications" | "application_attempts" => APPLICATION,
             "jobs" => JOB,
             "tasks" => TASK,
+            "stage_executors" => STAGE_EXECUTOR,
+            "rdds" => RDD,
+            "rdd_partitions" => RDD_PARTITION,
             _ => PLAIN,
         })
     }
@@ -1072,6 +1079,65 @@ mod tests {
         let unmapped = |comparison: &Comparison| comparison.differences.keys().map(|k| k.1.clone()).collect::<Vec<_>>();
         assert_eq!(unmapped(&compare(&[stage(0)], &[("tasks", row.clone())])), ["status"]);
         assert_eq!(unmapped(&compare(&[stage(3)], &[("tasks", row)])), ["(row)", "status"]);
+    }
+
+    #[test]
+    fn executors_of_a_stage_are_compared_where_the_answer_has_them_and_none_is_missing_or_too_many() {
+        let row = |executor: &str, tasks: i32| {
+            (
+                "stage_executors",
+                json!({"app_id": "a", "attempt_id": "", "stage_id": 3, "stage_attempt_id": 0,
+                "executor_id": executor, "succeeded_tasks": tasks}),
+            )
+        };
+        let stage = json!({"stageId": 3, "attemptId": 0, "executorSummary": {"1": {"succeededTasks": 2, "isBlacklistedForStage": false}}});
+        let answers = [answer(Subject::Stages(Attempt::new("a", "")), stage)];
+        let lines = |rows: &[(&str, Value)]| -> Vec<String> {
+            let comparison = compare(&answers, rows);
+            let of_executors = comparison
+                .differences
+                .iter()
+                .filter(|((table, _), _)| table == "stage_executors");
+            of_executors.flat_map(|(_, d)| d.shown.clone()).collect()
+        };
+        assert!(lines(&[row("1", 2)]).is_empty());
+        assert_eq!(lines(&[row("1", 3)]), ["a 3/0/1: expected 2, got 3"]);
+        assert_eq!(
+            lines(&[row("2", 2)]),
+            ["a 3/0/1: not in the table", "a 3/0/2: not in Spark's answer"]
+        );
+    }
+
+    #[test]
+    fn partitions_are_compared_by_place_and_structures_by_the_names_of_sql() {
+        let rdd = |remaining: i64| {
+            (
+                "rdds",
+                json!({"app_id": "a", "attempt_id": "", "rdd_id": 1, "num_cached_partitions": 1,
+                "data_distribution": [{"address": "h:1", "memory_used_bytes": 5, "memory_remaining_bytes": remaining, "heap_bytes": null}]}),
+            )
+        };
+        let partition = |position: i32| {
+            (
+                "rdd_partitions",
+                json!({"app_id": "a", "attempt_id": "", "rdd_id": 1, "position": position, "block_name": "rdd_1_7"}),
+            )
+        };
+        let list = json!([{"id": 1, "numCachedPartitions": 1, "dataDistribution": [{"address": "h:1", "memoryUsed": 5, "memoryRemaining": 6}],
+            "partitions": [{"blockName": "rdd_1_7"}]}]);
+        let answers = [answer(Subject::Rdds(Attempt::new("a", "")), list)];
+        let clean = compare(&answers, &[rdd(6), partition(0)]);
+        assert!(clean.is_clean(), "{}", clean.report());
+        let fields = |rows: &[(&str, Value)]| {
+            compare(&answers, rows)
+                .differences
+                .keys()
+                .map(|(_, field)| field.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(fields(&[rdd(7), partition(0)]), ["data_distribution"]);
+        assert_eq!(fields(&[rdd(6), partition(1)]), ["(row)"]);
+        assert_eq!(fields(&[rdd(6), partition(0), partition(1)]), ["(row)"]);
     }
 
     #[test]
