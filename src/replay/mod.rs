@@ -111,6 +111,8 @@ pub struct LiveApplication {
     ended_stages: BTreeMap<StageKey, LiveStage>,
     /// What Spark has written of executors in stages. It outlives the stage, also where a later job names the stage again.
     stage_executors: BTreeMap<(StageKey, Arc<str>), ExecutorSummary>,
+    /// The same of speculative tasks.
+    speculations: BTreeMap<StageKey, Speculation>,
     executors: Vec<LiveExecutor>,
     live_executors: HashMap<String, usize>,
     /// Removed executors that ran while a stage that still runs did: late metrics count for them.
@@ -584,6 +586,7 @@ impl LiveApplication {
                 let speculation = stage.speculation.get_or_insert(Speculation::default());
                 speculation.active += 1;
                 speculation.tasks += 1;
+                self.speculations.insert(key, *speculation);
             }
             stage.launch(info.launch_time);
             if let Some(id) = info.executor_id.as_deref() {
@@ -689,6 +692,7 @@ impl LiveApplication {
                 speculation.completed += outcome.completed;
                 speculation.failed += outcome.failed;
                 speculation.killed += outcome.killed;
+                self.speculations.insert(key, *speculation);
             }
             if let Some(id) = info.executor_id.as_deref() {
                 let executor = intern(&mut self.names, id);
@@ -840,7 +844,9 @@ impl LiveApplication {
         let mut stages: BTreeMap<StageKey, &LiveStage> = self.ended_stages.iter().map(|(key, s)| (*key, s)).collect();
         stages.extend(self.live_stages.iter().map(|(key, stage)| (*key, stage)));
         table(&STAGES, &mut |rows| {
-            stages.values().for_each(|stage| stage.push_row(app, attempt, rows))
+            for (key, stage) in &stages {
+                stage.push_row((app, attempt), self.speculations.get(key), rows);
+            }
         });
         let failed_stages = stages.values().filter(|stage| stage.status == Status::Failed).count();
         let duration = self.application.duration();
@@ -1312,9 +1318,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_that_a_later_job_names_again_and_skips_keeps_what_its_executors_did() {
+    fn a_stage_that_a_later_job_names_again_and_skips_keeps_its_executors_and_speculative_tasks() {
         let [start, end] = job(0, &[0]);
-        let (task_start, task_end) = (task_event("TaskStart", 0, "1", 0), task_event("TaskEnd", 0, "1", 10));
+        let [task_start, task_end] = [("TaskStart", 0), ("TaskEnd", 10)].map(|(event, finish)| {
+            let task = task_event(event, 0, "1", finish);
+            task.replace(r#""Speculative":false"#, r#""Speculative":true"#)
+        });
         let mut lines = vec![
             start,
             submitted(0, ""),
@@ -1327,6 +1336,12 @@ mod tests {
         lines.extend(job(1, &[0, 1]));
         let rows = replay(&lines);
         assert_eq!(shown(&rows, "stages", 2..5), ["0 | 0 | SKIPPED", "1 | 0 | SKIPPED"]);
+        let speculation = STAGES.columns.iter().position(|c| c.name == "speculation_num_tasks");
+        let speculation = speculation.expect("a column of stages");
+        assert_eq!(
+            shown(&rows, "stages", speculation..speculation + 3),
+            ["1 | 0 | 1", "| |"]
+        );
         assert_eq!(shown(&rows, "stage_executors", 2..7), ["0 | 0 | 1 | 6 | 0"]);
     }
 

@@ -317,7 +317,12 @@ impl LiveStage {
         (median > 0).then(|| f64::from(longest) / f64::from(median))
     }
 
-    pub(super) fn push_row(&self, app_id: &str, attempt_id: &str, rows: &mut Rows) {
+    pub(super) fn push_row(
+        &self,
+        (app_id, attempt_id): (&str, &str),
+        speculation: Option<&Speculation>,
+        rows: &mut Rows,
+    ) {
         let info = &self.info;
         rows.push(app_id)
             .push(attempt_id)
@@ -355,7 +360,6 @@ impl LiveStage {
         ));
         rows.push(killed_summary(&self.counts)).push(info.resource_profile_id);
         rows.push(info.shuffle_push_enabled).push(info.shuffle_mergers_count);
-        let speculation = self.speculation;
         rows.push(speculation.map(|s| s.tasks))
             .push(speculation.map(|s| s.active));
         rows.push(speculation.map(|s| s.completed))
