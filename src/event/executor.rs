@@ -154,6 +154,27 @@ impl<'de> Deserialize<'de> for ExecutorMetrics {
     }
 }
 
+/// A process of the application that is neither driver nor executor: YARN's application master in client mode.
+#[derive(Debug, Deserialize)]
+pub struct MiscellaneousProcessAdded<'a> {
+    #[serde(rename = "time")]
+    pub time: i64,
+    #[serde(borrow, rename = "processId")]
+    pub process_id: Text<'a>,
+    #[serde(borrow, rename = "info")]
+    pub info: MiscellaneousProcessDetails<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct MiscellaneousProcessDetails<'a> {
+    #[serde(borrow, rename = "hostPort")]
+    pub host_port: Text<'a>,
+    #[serde(rename = "cores", default)]
+    pub cores: i32,
+    #[serde(borrow, rename = "logUrlInfo", default)]
+    pub log_urls: Properties<'a>,
+}
+
 #[derive(Debug, Deserialize)]
 pub struct StageExecutorMetrics<'a> {
     #[serde(borrow, rename = "Executor ID")]

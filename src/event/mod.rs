@@ -49,6 +49,7 @@ pub enum Event<'a> {
     NodeExcludedForStage(executor::ExcludedForStage<'a>),
     ExecutorMetricsUpdate(executor::ExecutorMetricsUpdate<'a>),
     StageExecutorMetrics(executor::StageExecutorMetrics<'a>),
+    MiscellaneousProcessAdded(executor::MiscellaneousProcessAdded<'a>),
     JobStart(job::JobStart<'a>),
     JobEnd(job::JobEnd<'a>),
     StageSubmitted(stage::StageSubmitted<'a>),
@@ -168,6 +169,7 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, 
         }
         "SparkListenerExecutorMetricsUpdate" => Event::ExecutorMetricsUpdate(payload(line, &name)?),
         "SparkListenerStageExecutorMetrics" => Event::StageExecutorMetrics(payload(line, &name)?),
+        "SparkListenerMiscellaneousProcessAdded" if is_class => Event::MiscellaneousProcessAdded(payload(line, &name)?),
         "SparkListenerJobStart" => Event::JobStart(payload(line, &name)?),
         "SparkListenerJobEnd" => Event::JobEnd(payload(line, &name)?),
         "SparkListenerStageSubmitted" => Event::StageSubmitted(payload(line, &name)?),
@@ -190,13 +192,12 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, 
 
 /// Events of Spark and its SQL, streaming, Thrift server and Connect modules that no table needs.
 fn is_known(name: &str, short: &str) -> bool {
-    const SKIPPED: [&str; 7] = [
+    const SKIPPED: [&str; 6] = [
         "SparkListenerTaskGettingResult",
         "SparkListenerBlockManagerRemoved",
         "SparkListenerSpeculativeTaskSubmitted",
         "SparkListenerUnschedulableTaskSetAdded",
         "SparkListenerUnschedulableTaskSetRemoved",
-        "SparkListenerMiscellaneousProcessAdded",
         "SparkListenerResourceProfileRemoved",
     ];
     const PACKAGES: [&str; 4] = [

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::metrics::Peaks;
+use super::rdd::Remaining;
 use crate::event::Properties;
 use crate::event::executor::{BlockManagerAdded, ExecutorAdded, ExecutorRemoved};
 use crate::event::stage::StorageLevel;
@@ -67,7 +68,7 @@ struct Heap {
     used_off: i64,
 }
 
-fn owned(map: &Properties<'_>) -> BTreeMap<String, Option<String>> {
+pub(super) fn owned(map: &Properties<'_>) -> BTreeMap<String, Option<String>> {
     map.iter()
         .map(|(key, value)| (key.clone().into_owned(), value.as_deref().map(str::to_owned)))
         .collect()
@@ -206,6 +207,18 @@ impl LiveExecutor {
         self.heap.is_some()
     }
 
+    /// What is left for storage, for the RDDs that are stored here.
+    pub(super) fn remaining(&self) -> Remaining {
+        Remaining {
+            address: self.host_port.as_ref().or(self.host.as_ref()).cloned(),
+            memory: self.max_memory.wrapping_sub(self.memory_used),
+            heap: self.heap.map(|heap| {
+                let (on, off) = (heap.total_on, heap.total_off);
+                (on.wrapping_sub(heap.used_on), off.wrapping_sub(heap.used_off))
+            }),
+        }
+    }
+
     /// Core time offered until it was removed, or until `end`, milliseconds.
     pub(super) fn core_ms(&self, end: i64) -> i64 {
         let lifetime = self.remove_time.unwrap_or(end).saturating_sub(self.add_time).max(0);
@@ -273,6 +286,6 @@ impl LiveExecutor {
     }
 }
 
-fn text_map(map: &BTreeMap<String, Option<String>>) -> Value<'_> {
+pub(super) fn text_map(map: &BTreeMap<String, Option<String>>) -> Value<'_> {
     Value::map(map.iter().map(|(key, value)| (key.as_str(), value.as_ref())))
 }

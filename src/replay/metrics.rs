@@ -224,12 +224,17 @@ impl Default for Peaks {
 }
 
 impl Peaks {
-    pub(super) fn raise(&mut self, metrics: Option<&ExecutorMetrics>) {
-        if let Some(ExecutorMetrics(metrics)) = metrics {
-            for (peak, value) in self.0.iter_mut().zip(metrics) {
-                *peak = (*peak).max(*value);
-            }
+    /// Whether Spark saw a new peak.
+    pub(super) fn raise(&mut self, metrics: Option<&ExecutorMetrics>) -> bool {
+        let Some(ExecutorMetrics(metrics)) = metrics else {
+            return self.0[0] == -1;
+        };
+        let mut raised = false;
+        for (peak, value) in self.0.iter_mut().zip(metrics) {
+            raised |= *value > *peak;
+            *peak = (*peak).max(*value);
         }
+        raised
     }
 
     pub(super) fn get(&self, at: usize) -> Option<i64> {

@@ -4,8 +4,8 @@
 //! can go on. There is no I/O, clock or SQL here: the same log gives the same rows on every machine.
 //!
 //! Spark keeps live entities and writes copies of them to a store; its REST API shows the store. Where the two can differ
-//! (a task that ends after its job), we follow the store. Memory grows with jobs, stages, executors, SQL plans and running
-//! tasks; of an ended task a row and a bit stay, and its SQL metrics until their execution has ended.
+//! (a task that ends after its job), we follow the store. Memory grows with jobs, stages and their executors, cached partitions,
+//! SQL plans and running tasks; of an ended task a row and a bit stay, and its SQL metrics until their execution has ended.
 //!
 //! Invariant: a log replayed in two halves equals the log replayed whole.
 
@@ -15,9 +15,12 @@ mod executor;
 mod index_set;
 mod job;
 mod metrics;
+mod process;
 mod rdd;
+mod scala;
 mod sql;
 mod stage;
+mod stage_executor;
 mod task;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -28,13 +31,15 @@ pub use stage::StageKey;
 
 use application::Application;
 use environment::{Environment, ResourceProfile};
-use executor::{DRIVER, LiveExecutor, add_delta};
+use executor::{DRIVER, LiveExecutor};
 use index_set::IndexSet;
 use job::{LiveJob, Outcome};
 use metrics::Metrics;
+use process::MiscellaneousProcess;
 use rdd::LiveRdd;
 use sql::SqlExecutions;
 use stage::{LiveStage, Speculation, Status};
+use stage_executor::ExecutorSummary;
 use task::{LiveTask, TaskRows};
 
 use crate::event::block::{BlockKind, BlockUpdatedInfo};
@@ -47,8 +52,8 @@ use crate::event_log::EventLog;
 use crate::history::snapshot::AttemptRows;
 use crate::table::metrics::index;
 use crate::table::{
-    ENVIRONMENT, EXECUTORS, JOBS, RESOURCE_PROFILES, Rows, SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES, STAGES,
-    TASKS, TableDef,
+    ENVIRONMENT, EXECUTORS, JOBS, MISCELLANEOUS_PROCESSES, RDD_PARTITIONS, RDDS, RESOURCE_PROFILES, Rows,
+    SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES, STAGE_EXECUTORS, STAGES, TASKS, TableDef,
 };
 
 /// Problems kept with their text; more are only counted.
@@ -104,11 +109,16 @@ pub struct LiveApplication {
     job_rows: BTreeMap<i32, usize>,
     live_stages: BTreeMap<StageKey, LiveStage>,
     ended_stages: BTreeMap<StageKey, LiveStage>,
+    /// What Spark has written of executors in stages. It outlives the stage, also where a later job names the stage again.
+    stage_executors: BTreeMap<(StageKey, Arc<str>), ExecutorSummary>,
+    /// The same of speculative tasks.
+    speculations: BTreeMap<StageKey, Speculation>,
     executors: Vec<LiveExecutor>,
     live_executors: HashMap<String, usize>,
     /// Removed executors that ran while a stage that still runs did: late metrics count for them.
     dead_executors: HashMap<String, usize>,
     executor_rows: BTreeMap<String, usize>,
+    processes: BTreeMap<String, MiscellaneousProcess>,
     rdds: BTreeMap<i32, LiveRdd>,
     live_tasks: HashMap<i64, LiveTask>,
     ended_tasks: IndexSet,
@@ -293,7 +303,7 @@ impl LiveApplication {
                 };
                 let executor = self.intern(&event.who);
                 if let Some(stage) = self.live_stages.get_mut(&key) {
-                    stage.excluded_executors.insert(executor);
+                    stage.exclude(executor);
                 }
                 if let Some(at) = self.live_executors.get(&*event.who) {
                     self.executors[*at].excluded_in_stages.insert(event.stage_id);
@@ -305,10 +315,13 @@ impl LiveApplication {
                     stage_attempt_id: event.stage_attempt_id,
                 };
                 for at in self.executors_on(&event.who) {
-                    self.executors[at].excluded_in_stages.insert(event.stage_id);
-                    let executor = Arc::from(&*self.executors[at].executor_id);
-                    if let Some(stage) = self.live_stages.get_mut(&key) {
-                        stage.excluded_executors.insert(executor);
+                    let executor = &mut self.executors[at];
+                    executor.excluded_in_stages.insert(event.stage_id);
+                    // Spark leaves out an executor here of which it knows the block manager's host only.
+                    if executor.host.as_deref() == Some(&*event.who)
+                        && let Some(stage) = self.live_stages.get_mut(&key)
+                    {
+                        stage.exclude(intern(&mut self.names, &executor.executor_id));
                     }
                 }
             }
@@ -325,9 +338,12 @@ impl LiveApplication {
                     stage_id: event.stage_id,
                     stage_attempt_id: event.stage_attempt_id,
                 };
-                if let Some(stage) = self.live_stages.get_mut(&key) {
-                    stage.peaks.raise(event.metrics.as_ref());
-                }
+                self.raise_in_stage(key, &event.executor_id, event.metrics.as_ref());
+            }
+            Event::MiscellaneousProcessAdded(event) => {
+                self.application.saw(event.time);
+                let process = MiscellaneousProcess::of(&event, self.processes.get(&*event.process_id));
+                self.processes.insert(event.process_id.into_owned(), process);
             }
             Event::JobStart(event) => self.job_start(&event),
             Event::JobEnd(event) => self.job_end(&event),
@@ -379,27 +395,7 @@ impl LiveApplication {
         };
         self.executors[at].removed(event);
         for rdd in self.rdds.values_mut() {
-            rdd.distributions.remove(id);
-            let mut gone = Vec::new();
-            for (name, partition) in &mut rdd.partitions {
-                if !partition.executors.iter().any(|executor| executor == id) {
-                    continue;
-                }
-                let sharers = i64::try_from(partition.executors.len()).unwrap_or(1);
-                let (memory, disk) = (partition.memory_used / sharers, partition.disk_used / sharers);
-                add_delta(&mut rdd.memory_used, -memory);
-                add_delta(&mut rdd.disk_used, -disk);
-                if sharers == 1 {
-                    gone.push(name.clone());
-                } else {
-                    partition.executors.retain(|executor| executor != id);
-                    add_delta(&mut partition.memory_used, -memory);
-                    add_delta(&mut partition.disk_used, -disk);
-                }
-            }
-            for name in gone {
-                rdd.partitions.remove(&name);
-            }
+            rdd.remove_executor(id);
         }
         if self.ran_with_a_live_stage(at) {
             self.dead_executors.insert(id.to_owned(), at);
@@ -514,9 +510,7 @@ impl LiveApplication {
         }
         for rdd in &event.info.rdds {
             if rdd.storage_level.is_valid() {
-                self.rdds
-                    .entry(rdd.id)
-                    .or_insert_with(|| LiveRdd::new(rdd.storage_level));
+                self.rdds.entry(rdd.id).or_insert_with(|| LiveRdd::new(rdd));
             }
         }
     }
@@ -526,6 +520,9 @@ impl LiveApplication {
         let key = StageKey::of(info.stage_id, info.attempt_id);
         if let Some(stage) = self.live_stages.get_mut(&key) {
             stage.complete(info);
+            for (executor, summary) in stage.executor_summaries() {
+                self.stage_executors.insert((key, Arc::clone(executor)), *summary);
+            }
             for at in &stage.jobs {
                 let job = &mut self.jobs[*at];
                 match stage.status {
@@ -589,8 +586,13 @@ impl LiveApplication {
                 let speculation = stage.speculation.get_or_insert(Speculation::default());
                 speculation.active += 1;
                 speculation.tasks += 1;
+                self.speculations.insert(key, *speculation);
             }
             stage.launch(info.launch_time);
+            if let Some(id) = info.executor_id.as_deref() {
+                let executor = intern(&mut self.names, id);
+                stage.executors.entry(executor).or_default().task_started();
+            }
             for job in &stage.jobs {
                 self.jobs[*job].counts.active += 1;
             }
@@ -690,6 +692,16 @@ impl LiveApplication {
                 speculation.completed += outcome.completed;
                 speculation.failed += outcome.failed;
                 speculation.killed += outcome.killed;
+                self.speculations.insert(key, *speculation);
+            }
+            if let Some(id) = info.executor_id.as_deref() {
+                let executor = intern(&mut self.names, id);
+                let on_executor = stage.executors.entry(Arc::clone(&executor)).or_default();
+                let (summary, is_last) = on_executor.task_ended(&outcome, duration, delta.as_ref());
+                summary.peaks.raise(event.executor_metrics.as_ref());
+                if is_last {
+                    self.stage_executors.insert((key, executor), *summary);
+                }
             }
             if over {
                 self.end_stage(key);
@@ -732,6 +744,8 @@ impl LiveApplication {
             let delta = task.metrics.replace(metrics).map_or(metrics, |old| metrics.minus(&old));
             if let Some(stage) = self.live_stages.get_mut(&key) {
                 stage.metrics.add(&delta);
+                let executor = intern(&mut self.names, &event.executor_id);
+                stage.executor_summary(&executor).add(&delta);
             }
         }
         for update in event.executor_updates.iter().flatten() {
@@ -742,9 +756,19 @@ impl LiveApplication {
                 stage_id: update.stage_id,
                 stage_attempt_id: update.stage_attempt_id,
             };
-            if let Some(stage) = self.live_stages.get_mut(&key) {
-                stage.peaks.raise(update.metrics.as_ref());
-            }
+            self.raise_in_stage(key, &event.executor_id, update.metrics.as_ref());
+        }
+    }
+
+    fn raise_in_stage(&mut self, key: StageKey, executor_id: &str, metrics: Option<&ExecutorMetrics>) {
+        let Some(stage) = self.live_stages.get_mut(&key) else {
+            return;
+        };
+        stage.peaks.raise(metrics);
+        let executor = intern(&mut self.names, executor_id);
+        let summary = stage.executor_summary(&executor);
+        if summary.peaks.raise(metrics) {
+            self.stage_executors.insert((key, executor), *summary);
         }
     }
 
@@ -774,50 +798,14 @@ impl LiveApplication {
                     self.executors[at].store(level, memory, disk);
                 }
                 let Some(rdd) = self.rdds.get_mut(&rdd_id) else { return };
-                let partition = rdd.partitions.entry(info.block_id.clone().into_owned()).or_default();
-                let here = partition.executors.iter().position(|executor| executor == id);
-                let mut blocks = 0;
-                match (level.is_valid(), here) {
-                    (true, Some(_)) => {}
-                    (true, None) => {
-                        blocks = 1;
-                        partition.executors.push(id.to_owned());
-                    }
-                    (false, here) => {
-                        blocks = -1;
-                        if let Some(here) = here {
-                            partition.executors.remove(here);
-                        }
-                    }
-                }
-                if partition.executors.is_empty() {
-                    rdd.partitions.remove(&*info.block_id);
-                } else {
-                    add_delta(&mut partition.memory_used, memory);
-                    add_delta(&mut partition.disk_used, disk);
-                }
+                let blocks = rdd.update_block(&info.block_id, id, level, (memory, disk));
                 if let Some(at) = executor {
                     let executor = &mut self.executors[at];
-                    if executor.rdd_blocks + blocks > 0 {
-                        let distribution = rdd.distributions.entry(id.to_owned()).or_default();
-                        add_delta(&mut distribution.memory_used, memory);
-                        add_delta(&mut distribution.disk_used, disk);
-                        if executor.has_heap() {
-                            let off = level.use_off_heap;
-                            let used = if off {
-                                &mut distribution.off_heap_used
-                            } else {
-                                &mut distribution.on_heap_used
-                            };
-                            add_delta(used, memory);
-                        }
-                    } else {
-                        rdd.distributions.remove(id);
-                    }
                     executor.rdd_blocks += blocks;
+                    rdd.update_distribution(executor, executor.rdd_blocks, level, (memory, disk));
+                    let remaining = executor.remaining();
+                    self.rdds.values_mut().for_each(|rdd| rdd.see(id, &remaining));
                 }
-                add_delta(&mut rdd.memory_used, memory);
-                add_delta(&mut rdd.disk_used, disk);
             }
         }
     }
@@ -856,7 +844,9 @@ impl LiveApplication {
         let mut stages: BTreeMap<StageKey, &LiveStage> = self.ended_stages.iter().map(|(key, s)| (*key, s)).collect();
         stages.extend(self.live_stages.iter().map(|(key, stage)| (*key, stage)));
         table(&STAGES, &mut |rows| {
-            stages.values().for_each(|stage| stage.push_row(app, attempt, rows))
+            for (key, stage) in &stages {
+                stage.push_row((app, attempt), self.speculations.get(key), rows);
+            }
         });
         let failed_stages = stages.values().filter(|stage| stage.status == Status::Failed).count();
         let duration = self.application.duration();
@@ -871,6 +861,35 @@ impl LiveApplication {
             shown
                 .iter()
                 .for_each(|executor| executor.push_row(app, attempt, duration, end, rows));
+        });
+        let mut in_stages: BTreeMap<(StageKey, &str), &ExecutorSummary> = self
+            .stage_executors
+            .iter()
+            .map(|((key, executor), summary)| ((*key, &**executor), summary))
+            .collect();
+        for (key, stage) in &self.live_stages {
+            let summaries = stage.executor_summaries();
+            in_stages.extend(summaries.map(|(executor, summary)| ((*key, &**executor), summary)));
+        }
+        table(&STAGE_EXECUTORS, &mut |rows| {
+            for ((key, executor), summary) in &in_stages {
+                summary.push_row((app, attempt), *key, executor, rows);
+            }
+        });
+        table(&MISCELLANEOUS_PROCESSES, &mut |rows| {
+            self.processes
+                .iter()
+                .for_each(|(id, process)| process.push_row((app, attempt), id, rows));
+        });
+        table(&RDDS, &mut |rows| {
+            self.rdds
+                .iter()
+                .for_each(|(id, rdd)| rdd.push_row((app, attempt), *id, rows));
+        });
+        table(&RDD_PARTITIONS, &mut |rows| {
+            self.rdds
+                .iter()
+                .for_each(|(id, rdd)| rdd.push_partitions((app, attempt), *id, rows));
         });
         table(&ENVIRONMENT, &mut |rows| {
             self.environment
@@ -1169,6 +1188,250 @@ mod tests {
         let (rows, report) = replayed(&[START, TASK_START, &format!("{TASK_END} and more")]);
         assert_eq!(tasks(&rows), "| a      | 7       | SUCCESS |");
         assert_eq!((report.malformed_lines, report.events), (1, 3));
+    }
+
+    /// Rows of a table as text, the columns from the fourth (the key of the application, and of an RDD or stage) on.
+    fn shown(rows: &AttemptRows, table: &str, columns: std::ops::Range<usize>) -> Vec<String> {
+        let columns: Vec<usize> = columns.collect();
+        let columns = |batch: &arrow::array::RecordBatch| batch.project(&columns).expect("columns of the table");
+        let batches: Vec<_> = rows.tables.get(table).into_iter().flatten().map(columns).collect();
+        let text = arrow::util::pretty::pretty_format_batches(&batches)
+            .expect("text")
+            .to_string();
+        let cells = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lines = text.lines().filter(|line| line.starts_with('|')).skip(1);
+        lines.map(|line| cells(line.trim_matches('|'))).collect()
+    }
+
+    fn added(executor: &str) -> String {
+        format!(
+            r#"{{"Event":"SparkListenerBlockManagerAdded","Block Manager ID":{{"Executor ID":"{executor}","Host":"h{executor}","Port":1}},"Maximum Memory":1000,"Timestamp":2,"Maximum Onheap Memory":900,"Maximum Offheap Memory":100}}"#
+        )
+    }
+
+    fn stage_info(id: i32, rdds: &str, end: &str) -> String {
+        format!(
+            r#"{{"Stage ID":{id},"Stage Attempt ID":0,"Stage Name":"s","Number of Tasks":3,"RDD Info":[{rdds}],"Parent IDs":[],"Details":"","Submission Time":3{end},"Accumulables":[]}}"#
+        )
+    }
+
+    fn submitted(id: i32, rdds: &str) -> String {
+        let info = stage_info(id, rdds, "");
+        format!(r#"{{"Event":"SparkListenerStageSubmitted","Stage Info":{info},"Properties":{{}}}}"#)
+    }
+
+    fn completed(id: i32) -> String {
+        let info = stage_info(id, "", r#","Completion Time":9"#);
+        format!(r#"{{"Event":"SparkListenerStageCompleted","Stage Info":{info}}}"#)
+    }
+
+    fn task_event(event: &str, task: i64, executor: &str, finish: i64) -> String {
+        let end = r#""Task Type":"t","Task End Reason":{"Reason":"Success"},"#;
+        let end = if event == "TaskEnd" { end } else { "" };
+        format!(
+            r#"{{"Event":"SparkListener{event}","Stage ID":0,"Stage Attempt ID":0,{end}"Task Info":{{"Task ID":{task},"Index":{task},"Attempt":0,"Launch Time":4,"Executor ID":"{executor}","Host":"h","Locality":"ANY","Speculative":false,"Getting Result Time":0,"Finish Time":{finish},"Failed":false,"Killed":false,"Accumulables":[]}}}}"#
+        )
+    }
+
+    fn job(id: i32, stages: &[i32]) -> [String; 2] {
+        let infos: Vec<String> = stages.iter().map(|stage| stage_info(*stage, "", "")).collect();
+        [
+            format!(
+                r#"{{"Event":"SparkListenerJobStart","Job ID":{id},"Submission Time":3,"Stage Infos":[{}],"Stage IDs":{stages:?},"Properties":{{}}}}"#,
+                infos.join(",")
+            ),
+            format!(
+                r#"{{"Event":"SparkListenerJobEnd","Job ID":{id},"Completion Time":20,"Job Result":{{"Result":"JobSucceeded"}}}}"#
+            ),
+        ]
+    }
+
+    fn excluded(executor: &str) -> String {
+        format!(
+            r#"{{"Event":"org.apache.spark.scheduler.SparkListenerExecutorExcludedForStage","time":5,"executorId":"{executor}","taskFailures":1,"stageId":0,"stageAttemptId":0}}"#
+        )
+    }
+
+    /// An RDD of two partitions, with a storage level of one letter: memory, disk, both, off-heap.
+    fn rdd(id: i32, level: char) -> String {
+        format!(
+            r#"{{"RDD ID":{id},"Name":"r{id}","Storage Level":{},"Number of Partitions":2,"Number of Cached Partitions":0,"Memory Size":0,"Disk Size":0}}"#,
+            storage_level(level)
+        )
+    }
+
+    fn storage_level(level: char) -> String {
+        let (disk, memory, off_heap) = ("db".contains(level), "mbo".contains(level), level == 'o');
+        format!(
+            r#"{{"Use Disk":{disk},"Use Memory":{memory},"Use Off Heap":{off_heap},"Deserialized":{},"Replication":1}}"#,
+            memory && !off_heap
+        )
+    }
+
+    fn block(id: &str, executor: &str, level: char, memory: i64, disk: i64) -> String {
+        format!(
+            r#"{{"Event":"SparkListenerBlockUpdated","Block Updated Info":{{"Block Manager ID":{{"Executor ID":"{executor}","Host":"h{executor}","Port":1}},"Block ID":"{id}","Storage Level":{},"Memory Size":{memory},"Disk Size":{disk}}}}}"#,
+            storage_level(level)
+        )
+    }
+
+    fn replay(lines: &[String]) -> AttemptRows {
+        let lines: Vec<&str> = std::iter::once(START).chain(lines.iter().map(String::as_str)).collect();
+        let (rows, report) = replayed(&lines);
+        assert_eq!(report.problems, []);
+        rows
+    }
+
+    #[test]
+    fn an_executor_is_of_a_stage_once_a_task_ended_there_and_counts_ends_after_the_stage() {
+        let [start, end] = job(0, &[0]);
+        let mut lines = vec![start, submitted(0, ""), added("1"), added("2"), added("3")];
+        lines.extend([(0, "1"), (1, "1"), (2, "2"), (3, "3")].map(|(id, on)| task_event("TaskStart", id, on, 0)));
+        lines.extend([(0, "1"), (2, "2")].map(|(id, on)| task_event("TaskEnd", id, on, 10)));
+        // Executor, task time, tasks that failed, succeeded, were killed.
+        let executors = |lines: &[String]| shown(&replay(lines), "stage_executors", 4..9);
+        assert_eq!(executors(&lines), ["1 | 6 | 0 | 1 | 0", "2 | 6 | 0 | 1 | 0"]);
+        lines.extend([completed(0), end, task_event("TaskEnd", 1, "1", 14)]);
+        assert_eq!(executors(&lines), ["1 | 16 | 0 | 2 | 0", "2 | 6 | 0 | 1 | 0"]);
+    }
+
+    #[test]
+    fn what_changes_on_an_executor_after_its_last_task_is_shown_while_the_stage_lives_and_then_lost_as_in_spark() {
+        let [start, _] = job(0, &[0]);
+        let mut lines = vec![start, submitted(0, ""), added("1"), added("2")];
+        lines.extend([(0, "1"), (1, "2")].map(|(id, on)| task_event("TaskStart", id, on, 0)));
+        lines.extend([task_event("TaskEnd", 1, "2", 10), completed(0), excluded("2")]);
+        let executors = |lines: &[String]| {
+            let rows = replay(lines);
+            let (ids, excluded) = (
+                shown(&rows, "stage_executors", 4..5),
+                shown(&rows, "stage_executors", 19..20),
+            );
+            ids.iter()
+                .zip(&excluded)
+                .map(|(id, excluded)| format!("{id} {excluded}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(executors(&lines), ["2 true"]);
+        lines.push(task_event("TaskEnd", 0, "1", 12));
+        assert_eq!(executors(&lines), ["1 false", "2 false"]);
+    }
+
+    #[test]
+    fn a_stage_that_a_later_job_names_again_and_skips_keeps_its_executors_and_speculative_tasks() {
+        let [start, end] = job(0, &[0]);
+        let [task_start, task_end] = [("TaskStart", 0), ("TaskEnd", 10)].map(|(event, finish)| {
+            let task = task_event(event, 0, "1", finish);
+            task.replace(r#""Speculative":false"#, r#""Speculative":true"#)
+        });
+        let mut lines = vec![
+            start,
+            submitted(0, ""),
+            added("1"),
+            task_start,
+            task_end,
+            completed(0),
+            end,
+        ];
+        lines.extend(job(1, &[0, 1]));
+        let rows = replay(&lines);
+        assert_eq!(shown(&rows, "stages", 2..5), ["0 | 0 | SKIPPED", "1 | 0 | SKIPPED"]);
+        let speculation = STAGES.columns.iter().position(|c| c.name == "speculation_num_tasks");
+        let speculation = speculation.expect("a column of stages");
+        assert_eq!(
+            shown(&rows, "stages", speculation..speculation + 3),
+            ["1 | 0 | 1", "| |"]
+        );
+        assert_eq!(shown(&rows, "stage_executors", 2..7), ["0 | 0 | 1 | 6 | 0"]);
+    }
+
+    #[test]
+    fn rdds_are_listed_from_the_stage_that_caches_them_until_they_are_unpersisted() {
+        let mut lines = vec![submitted(0, &[rdd(1, 'b'), rdd(2, 'x'), rdd(3, 'o')].join(","))];
+        let rdds = |lines: &[String]| shown(&replay(lines), "rdds", 2..10);
+        let first = "1 | r1 | 2 | 0 | Disk Memory Deserialized 1x Replicated | 0 | 0 |";
+        let second = "3 | r3 | 2 | 0 | Memory (off heap) Serialized 1x Replicated | 0 | 0 |";
+        assert_eq!(rdds(&lines), [first, second]);
+        lines.push(r#"{"Event":"SparkListenerUnpersistRDD","RDD ID":1}"#.to_owned());
+        assert_eq!(rdds(&lines), [second]);
+        lines.push(submitted(1, &rdd(1, 'b')));
+        assert_eq!(rdds(&lines), [first, second]);
+    }
+
+    #[test]
+    fn blocks_move_to_disk_and_go_with_their_executor_and_one_that_comes_back_is_last() {
+        let mut lines = vec![added("1"), added("2"), submitted(0, &rdd(1, 'b'))];
+        lines.extend([
+            block("rdd_1_0", "1", 'm', 100, 0),
+            block("rdd_1_1", "1", 'm', 50, 0),
+            block("rdd_1_1", "2", 'm', 50, 0),
+            block("rdd_1_0", "1", 'd', 100, 80),
+        ]);
+        let rows = |lines: &[String]| {
+            let rows = replay(lines);
+            let mut all = shown(&rows, "rdds", 5..9);
+            all.extend(shown(&rows, "rdd_partitions", 3..9));
+            all
+        };
+        assert_eq!(
+            rows(&lines),
+            [
+                "2 | Disk Memory Deserialized 1x Replicated | 100 | 80",
+                "0 | rdd_1_0 | Disk Serialized 1x Replicated | 0 | 80 | [1]",
+                "1 | rdd_1_1 | Memory Deserialized 2x Replicated | 100 | 0 | [1, 2]",
+            ]
+        );
+        lines.push(
+            r#"{"Event":"SparkListenerExecutorRemoved","Timestamp":9,"Executor ID":"1","Removed Reason":"r"}"#
+                .to_owned(),
+        );
+        let left = "rdd_1_1 | Memory Deserialized 1x Replicated | 50 | 0 | [2]";
+        assert_eq!(
+            rows(&lines),
+            [
+                "1 | Disk Memory Deserialized 1x Replicated | 50 | 0".to_owned(),
+                format!("0 | {left}")
+            ]
+        );
+        lines.push(block("rdd_1_0", "2", 'm', 100, 0));
+        assert_eq!(
+            rows(&lines)[1..],
+            [
+                format!("0 | {left}"),
+                "1 | rdd_1_0 | Memory Deserialized 1x Replicated | 100 | 0 | [2]".to_owned()
+            ]
+        );
+    }
+
+    #[test]
+    fn what_an_executor_has_left_is_as_of_the_last_event_about_a_cached_block_there() {
+        let mut lines = vec![added("1"), submitted(0, &[rdd(1, 'm'), rdd(2, 'm')].join(","))];
+        lines.extend([block("rdd_1_0", "1", 'm', 100, 0), block("broadcast_0", "1", 'm', 7, 0)]);
+        let left = |lines: &[String]| shown(&replay(lines), "rdds", 9..10);
+        let distribution = |used, left, on_heap_left| {
+            format!(
+                "[{{address: h1:1, memory_used_bytes: {used}, memory_remaining_bytes: {left}, disk_used_bytes: 0, on_heap_memory_used_bytes: {used}, off_heap_memory_used_bytes: 0, on_heap_memory_remaining_bytes: {on_heap_left}, off_heap_memory_remaining_bytes: 100}}]"
+            )
+        };
+        assert_eq!(left(&lines), [distribution(100, 900, 800), String::new()]);
+        lines.push(block("rdd_2_0", "1", 'm', 10, 0));
+        assert_eq!(left(&lines), [distribution(100, 883, 783), distribution(10, 883, 783)]);
+        lines.push(r#"{"Event":"SparkListenerUnpersistRDD","RDD ID":1}"#.to_owned());
+        assert_eq!(left(&lines), [distribution(10, 883, 783)]);
+    }
+
+    #[test]
+    fn a_process_that_is_added_again_keeps_the_time_when_it_was_added_first() {
+        let process = |time, port| {
+            format!(
+                r#"{{"Event":"org.apache.spark.scheduler.SparkListenerMiscellaneousProcessAdded","time":{time},"processId":"yarn-am","info":{{"hostPort":"h:{port}","cores":1,"logUrlInfo":{{"stdout":"u"}}}}}}"#
+            )
+        };
+        let rows = replay(&[process(1000, 1), process(2000, 2)]);
+        assert_eq!(
+            shown(&rows, "miscellaneous_processes", 2..9),
+            ["yarn-am | h:2 | true | 1 | 1970-01-01T00:00:01Z | | {stdout: u}"]
+        );
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! A stage attempt: its tasks' outcomes, the sums of their metrics, its executors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::index_set::IndexSet;
 use super::job::{Counts, killed_summary, property};
 use super::metrics::{Metrics, Peaks};
+use super::scala::{Slots, hash_of_long};
+use super::stage_executor::{ExecutorSummary, OnExecutor};
 use crate::event::stage::{StageInfo, StageSubmitted, accumulator_text};
 use crate::table::metrics::{METRIC_COUNT, PEAK_COUNT};
 use crate::table::{Rows, Value};
@@ -73,32 +75,19 @@ impl Accumulator {
     }
 }
 
-/// The accumulators of a stage in the order of Scala's `mutable.HashMap`, in which Spark keeps them: by slot of the hash table,
-/// then by hash.
+/// The accumulators of a stage in the order in which Spark keeps them.
 fn in_scala_order(event: &StageInfo<'_>) -> Vec<Accumulator> {
     let all = event.accumulables.as_deref().unwrap_or_default();
     let mut by_id = BTreeMap::new();
     for accumulable in all {
         by_id.insert(accumulable.id, accumulable);
     }
-    // The table doubles when an insertion would reach three quarters of it, from 16.
-    let mut slots: u64 = 16;
-    while u64::try_from(by_id.len()).unwrap_or(u64::MAX) >= slots / 4 * 3 {
-        slots *= 2;
-    }
+    let mut slots = Slots::default();
+    slots.inserted(by_id.len());
     let mut order: Vec<_> = by_id
         .into_values()
         .filter(|accumulable| accumulable.is_shown())
-        .map(|accumulable| {
-            let bits = accumulable.id.cast_unsigned();
-            #[allow(
-                clippy::cast_possible_truncation,
-                reason = "Java's Long.hashCode folds 64 bits into 32"
-            )]
-            let folded = (bits ^ (bits >> 32)) as u32;
-            let hash = folded ^ (folded >> 16);
-            ((u64::from(hash) & (slots - 1), hash.cast_signed()), accumulable)
-        })
+        .map(|accumulable| (slots.place(hash_of_long(accumulable.id)), accumulable))
         .collect();
     order.sort_by_key(|(place, _)| *place);
     order
@@ -195,6 +184,8 @@ pub(super) struct LiveStage {
     pub(super) peaks: Peaks,
     pub(super) speculation: Option<Speculation>,
     pub(super) excluded_executors: BTreeSet<Arc<str>>,
+    /// By executor id, until the stage ends.
+    pub(super) executors: HashMap<Arc<str>, OnExecutor>,
     /// Durations of successful tasks, milliseconds, until the stage ends: for the skew.
     durations: Vec<u32>,
     skew: Option<f64>,
@@ -233,6 +224,7 @@ impl LiveStage {
             peaks: Peaks::default(),
             speculation: None,
             excluded_executors: BTreeSet::new(),
+            executors: HashMap::new(),
             durations: Vec::new(),
             skew: None,
         }
@@ -275,6 +267,23 @@ impl LiveStage {
             .push(u32::try_from(duration_ms.max(0)).unwrap_or(u32::MAX));
     }
 
+    /// Spark's `LiveStage.executorSummary`: made when first asked for.
+    pub(super) fn executor_summary(&mut self, executor: &Arc<str>) -> &mut ExecutorSummary {
+        let on_executor = self.executors.entry(Arc::clone(executor)).or_default();
+        on_executor.summary.get_or_insert_default()
+    }
+
+    pub(super) fn executor_summaries(&self) -> impl Iterator<Item = (&Arc<str>, &ExecutorSummary)> {
+        self.executors
+            .iter()
+            .filter_map(|(executor, here)| Some((executor, here.summary.as_ref()?)))
+    }
+
+    pub(super) fn exclude(&mut self, executor: Arc<str>) {
+        self.executor_summary(&executor).is_excluded = true;
+        self.excluded_executors.insert(executor);
+    }
+
     pub(super) fn num_tasks(&self) -> i32 {
         self.info.num_tasks
     }
@@ -294,6 +303,7 @@ impl LiveStage {
         self.durations = Vec::new();
         self.num_completed_indices = self.completed_indices.len();
         self.completed_indices = IndexSet::default();
+        self.executors = HashMap::new();
     }
 
     /// Longest over median duration of the successful tasks; the median as Spark takes quantiles.
@@ -307,7 +317,12 @@ impl LiveStage {
         (median > 0).then(|| f64::from(longest) / f64::from(median))
     }
 
-    pub(super) fn push_row(&self, app_id: &str, attempt_id: &str, rows: &mut Rows) {
+    pub(super) fn push_row(
+        &self,
+        (app_id, attempt_id): (&str, &str),
+        speculation: Option<&Speculation>,
+        rows: &mut Rows,
+    ) {
         let info = &self.info;
         rows.push(app_id)
             .push(attempt_id)
@@ -345,7 +360,6 @@ impl LiveStage {
         ));
         rows.push(killed_summary(&self.counts)).push(info.resource_profile_id);
         rows.push(info.shuffle_push_enabled).push(info.shuffle_mergers_count);
-        let speculation = self.speculation;
         rows.push(speculation.map(|s| s.tasks))
             .push(speculation.map(|s| s.active));
         rows.push(speculation.map(|s| s.completed))

@@ -1,4 +1,4 @@
-//! `executors`.
+//! `executors` and `miscellaneous_processes`.
 
 use super::metrics::{EXECUTOR_PEAKS, PEAK_COUNT, concat};
 use super::{Column, TableDef, Type, keys};
@@ -247,4 +247,64 @@ pub static EXECUTORS: TableDef = TableDef {
     grain: "one row per executor, the driver included",
     sort_order: &["app_id", "attempt_id", "executor_id"],
     columns: &concat::<{ 35 + PEAK_COUNT }>(&[&HEAD, &EXECUTOR_PEAKS]),
+};
+
+pub static MISCELLANEOUS_PROCESSES: TableDef = TableDef {
+    schema: "public",
+    name: "miscellaneous_processes",
+    grain: "one row per process that is neither driver nor executor, such as YARN's application master in client mode",
+    sort_order: &["app_id", "attempt_id", "process_id"],
+    columns: &[
+        keys::APP_ID,
+        keys::ATTEMPT_ID,
+        Column::new(
+            "process_id",
+            Type::Text,
+            "id",
+            "MiscellaneousProcessAdded: processId",
+            "unique within an application attempt",
+        ),
+        Column::new(
+            "host_port",
+            Type::Text,
+            "hostPort",
+            "MiscellaneousProcessAdded: info / hostPort",
+            "where it runs",
+        ),
+        Column::new(
+            "is_active",
+            Type::Bool,
+            "isActive",
+            "MiscellaneousProcessAdded",
+            "always true: no event tells of its end",
+        ),
+        Column::new(
+            "total_cores",
+            Type::Int32,
+            "totalCores",
+            "MiscellaneousProcessAdded: info / cores",
+            "cores of the process",
+        ),
+        Column::new(
+            "add_time",
+            Type::Timestamp,
+            "addTime",
+            "MiscellaneousProcessAdded: time",
+            "when it was first added",
+        ),
+        Column::null(
+            "remove_time",
+            Type::Timestamp,
+            "removeTime",
+            "none",
+            "part of Spark's model: always null, no event tells of its end",
+        ),
+        Column::new(
+            "process_logs",
+            Type::Map(&Type::Text),
+            "processLogs",
+            "MiscellaneousProcessAdded: info / logUrlInfo",
+            "log URLs by name",
+        ),
+    ],
 };

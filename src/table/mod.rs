@@ -11,7 +11,9 @@ mod jobs;
 pub mod metrics;
 mod rows;
 mod sql;
+mod stage_executors;
 mod stages;
+mod storage;
 mod tasks;
 
 use std::sync::Arc;
@@ -19,11 +21,13 @@ use std::sync::Arc;
 pub use applications::{APPLICATION_ATTEMPTS, APPLICATIONS};
 pub(crate) use applications::{MAXIMA, SUMMED};
 pub use environment::{ENVIRONMENT, RESOURCE_PROFILES};
-pub use executors::EXECUTORS;
+pub use executors::{EXECUTORS, MISCELLANEOUS_PROCESSES};
 pub use jobs::JOBS;
 pub use rows::{Rows, Value};
 pub use sql::{SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES};
+pub use stage_executors::STAGE_EXECUTORS;
 pub use stages::STAGES;
+pub use storage::{RDD_PARTITIONS, RDDS};
 pub use tasks::TASKS;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -154,13 +158,17 @@ impl TableDef {
     }
 }
 
-static ALL: [&TableDef; 11] = [
+static ALL: [&TableDef; 15] = [
     &APPLICATIONS,
     &APPLICATION_ATTEMPTS,
     &JOBS,
     &STAGES,
     &TASKS,
     &EXECUTORS,
+    &STAGE_EXECUTORS,
+    &MISCELLANEOUS_PROCESSES,
+    &RDDS,
+    &RDD_PARTITIONS,
     &SQL_EXECUTIONS,
     &SQL_PLAN_NODES,
     &SQL_PLAN_EDGES,

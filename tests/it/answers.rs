@@ -36,6 +36,9 @@ pub(crate) enum Subject {
     /// Tasks of a stage attempt.
     Tasks(Attempt, i64, i64),
     Executors(Attempt),
+    Processes(Attempt),
+    /// RDDs with their partitions; a list has those with cached partitions only.
+    Rdds(Attempt),
     Environment(Attempt),
 }
 
@@ -51,7 +54,7 @@ pub(crate) struct Answer {
 
 /// Recorded answers of a server, without those about an application that `leave_out` names.
 ///
-/// Only complete ones, and those about one application: the filtered ones show the same entities again.
+/// Only complete ones, and those about one application, RDD or stage with details: the filtered ones show the same again.
 pub(crate) fn recorded(file: &Path, leave_out: &[&str]) -> Vec<Answer> {
     let packed = std::fs::File::open(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let unpacked = BufReader::new(flate2::read::GzDecoder::new(packed));
@@ -76,7 +79,12 @@ pub(crate) fn recorded(file: &Path, leave_out: &[&str]) -> Vec<Answer> {
         let Some((subject, complete)) = classify(path) else {
             continue;
         };
-        if !complete && !matches!(subject, Subject::Application | Subject::ApplicationAttempt) {
+        let shown_again = match subject {
+            Subject::Application | Subject::ApplicationAttempt | Subject::Rdds(_) => false,
+            Subject::Stages(_) => !path.ends_with("?details=true"),
+            _ => true,
+        };
+        if !complete && shown_again {
             continue;
         }
         // The recorder writes a long text once, and then only says in which line it stands.
@@ -111,9 +119,15 @@ const WANTED_KINDS: &[&str] = &[
     "app attempt",
     "jobs",
     "stages",
+    "stages details",
+    "stage details",
+    "stage attempt details",
     "taskList window",
     "taskList all",
     "allexecutors",
+    "allmiscellaneousprocess",
+    "storage/rdd",
+    "storage/rdd/N",
     "environment",
 ];
 
@@ -177,7 +191,7 @@ fn classify(path: &str) -> Option<(Subject, bool)> {
         [] => (Subject::ApplicationAttempt, true),
         ["jobs"] => (Subject::Jobs(attempt), all),
         ["jobs", id] if number(id).is_some() => (Subject::Jobs(attempt), false),
-        ["stages"] => (Subject::Stages(attempt), all),
+        ["stages"] => (Subject::Stages(attempt), all || parameters == "details=true"),
         ["stages", id] | ["stages", id, _] if number(id).is_some() => (Subject::Stages(attempt), false),
         ["stages", id, stage_attempt, "taskList"] => (
             Subject::Tasks(attempt, number(id)?, number(stage_attempt)?),
@@ -185,6 +199,9 @@ fn classify(path: &str) -> Option<(Subject, bool)> {
         ),
         ["allexecutors"] => (Subject::Executors(attempt), all),
         ["executors"] => (Subject::Executors(attempt), false),
+        ["allmiscellaneousprocess"] => (Subject::Processes(attempt), all),
+        ["storage", "rdd"] => (Subject::Rdds(attempt), all),
+        ["storage", "rdd", id] if number(id).is_some() => (Subject::Rdds(attempt), false),
         ["environment"] => (Subject::Environment(attempt), true),
         _ => return None,
     })
@@ -228,6 +245,18 @@ mod tests {
         assert_eq!(
             classify("applications/a%3Ab/stages/3/1/taskList?offset=1"),
             Some((Subject::Tasks(Attempt::new("a:b", ""), 3, 1), false))
+        );
+        assert_eq!(
+            classify("applications/local-1/stages?details=true"),
+            Some((Subject::Stages(app()), true))
+        );
+        assert_eq!(
+            classify("applications/local-1/storage/rdd"),
+            Some((Subject::Rdds(app()), true))
+        );
+        assert_eq!(
+            classify("applications/local-1/storage/rdd/7"),
+            Some((Subject::Rdds(app()), false))
         );
         assert_eq!(classify("applications/local-1/stages/3/1/taskSummary"), None);
         assert_eq!(classify("applications/local-1/logs"), None);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 
 use chrono::{DateTime, NaiveDateTime};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sparkgate::table::{Column, Type};
 
 use crate::answers::{Answer, Attempt, Subject};
@@ -22,34 +22,11 @@ const TWINS: &[&str] = &["isBlacklisted", "blacklistedInStages", "isBlacklistedF
 /// REST fields that no column has to hold: the modification time of a file, and what a copied log does not keep.
 const NOT_OF_THE_LOG: &[&str] = &["lastUpdated"];
 
-/// The waiting list: nested things, and a part of Spark's model that only push-based shuffle fills. A column is not owed;
-/// where there is one it is compared like any other (structures are left to the REST tests, their fields have SQL names).
-const WAITING: &[&str] = &[
-    "accumulatorUpdates",
-    "tasks",
-    "executorSummary",
-    "speculationSummary",
-    "killedTasksSummary",
-    "taskMetricsDistributions",
-    "executorMetricsDistributions",
-    "peakMemoryMetrics",
-    "peakExecutorMetrics",
-    "taskMetrics.shuffleReadMetrics.shufflePushReadMetrics",
-    "shuffleCorruptMergedBlockChunks",
-    "shuffleMergedFetchFallbackCount",
-    "shuffleMergedRemoteBlocksFetched",
-    "shuffleMergedLocalBlocksFetched",
-    "shuffleMergedRemoteChunksFetched",
-    "shuffleMergedLocalChunksFetched",
-    "shuffleMergedRemoteBytesRead",
-    "shuffleMergedLocalBytesRead",
-    "shuffleMergedRemoteReqsDuration",
-    "isShufflePushEnabled",
-    "shuffleMergersCount",
-    "resources",
-    "executorResources",
-    "taskResources",
-];
+/// REST lists and maps of other entities, which are compared on their own.
+const ENTITIES_INSIDE: &[&str] = &["tasks", "executorSummary", "partitions"];
+
+/// What Spark computes from tables for an answer: left to the REST tests.
+const DISTRIBUTIONS: &[&str] = &["taskMetricsDistributions", "executorMetricsDistributions"];
 
 /// REST fields that are Scala sets: any order.
 const SETS: &[&str] = &["excludedInStages"];
@@ -58,7 +35,7 @@ const SETS: &[&str] = &["excludedInStages"];
 #[derive(Debug)]
 pub(crate) struct Entity {
     pub(crate) table: &'static str,
-    /// (REST field, column) besides `app_id` and `attempt_id`.
+    /// (REST field, column) besides `app_id` and `attempt_id`. A field with `#` is no field of REST: it says where the item stood.
     keys: &'static [(&'static str, &'static str)],
     prefixes: &'static [&'static str],
 }
@@ -93,6 +70,30 @@ const EXECUTORS: Entity = Entity {
     keys: &[("id", "executor_id")],
     prefixes: &[],
 };
+const STAGE_EXECUTORS: Entity = Entity {
+    table: "stage_executors",
+    keys: &[
+        ("stageId", "stage_id"),
+        ("attemptId", "stage_attempt_id"),
+        ("#executorId", "executor_id"),
+    ],
+    prefixes: &[],
+};
+const PROCESSES: Entity = Entity {
+    table: "miscellaneous_processes",
+    keys: &[("id", "process_id")],
+    prefixes: &[],
+};
+const RDDS: Entity = Entity {
+    table: "rdds",
+    keys: &[("id", "rdd_id")],
+    prefixes: &[],
+};
+const RDD_PARTITIONS: Entity = Entity {
+    table: "rdd_partitions",
+    keys: &[("#rddId", "rdd_id"), ("#position", "position")],
+    prefixes: &[],
+};
 const PROFILES: Entity = Entity {
     table: "resource_profiles",
     keys: &[("id", "resource_profile_id")],
@@ -100,7 +101,19 @@ const PROFILES: Entity = Entity {
 };
 
 /// The tables whose rows are compared by their columns' REST paths.
-pub(crate) const ENTITIES: &[&Entity] = &[&APPLICATIONS, &ATTEMPTS, &JOBS, &STAGES, &TASKS, &EXECUTORS, &PROFILES];
+pub(crate) const ENTITIES: &[&Entity] = &[
+    &APPLICATIONS,
+    &ATTEMPTS,
+    &JOBS,
+    &STAGES,
+    &TASKS,
+    &EXECUTORS,
+    &STAGE_EXECUTORS,
+    &PROCESSES,
+    &RDDS,
+    &RDD_PARTITIONS,
+    &PROFILES,
+];
 
 /// Compared as a bag of properties: its rows are not fields of REST but items of lists.
 pub(crate) const ENVIRONMENT: &str = "environment";
@@ -203,9 +216,11 @@ pub(crate) struct Comparison {
 
 impl Comparison {
     /// Compares `answers` with `tables`; `definitions` gives the columns of a table, `None` for a table that is not there.
+    /// `empty` are the tables that none of the logs fills.
     pub(crate) fn run(
         answers: &[Answer],
         tables: &Tables,
+        empty: &[&str],
         definitions: impl Fn(&str) -> Option<&'static [Column]>,
     ) -> Comparison {
         let mut comparison = Comparison::default();
@@ -219,14 +234,18 @@ impl Comparison {
             };
             for column in columns
                 .iter()
-                .filter(|c| !c.rest.is_empty() && !waits(c.rest) && !is_structure(c.ty))
+                .filter(|c| !c.rest.is_empty() && !is_distribution(c.rest))
                 .filter(|c| !NOT_OF_THE_LOG.iter().any(|field| c.rest.ends_with(field)))
+                .filter(|_| !empty.contains(&entity.table))
             {
                 comparison
                     .owed
                     .insert((entity.table.to_owned(), column.name.to_owned()));
             }
             let rows = tables.get(entity.table).unwrap_or(&no_rows);
+            if empty.contains(&entity.table) && !rows.is_empty() {
+                comparison.differ(entity.table, "(table)", || "has rows, and should be empty".to_owned());
+            }
             indexed.insert(entity.table, Indexed::new(entity, columns, rows));
         }
         comparison.owed.insert((ENVIRONMENT.to_owned(), "value".to_owned()));
@@ -354,11 +373,24 @@ impl Context<'_, '_> {
             Subject::Stages(attempt) => {
                 self.list(&STAGES, attempt, items, answer.complete);
                 for item in items {
-                    let Some(tasks) = item["tasks"].as_object() else {
-                        continue;
-                    };
-                    let tasks: Vec<Value> = tasks.values().cloned().collect();
-                    self.list(&TASKS, attempt, &tasks, false);
+                    if let Some(tasks) = item["tasks"].as_object() {
+                        let tasks: Vec<Value> = tasks.values().cloned().collect();
+                        self.list(&TASKS, attempt, &tasks, false);
+                    }
+                    if let Some(summaries) = item["executorSummary"].as_object() {
+                        let place = |id: &String| {
+                            [
+                                ("stageId", item["stageId"].clone()),
+                                ("attemptId", item["attemptId"].clone()),
+                                ("#executorId", json!(id)),
+                            ]
+                        };
+                        let summaries: Vec<Value> = summaries.iter().map(|(id, s)| placed(s, place(id))).collect();
+                        self.list(&STAGE_EXECUTORS, attempt, &summaries, false);
+                        self.unexpected(&STAGE_EXECUTORS, attempt, &summaries, |row| {
+                            row["stage_id"] == item["stageId"] && row["stage_attempt_id"] == item["attemptId"]
+                        });
+                    }
                 }
             }
             Subject::Tasks(attempt, stage_id, stage_attempt_id) => {
@@ -368,6 +400,23 @@ impl Context<'_, '_> {
                 }
             }
             Subject::Executors(attempt) => self.list(&EXECUTORS, attempt, items, answer.complete),
+            Subject::Processes(attempt) => self.list(&PROCESSES, attempt, items, answer.complete),
+            Subject::Rdds(attempt) => {
+                self.list(&RDDS, attempt, items, false);
+                if answer.complete {
+                    self.unexpected(&RDDS, attempt, items, |row| row["num_cached_partitions"] != 0);
+                }
+                for item in items {
+                    let Some(partitions) = item["partitions"].as_array() else {
+                        continue;
+                    };
+                    let place = |position| [("#rddId", item["id"].clone()), ("#position", json!(position))];
+                    let partitions = partitions.iter().enumerate().map(|(i, p)| placed(p, place(i)));
+                    let partitions: Vec<Value> = partitions.collect();
+                    self.list(&RDD_PARTITIONS, attempt, &partitions, false);
+                    self.unexpected(&RDD_PARTITIONS, attempt, &partitions, |row| row["rdd_id"] == item["id"]);
+                }
+            }
             Subject::Environment(attempt) => {
                 self.properties(attempt, &answer.body);
                 if let Some(profiles) = answer.body["resourceProfiles"].as_array() {
@@ -405,14 +454,22 @@ impl Context<'_, '_> {
         for item in items {
             self.item(entity, attempt, item);
         }
-        let Some(table) = self.indexed.get(entity.table).filter(|_| complete) else {
+        if complete {
+            self.unexpected(entity, attempt, items, |_| true);
+        }
+    }
+
+    /// Rows that Spark's answer does not have, of those that `owed` says it should have.
+    fn unexpected(&mut self, entity: &'static Entity, attempt: &Attempt, items: &[Value], owed: impl Fn(&Row) -> bool) {
+        let Some(table) = self.indexed.get(entity.table) else {
             return;
         };
         let answered: HashSet<String> = items.iter().map(|item| table.key_of(item)).collect();
         let Some(rows) = table.rows.get(&(attempt.app_id.as_str(), attempt.attempt_id.as_str())) else {
             return;
         };
-        let unexpected: Vec<String> = rows.keys().filter(|key| !answered.contains(*key)).cloned().collect();
+        let owed = rows.iter().filter(|(_, row)| owed(row)).map(|(key, _)| key);
+        let unexpected: Vec<String> = owed.filter(|key| !answered.contains(*key)).cloned().collect();
         for key in unexpected {
             self.comparison.differ(entity.table, "(row)", || {
                 format!("{} {key}: not in Spark's answer", show(attempt))
@@ -495,8 +552,8 @@ impl Context<'_, '_> {
                 continue;
             }
             let Some(column) = table.columns.get(path.as_str()) else {
-                if waits(path) {
-                    self.comparison.ignore("on the waiting list");
+                if is_distribution(path) {
+                    self.comparison.ignore("distributions over tasks or executors");
                 } else {
                     self.comparison.differ(entity.table, path, || {
                         format!(
@@ -508,10 +565,6 @@ impl Context<'_, '_> {
                 }
                 continue;
             };
-            if is_structure(column.ty) {
-                self.comparison.ignore("a structure, left to the REST tests");
-                continue;
-            }
             let got = row.get(column.name);
             self.comparison.count(entity.table, column.name);
             if !got.is_some_and(|got| equal(column, path, Some(expected), got)) {
@@ -523,8 +576,7 @@ impl Context<'_, '_> {
         }
         // What REST leaves out has not happened: NULL.
         for (path, column) in &table.columns {
-            let answered = fields.contains_key(*path) || is_structure(column.ty);
-            if answered
+            if fields.contains_key(*path)
                 || not_compared(entity, path, item, unfinished).is_some()
                 || (entity.table == ATTEMPTS.table && *path == "name")
             {
@@ -646,7 +698,7 @@ fn not_compared(entity: &Entity, path: &str, item: &Value, unfinished: bool) -> 
     if path.starts_with("executorLogs") && entity.table == "tasks" {
         return Some("a copy of its executor's log URLs, which are in executors");
     }
-    if path.starts_with("speculationSummary") && item.get("speculationSummary").is_none() {
+    if path.starts_with("speculationSummary") && item.get("executorSummary").is_none() {
         return Some("only in answers with details");
     }
     let by_the_clock = match entity.table {
@@ -658,23 +710,63 @@ fn not_compared(entity: &Entity, path: &str, item: &Value, unfinished: bool) -> 
     by_the_clock.then_some("Spark counts it up to the time of the answer")
 }
 
-fn waits(path: &str) -> bool {
-    WAITING.iter().any(|w| {
+fn is_distribution(path: &str) -> bool {
+    DISTRIBUTIONS.iter().any(|w| {
         path.strip_prefix(w)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     })
 }
 
-/// Structures have SQL names inside; scalars, lists of scalars and maps of scalars compare as they are.
-fn is_structure(ty: Type) -> bool {
-    match ty {
-        Type::Struct(_) => true,
-        Type::List(item) | Type::Map(item) => matches!(item, Type::Struct(_) | Type::List(_) | Type::Map(_)),
-        _ => false,
+/// A structure of REST with the names that SQL gives its fields: snake_case, the unit appended where the name lacks it. A field
+/// that REST leaves out is null.
+fn named_as_in_sql(ty: Type, value: &Value) -> Value {
+    match (ty, value) {
+        (Type::List(item), Value::Array(items)) => items.iter().map(|value| named_as_in_sql(*item, value)).collect(),
+        (Type::Map(item), Value::Object(entries)) => entries
+            .iter()
+            .map(|(key, value)| (key.clone(), named_as_in_sql(*item, value)))
+            .collect(),
+        (Type::Struct(fields), Value::Object(object)) => {
+            let mut named: Map<String, Value> = fields
+                .iter()
+                .map(|(name, _)| ((*name).to_owned(), Value::Null))
+                .collect();
+            for (name, value) in object {
+                let snake = snake_case(name);
+                let is_it = |field: &str| field == snake || field.strip_suffix("_bytes") == Some(&snake);
+                match fields.iter().find(|(field, _)| is_it(field)) {
+                    Some((field, ty)) => named.insert((*field).to_owned(), named_as_in_sql(*ty, value)),
+                    // Without a field it stays a difference.
+                    None => named.insert(name.clone(), value.clone()),
+                };
+            }
+            Value::Object(named)
+        }
+        _ => value.clone(),
     }
 }
 
-/// Scalars and lists by path; an object is taken apart unless a column holds it whole, or it waits as a whole.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// An item of an answer with what it does not say itself.
+fn placed<const N: usize>(item: &Value, place: [(&str, Value); N]) -> Value {
+    let mut item = item.clone();
+    for (field, value) in place {
+        item[field] = value;
+    }
+    item
+}
+
+/// Scalars and lists by path; an object is taken apart unless a column holds it whole.
 fn flatten(
     prefix: &str,
     value: &Value,
@@ -690,6 +782,9 @@ fn flatten(
                 } else {
                     format!("{prefix}.{name}")
                 };
+                if path.starts_with('#') || ENTITIES_INSIDE.contains(&path.as_str()) {
+                    continue;
+                }
                 flatten(&path, value, columns, fields);
             }
         }
@@ -717,7 +812,7 @@ fn equal(column: &Column, path: &str, expected: Option<&Value>, got: &Value) -> 
         let default = expected == 0 || expected == -1 || expected == "";
         return column.nullable && default;
     }
-    match (expected, got) {
+    match (&named_as_in_sql(column.ty, expected), got) {
         (Value::Number(expected), Value::Number(got)) => match (expected.as_i64(), got.as_i64()) {
             (Some(expected), Some(got)) => expected == got,
             _ => expected.as_f64() == got.as_f64(),
@@ -730,7 +825,7 @@ fn equal(column: &Column, path: &str, expected: Option<&Value>, got: &Value) -> 
             };
             sorted(expected) == sorted(got)
         }
-        _ => expected == got,
+        (expected, got) => expected == got,
     }
 }
 
@@ -778,8 +873,6 @@ fn short(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     static APPLICATION: &[Column] = &[
@@ -814,6 +907,28 @@ mod tests {
         ),
         Column::null("duration_ms", Type::Int64, "duration", "", ""),
     ];
+    static STAGE_EXECUTOR: &[Column] = &[
+        Column::new("stage_id", Type::Int32, "stageId", "", ""),
+        Column::new("stage_attempt_id", Type::Int32, "attemptId", "", ""),
+        Column::new("succeeded_tasks", Type::Int32, "succeededTasks", "", ""),
+    ];
+    static RDD: &[Column] = &[
+        Column::new("rdd_id", Type::Int32, "id", "", ""),
+        Column::new("num_cached_partitions", Type::Int32, "numCachedPartitions", "", ""),
+        Column::null(
+            "data_distribution",
+            Type::List(&Type::Struct(&[
+                ("address", Type::Text),
+                ("memory_used_bytes", Type::Int64),
+                ("memory_remaining_bytes", Type::Int64),
+                ("heap_bytes", Type::Int64),
+            ])),
+            "dataDistribution",
+            "",
+            "",
+        ),
+    ];
+    static RDD_PARTITION: &[Column] = &[Column::new("block_name", Type::Text, "blockName", "", "")];
     static PLAIN: &[Column] = &[];
 
     fn definitions(table: &str) -> Option<&'static [Column]> {
@@ -821,6 +936,9 @@ mod tests {
             "applications" | "application_attempts" => APPLICATION,
             "jobs" => JOB,
             "tasks" => TASK,
+            "stage_executors" => STAGE_EXECUTOR,
+            "rdds" => RDD,
+            "rdd_partitions" => RDD_PARTITION,
             _ => PLAIN,
         })
     }
@@ -859,7 +977,7 @@ mod tests {
     }
 
     fn compare(answers: &[Answer], rows: &[(&str, Value)]) -> Comparison {
-        let mut comparison = Comparison::run(answers, &tables(rows), definitions);
+        let mut comparison = Comparison::run(answers, &tables(rows), &[], definitions);
         // These little fakes hold one table each.
         comparison
             .differences
@@ -964,6 +1082,65 @@ mod tests {
     }
 
     #[test]
+    fn executors_of_a_stage_are_compared_where_the_answer_has_them_and_none_is_missing_or_too_many() {
+        let row = |executor: &str, tasks: i32| {
+            (
+                "stage_executors",
+                json!({"app_id": "a", "attempt_id": "", "stage_id": 3, "stage_attempt_id": 0,
+                "executor_id": executor, "succeeded_tasks": tasks}),
+            )
+        };
+        let stage = json!({"stageId": 3, "attemptId": 0, "executorSummary": {"1": {"succeededTasks": 2, "isBlacklistedForStage": false}}});
+        let answers = [answer(Subject::Stages(Attempt::new("a", "")), stage)];
+        let lines = |rows: &[(&str, Value)]| -> Vec<String> {
+            let comparison = compare(&answers, rows);
+            let of_executors = comparison
+                .differences
+                .iter()
+                .filter(|((table, _), _)| table == "stage_executors");
+            of_executors.flat_map(|(_, d)| d.shown.clone()).collect()
+        };
+        assert!(lines(&[row("1", 2)]).is_empty());
+        assert_eq!(lines(&[row("1", 3)]), ["a 3/0/1: expected 2, got 3"]);
+        assert_eq!(
+            lines(&[row("2", 2)]),
+            ["a 3/0/1: not in the table", "a 3/0/2: not in Spark's answer"]
+        );
+    }
+
+    #[test]
+    fn partitions_are_compared_by_place_and_structures_by_the_names_of_sql() {
+        let rdd = |remaining: i64| {
+            (
+                "rdds",
+                json!({"app_id": "a", "attempt_id": "", "rdd_id": 1, "num_cached_partitions": 1,
+                "data_distribution": [{"address": "h:1", "memory_used_bytes": 5, "memory_remaining_bytes": remaining, "heap_bytes": null}]}),
+            )
+        };
+        let partition = |position: i32| {
+            (
+                "rdd_partitions",
+                json!({"app_id": "a", "attempt_id": "", "rdd_id": 1, "position": position, "block_name": "rdd_1_7"}),
+            )
+        };
+        let list = json!([{"id": 1, "numCachedPartitions": 1, "dataDistribution": [{"address": "h:1", "memoryUsed": 5, "memoryRemaining": 6}],
+            "partitions": [{"blockName": "rdd_1_7"}]}]);
+        let answers = [answer(Subject::Rdds(Attempt::new("a", "")), list)];
+        let clean = compare(&answers, &[rdd(6), partition(0)]);
+        assert!(clean.is_clean(), "{}", clean.report());
+        let fields = |rows: &[(&str, Value)]| {
+            compare(&answers, rows)
+                .differences
+                .keys()
+                .map(|(_, field)| field.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(fields(&[rdd(7), partition(0)]), ["data_distribution"]);
+        assert_eq!(fields(&[rdd(6), partition(1)]), ["(row)"]);
+        assert_eq!(fields(&[rdd(6), partition(0), partition(1)]), ["(row)"]);
+    }
+
+    #[test]
     fn environments_are_compared_as_bags_of_properties() {
         let body = json!({"runtime": {"javaVersion": "17"}, "sparkProperties": [["k", "v"]], "classpathEntries": [["j", "System"]]});
         let row = |section: &str, name: &str, value: &str| {
@@ -993,7 +1170,7 @@ mod tests {
 
     #[test]
     fn what_was_never_compared_is_a_failure() {
-        let comparison = Comparison::run(&[], &Tables::new(), definitions);
+        let comparison = Comparison::run(&[], &Tables::new(), &[], definitions);
         assert!(
             comparison
                 .report()
