@@ -4,8 +4,8 @@
 //! can go on. There is no I/O, clock or SQL here: the same log gives the same rows on every machine.
 //!
 //! Spark keeps live entities and writes copies of them to a store; its REST API shows the store. Where the two can differ
-//! (a task that ends after its job), we follow the store. Memory grows with jobs, stages, executors, SQL plans and running
-//! tasks; of an ended task a row and a bit stay, and its SQL metrics until their execution has ended.
+//! (a task that ends after its job), we follow the store. Memory grows with jobs, stages, executors, SQL plans, streaming
+//! batches and running tasks; of an ended task a row and a bit stay, and its SQL metrics until their execution has ended.
 //!
 //! Invariant: a log replayed in two halves equals the log replayed whole.
 
@@ -18,6 +18,7 @@ mod metrics;
 mod rdd;
 mod sql;
 mod stage;
+mod streaming;
 mod task;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -35,6 +36,7 @@ use metrics::Metrics;
 use rdd::LiveRdd;
 use sql::SqlExecutions;
 use stage::{LiveStage, Speculation, Status};
+use streaming::StreamingQueries;
 use task::{LiveTask, TaskRows};
 
 use crate::event::block::{BlockKind, BlockUpdatedInfo};
@@ -48,7 +50,7 @@ use crate::history::snapshot::AttemptRows;
 use crate::table::metrics::index;
 use crate::table::{
     ENVIRONMENT, EXECUTORS, JOBS, RESOURCE_PROFILES, Rows, SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES, STAGES,
-    TASKS, TableDef,
+    STREAMING_BATCHES, STREAMING_QUERIES, TASKS, TableDef,
 };
 
 /// Problems kept with their text; more are only counted.
@@ -114,6 +116,7 @@ pub struct LiveApplication {
     ended_tasks: IndexSet,
     tasks: TaskRows,
     sql: SqlExecutions,
+    streaming: StreamingQueries,
     /// Names that every task repeats: hosts, executors, localities.
     names: HashSet<Arc<str>>,
 }
@@ -342,6 +345,7 @@ impl LiveApplication {
             Event::SqlAdaptiveExecutionUpdate(event) => self.sql.adaptive_execution_update(&event),
             Event::SqlAdaptiveMetricUpdates(event) => self.sql.adaptive_metric_updates(&event),
             Event::SqlDriverAccumUpdates(event) => self.sql.driver_accum_updates(&event),
+            Event::Streaming(event) => self.streaming.apply(*event),
             Event::Skipped | Event::Unknown(_) => {}
         }
     }
@@ -887,6 +891,12 @@ impl LiveApplication {
         });
         table(&SQL_PLAN_NODES, &mut |rows| self.sql.push_nodes(app, attempt, rows));
         table(&SQL_PLAN_EDGES, &mut |rows| self.sql.push_edges(app, attempt, rows));
+        table(&STREAMING_QUERIES, &mut |rows| {
+            self.streaming.push_queries(app, attempt, rows)
+        });
+        table(&STREAMING_BATCHES, &mut |rows| {
+            self.streaming.push_batches(app, attempt, rows)
+        });
         let failed_jobs = self
             .job_rows
             .values()
@@ -977,7 +987,15 @@ fn most_cores(executors: &[&LiveExecutor], end: i64) -> i64 {
         .unwrap_or(0)
 }
 
-/// Makes whole numbers of all numbers, as Jackson's `longValue` does; amounts of resources alone may be fractions.
+/// What may be a fraction, or is not ours to read.
+const FRACTIONS: [&str; 4] = [
+    "Amount",
+    "inputRowsPerSecond",
+    "processedRowsPerSecond",
+    "observedMetrics",
+];
+
+/// Makes whole numbers of all numbers but [`FRACTIONS`], as Jackson's `longValue` does.
 #[allow(clippy::cast_possible_truncation, reason = "Java's narrowing")]
 fn narrow(value: &mut serde_json::Value) {
     use serde_json::Value;
@@ -992,7 +1010,7 @@ fn narrow(value: &mut serde_json::Value) {
         Value::Array(items) => items.iter_mut().for_each(narrow),
         Value::Object(fields) => fields
             .iter_mut()
-            .filter(|(key, _)| *key != "Amount")
+            .filter(|(key, _)| !FRACTIONS.contains(&key.as_str()))
             .for_each(|(_, value)| narrow(value)),
         _ => {}
     }

@@ -12,6 +12,7 @@ pub mod metrics;
 mod rows;
 mod sql;
 mod stages;
+mod streaming;
 mod tasks;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use jobs::JOBS;
 pub use rows::{Rows, Value};
 pub use sql::{SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES};
 pub use stages::STAGES;
+pub use streaming::{STREAMING_BATCHES, STREAMING_QUERIES};
 pub use tasks::TASKS;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -154,7 +156,7 @@ impl TableDef {
     }
 }
 
-static ALL: [&TableDef; 11] = [
+static ALL: [&TableDef; 13] = [
     &APPLICATIONS,
     &APPLICATION_ATTEMPTS,
     &JOBS,
@@ -164,6 +166,8 @@ static ALL: [&TableDef; 11] = [
     &SQL_EXECUTIONS,
     &SQL_PLAN_NODES,
     &SQL_PLAN_EDGES,
+    &STREAMING_QUERIES,
+    &STREAMING_BATCHES,
     &ENVIRONMENT,
     &RESOURCE_PROFILES,
 ];
