@@ -47,7 +47,7 @@ pub struct QueryStarted {
     pub name: Option<String>,
     /// Since Spark 3.0.
     pub timestamp: Option<Instant>,
-    /// Since Spark 4.0.
+    /// Since Spark 4.1.
     #[serde(rename = "jobTags")]
     pub job_tags: Option<Vec<String>>,
 }
@@ -89,7 +89,7 @@ pub struct Progress {
     pub timestamp: Instant,
     #[serde(deserialize_with = "lenient::long")]
     pub batch_id: i64,
-    /// Since Spark 3.1.
+    /// Since Spark 3.0.
     pub batch_duration: Option<Long>,
     /// Milliseconds by phase of the trigger.
     pub duration_ms: Option<Longs>,
@@ -122,7 +122,7 @@ pub struct EventTime {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StateOperator {
-    /// Since Spark 3.2, as the other options.
+    /// Since Spark 3.2, as times, rows removed, and what is counted behind the memory.
     pub operator_name: Option<String>,
     pub num_rows_total: Option<Long>,
     pub num_rows_updated: Option<Long>,
@@ -131,6 +131,7 @@ pub struct StateOperator {
     pub all_removals_time_ms: Option<Long>,
     pub commit_time_ms: Option<Long>,
     pub memory_used_bytes: Option<Long>,
+    /// Since Spark 3.1.
     pub num_rows_dropped_by_watermark: Option<Long>,
     pub num_shuffle_partitions: Option<Long>,
     pub num_state_store_instances: Option<Long>,
@@ -144,6 +145,7 @@ pub struct Source {
     /// Offsets are JSON in a text, of the source's own form.
     pub start_offset: Option<Json>,
     pub end_offset: Option<Json>,
+    /// Since Spark 3.2, as the metrics.
     pub latest_offset: Option<Json>,
     pub num_input_rows: Option<Long>,
     pub input_rows_per_second: Option<Rate>,
@@ -155,8 +157,9 @@ pub struct Source {
 #[serde(rename_all = "camelCase")]
 pub struct Sink {
     pub description: Option<String>,
-    /// -1 where the sink does not count.
+    /// -1 where the sink does not count. Since Spark 3.0.
     pub num_output_rows: Option<Long>,
+    /// Since Spark 3.4.
     pub metrics: Option<Texts>,
 }
 

@@ -147,7 +147,7 @@ pub static STREAMING_QUERIES: TableDef = TableDef {
             Type::List(&Type::Text),
             "",
             "QueryStarted: jobTags",
-            "tags of all jobs of the run, sorted; null before Spark 4.0",
+            "tags of all jobs of the run, sorted; null before Spark 4.1",
         ),
     ],
 };
@@ -213,7 +213,7 @@ pub static STREAMING_BATCHES: TableDef = TableDef {
             Type::Int64,
             "",
             "QueryProgress: batchDuration",
-            "the whole trigger; null before Spark 3.1",
+            "the whole trigger; null before Spark 3.0",
         ),
         Column::null(
             "num_input_rows",
@@ -311,7 +311,7 @@ pub static STREAMING_BATCHES: TableDef = TableDef {
             STATE_OPERATORS,
             "",
             "QueryProgress: stateOperators",
-            "state of each stateful operator, its fields as Spark names them; custom metrics in their own units",
+            "state of each stateful operator, its fields as Spark names them, null where an old version lacks them (before 3.2); custom metrics in their own units",
         ),
         Column::null(
             "sources",
