@@ -63,7 +63,7 @@ pub enum Event<'a> {
     SqlAdaptiveExecutionUpdate(sql::AdaptiveExecutionUpdate<'a>),
     SqlAdaptiveMetricUpdates(sql::AdaptiveMetricUpdates<'a>),
     SqlDriverAccumUpdates(sql::DriverAccumUpdates),
-    Streaming(Box<streaming::StreamingEvent>),
+    Streaming(streaming::StreamingEvent),
     /// A known event that no table needs.
     Skipped,
     /// An event this version does not know, by name.
@@ -186,7 +186,7 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, 
         }
         "SparkListenerDriverAccumUpdates" if is_class => Event::SqlDriverAccumUpdates(payload(line, &name)?),
         _ => match streaming::StreamingEvent::parse(&name, line) {
-            Some(event) => Event::Streaming(Box::new(event?)),
+            Some(event) => Event::Streaming(event?),
             None if is_known(&name, short) => Event::Skipped,
             None => Event::Unknown(name),
         },

@@ -18,7 +18,7 @@ const LISTENER: &str = "org.apache.spark.sql.streaming.StreamingQueryListener$";
 #[derive(Debug)]
 pub enum StreamingEvent {
     Started(QueryStarted),
-    Progress(Progress),
+    Progress(Box<Progress>),
     Idle(QueryIdle),
     Terminated(QueryTerminated),
 }
@@ -29,7 +29,7 @@ impl StreamingEvent {
         let event = match name.strip_prefix(LISTENER)? {
             "QueryStartedEvent" => payload(line, name).map(StreamingEvent::Started),
             "QueryProgressEvent" => {
-                payload(line, name).map(|QueryProgress { progress }| StreamingEvent::Progress(progress))
+                payload(line, name).map(|QueryProgress { progress }| StreamingEvent::Progress(Box::new(progress)))
             }
             "QueryIdleEvent" => payload(line, name).map(StreamingEvent::Idle),
             "QueryTerminatedEvent" => payload(line, name).map(StreamingEvent::Terminated),
@@ -239,7 +239,7 @@ mod tests {
         let progress =
             format!(r#""progress":{{"id":"q","runId":"r","timestamp":"2026-11-21T09:57:06.252Z","batchId":3{rest}}}"#);
         match parse("QueryProgressEvent", &progress) {
-            Ok(StreamingEvent::Progress(progress)) => progress,
+            Ok(StreamingEvent::Progress(progress)) => *progress,
             other => panic!("{other:?}"),
         }
     }

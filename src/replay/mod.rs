@@ -345,7 +345,7 @@ impl LiveApplication {
             Event::SqlAdaptiveExecutionUpdate(event) => self.sql.adaptive_execution_update(&event),
             Event::SqlAdaptiveMetricUpdates(event) => self.sql.adaptive_metric_updates(&event),
             Event::SqlDriverAccumUpdates(event) => self.sql.driver_accum_updates(&event),
-            Event::Streaming(event) => self.streaming.apply(*event),
+            Event::Streaming(event) => self.streaming.apply(event),
             Event::Skipped | Event::Unknown(_) => {}
         }
     }

@@ -61,7 +61,7 @@ impl StreamingQueries {
     pub(super) fn apply(&mut self, event: StreamingEvent) {
         match event {
             StreamingEvent::Started(event) => self.started(event),
-            StreamingEvent::Progress(progress) => self.progress(progress),
+            StreamingEvent::Progress(progress) => self.progress(*progress),
             StreamingEvent::Idle(event) => {
                 let (_, query) = self.query(&event.run_id, &event.id);
                 query.latest_idle_time = query.latest_idle_time.max(Some(event.timestamp.0));
