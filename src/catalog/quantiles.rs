@@ -132,8 +132,14 @@ impl Accumulator for Quantiles {
 }
 
 /// The place of a quantile among `count` sorted values, as Scala's `math.min((q * count).toLong, count - 1)`.
-#[expect(clippy::cast_possible_truncation, reason = "Rust's `as` saturates and takes NaN as 0, as Scala's toLong does")]
-#[expect(clippy::cast_precision_loss, reason = "Scala's product of a double and a long is the same")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "Rust's `as` saturates and takes NaN as 0, as Scala's toLong does"
+)]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "Scala's product of a double and a long is the same"
+)]
 fn place(quantile: f64, count: i64) -> i64 {
     ((quantile * count as f64) as i64).clamp(0, count - 1)
 }
@@ -208,6 +214,9 @@ mod tests {
 
     #[test]
     fn a_metric_that_the_log_lacks_is_zero() {
-        assert_eq!(quantiles_of(&[(None, true), (Some(3), true)], &[0.0, 1.0]), Some(vec![0.0, 3.0]));
+        assert_eq!(
+            quantiles_of(&[(None, true), (Some(3), true)], &[0.0, 1.0]),
+            Some(vec![0.0, 3.0])
+        );
     }
 }

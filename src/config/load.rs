@@ -570,7 +570,9 @@ mod tests {
             error(&["serve", "x", "--flight", "127.0.0.1:32010"], &[]),
             "--flight: Arrow Flight SQL is not built yet; leave it out or set it to off"
         );
-        assert!(error(&["serve", "x"], &[("SPARKGATE_HTTP__ADDR", "0.0.0.0:0")]).contains("there is no authentication yet"));
+        assert!(
+            error(&["serve", "x"], &[("SPARKGATE_HTTP__ADDR", "0.0.0.0:0")]).contains("there is no authentication yet")
+        );
         assert!(error(&["check", "x", "--cache", "/tmp/c"], &[]).contains("the column cache is not built yet"));
         assert_eq!(
             error(&["serve", "x", "--pg", "0.0.0.0:5433"], &[]),

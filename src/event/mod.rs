@@ -12,6 +12,7 @@ pub mod executor;
 pub mod job;
 pub mod sql;
 pub mod stage;
+pub mod streaming;
 pub mod task;
 
 pub use envelope::event_name;
@@ -63,6 +64,7 @@ pub enum Event<'a> {
     SqlAdaptiveExecutionUpdate(sql::AdaptiveExecutionUpdate<'a>),
     SqlAdaptiveMetricUpdates(sql::AdaptiveMetricUpdates<'a>),
     SqlDriverAccumUpdates(sql::DriverAccumUpdates),
+    Streaming(streaming::StreamingEvent),
     /// A known event that no table needs.
     Skipped,
     /// An event this version does not know, by name.
@@ -185,8 +187,11 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, 
             Event::SqlAdaptiveMetricUpdates(payload(line, &name)?)
         }
         "SparkListenerDriverAccumUpdates" if is_class => Event::SqlDriverAccumUpdates(payload(line, &name)?),
-        _ if is_known(&name, short) => Event::Skipped,
-        _ => Event::Unknown(name),
+        _ => match streaming::StreamingEvent::parse(&name, line) {
+            Some(event) => Event::Streaming(event?),
+            None if is_known(&name, short) => Event::Skipped,
+            None => Event::Unknown(name),
+        },
     })
 }
 

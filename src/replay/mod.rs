@@ -5,7 +5,7 @@
 //!
 //! Spark keeps live entities and writes copies of them to a store; its REST API shows the store. Where the two can differ
 //! (a task that ends after its job), we follow the store. Memory grows with jobs, stages and their executors, cached partitions,
-//! SQL plans and running tasks; of an ended task a row and a bit stay, and its SQL metrics until their execution has ended.
+//! SQL plans, streaming batches and running tasks; of an ended task a row and a bit stay, and its SQL metrics until their execution has ended.
 //!
 //! Invariant: a log replayed in two halves equals the log replayed whole.
 
@@ -21,6 +21,7 @@ mod scala;
 mod sql;
 mod stage;
 mod stage_executor;
+mod streaming;
 mod task;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -40,6 +41,7 @@ use rdd::LiveRdd;
 use sql::SqlExecutions;
 use stage::{LiveStage, Speculation, Status};
 use stage_executor::ExecutorSummary;
+use streaming::StreamingQueries;
 use task::{LiveTask, TaskRows};
 
 use crate::event::block::{BlockKind, BlockUpdatedInfo};
@@ -53,7 +55,8 @@ use crate::history::snapshot::AttemptRows;
 use crate::table::metrics::index;
 use crate::table::{
     ENVIRONMENT, EXECUTORS, JOBS, MISCELLANEOUS_PROCESSES, RDD_PARTITIONS, RDDS, RESOURCE_PROFILES, Rows,
-    SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES, STAGE_EXECUTORS, STAGES, TASKS, TableDef,
+    SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES, STAGE_EXECUTORS, STAGES, STREAMING_BATCHES, STREAMING_QUERIES,
+    TASKS, TableDef,
 };
 
 /// Problems kept with their text; more are only counted.
@@ -124,6 +127,7 @@ pub struct LiveApplication {
     ended_tasks: IndexSet,
     tasks: TaskRows,
     sql: SqlExecutions,
+    streaming: StreamingQueries,
     /// Names that every task repeats: hosts, executors, localities.
     names: HashSet<Arc<str>>,
 }
@@ -358,6 +362,7 @@ impl LiveApplication {
             Event::SqlAdaptiveExecutionUpdate(event) => self.sql.adaptive_execution_update(&event),
             Event::SqlAdaptiveMetricUpdates(event) => self.sql.adaptive_metric_updates(&event),
             Event::SqlDriverAccumUpdates(event) => self.sql.driver_accum_updates(&event),
+            Event::Streaming(event) => self.streaming.apply(event),
             Event::Skipped | Event::Unknown(_) => {}
         }
     }
@@ -906,6 +911,12 @@ impl LiveApplication {
         });
         table(&SQL_PLAN_NODES, &mut |rows| self.sql.push_nodes(app, attempt, rows));
         table(&SQL_PLAN_EDGES, &mut |rows| self.sql.push_edges(app, attempt, rows));
+        table(&STREAMING_QUERIES, &mut |rows| {
+            self.streaming.push_queries(app, attempt, rows)
+        });
+        table(&STREAMING_BATCHES, &mut |rows| {
+            self.streaming.push_batches(app, attempt, rows)
+        });
         let failed_jobs = self
             .job_rows
             .values()
@@ -996,7 +1007,15 @@ fn most_cores(executors: &[&LiveExecutor], end: i64) -> i64 {
         .unwrap_or(0)
 }
 
-/// Makes whole numbers of all numbers, as Jackson's `longValue` does; amounts of resources alone may be fractions.
+/// What may be a fraction, or is not ours to read.
+const FRACTIONS: [&str; 4] = [
+    "Amount",
+    "inputRowsPerSecond",
+    "processedRowsPerSecond",
+    "observedMetrics",
+];
+
+/// Makes whole numbers of all numbers but [`FRACTIONS`], as Jackson's `longValue` does.
 #[allow(clippy::cast_possible_truncation, reason = "Java's narrowing")]
 fn narrow(value: &mut serde_json::Value) {
     use serde_json::Value;
@@ -1011,7 +1030,7 @@ fn narrow(value: &mut serde_json::Value) {
         Value::Array(items) => items.iter_mut().for_each(narrow),
         Value::Object(fields) => fields
             .iter_mut()
-            .filter(|(key, _)| *key != "Amount")
+            .filter(|(key, _)| !FRACTIONS.contains(&key.as_str()))
             .for_each(|(_, value)| narrow(value)),
         _ => {}
     }

@@ -38,10 +38,7 @@ pub async fn serve(
     let compression = CompressionLayer::new()
         .gzip(true)
         .compress_when(SizeAbove::new(LEAST_COMPRESSED).and(succeeded));
-    let router = Router::new()
-        .fallback(answer)
-        .layer(compression)
-        .with_state(rest);
+    let router = Router::new().fallback(answer).layer(compression).with_state(rest);
     let listener = listener.tap_io(|socket| {
         // Small answers must not wait for more; without it they are only slower.
         let _ = socket.set_nodelay(true);
@@ -74,7 +71,8 @@ async fn answer(State(rest): State<Arc<Rest>>, request: Request) -> Response {
 }
 
 fn not_found(path: &str) -> Response {
-    let text = format!("nothing is at {path}; Spark's REST API is below /api/v1, health at /health/live and /health/ready\n");
+    let text =
+        format!("nothing is at {path}; Spark's REST API is below /api/v1, health at /health/live and /health/ready\n");
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response.headers_mut().insert(

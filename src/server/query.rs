@@ -39,8 +39,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 use tracing::{Instrument, Span, field};
 
-use super::program::{Program, Programs, parameter_types};
 use super::parameters::{Placeholders, infer_parameter_types, sql_type};
+use super::program::{Program, Programs, parameter_types};
 use super::rewrite::cast_integer_literals;
 use super::sql_text::{lexemes, split_statements};
 use super::yielding::YieldAboveJoins;

@@ -14,6 +14,7 @@ mod sql;
 mod stage_executors;
 mod stages;
 mod storage;
+mod streaming;
 mod tasks;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use sql::{SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES};
 pub use stage_executors::STAGE_EXECUTORS;
 pub use stages::STAGES;
 pub use storage::{RDD_PARTITIONS, RDDS};
+pub use streaming::{STREAMING_BATCHES, STREAMING_QUERIES};
 pub use tasks::TASKS;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -158,7 +160,7 @@ impl TableDef {
     }
 }
 
-static ALL: [&TableDef; 15] = [
+static ALL: [&TableDef; 17] = [
     &APPLICATIONS,
     &APPLICATION_ATTEMPTS,
     &JOBS,
@@ -172,6 +174,8 @@ static ALL: [&TableDef; 15] = [
     &SQL_EXECUTIONS,
     &SQL_PLAN_NODES,
     &SQL_PLAN_EDGES,
+    &STREAMING_QUERIES,
+    &STREAMING_BATCHES,
     &ENVIRONMENT,
     &RESOURCE_PROFILES,
 ];

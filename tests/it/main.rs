@@ -11,6 +11,8 @@ mod comparison;
 mod spark_parity;
 /// So are SQL executions, the operators of their plans and the texts of their metrics.
 mod sql_parity;
+/// Streaming queries and batches say what the events of their logs say, field by field.
+mod streaming;
 
 /// The fold on its own: cut anywhere, compacted lines.
 mod replay;

@@ -91,7 +91,9 @@ impl Rest {
                 return Ok(());
             }
         }
-        Err(Failure::not_found(format!("unknown app {app_id}, attempt {attempt_id}")))
+        Err(Failure::not_found(format!(
+            "unknown app {app_id}, attempt {attempt_id}"
+        )))
     }
 
     async fn attempts(&self, app_id: &str) -> Result<(Shape, Vec<RecordBatch>), Failure> {
@@ -109,7 +111,12 @@ fn begin_application(json: &mut Json, batch: &RecordBatch, row: usize) {
             json.string(text);
         }
     }
-    let numbers = ["@coresGranted", "@maxCores", "@coresPerExecutor", "@memoryPerExecutorMB"];
+    let numbers = [
+        "@coresGranted",
+        "@maxCores",
+        "@coresPerExecutor",
+        "@memoryPerExecutorMB",
+    ];
     for column in numbers {
         let value = batch
             .column_by_name(column)

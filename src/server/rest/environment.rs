@@ -78,7 +78,10 @@ impl Rest {
     /// The endpoints of the old streaming API: its listener is there only while an application runs.
     pub(super) async fn streaming(&self, attempt: &Attempt) -> Result<(), Failure> {
         let batch = self.rows(NAME, attempt.key()).await?.next().await?;
-        let name = batch.as_ref().and_then(|batch| text(batch, "name", 0)).unwrap_or_default();
+        let name = batch
+            .as_ref()
+            .and_then(|batch| text(batch, "name", 0))
+            .unwrap_or_default();
         Err(Failure::not_found(format!("no streaming listener attached to {name}")))
     }
 }

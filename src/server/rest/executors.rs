@@ -6,8 +6,8 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use axum::http::StatusCode;
 
 use super::answer::{Failure, JsonBody};
-use super::rows::text;
 use super::json::Json;
+use super::rows::text;
 use super::shape::Shape;
 use super::{Attempt, Rest, now_ms};
 
@@ -38,7 +38,10 @@ impl Rest {
         let mut places = HashMap::new();
         for (at, batch) in batches.iter().enumerate() {
             for row in 0..batch.num_rows() {
-                places.insert(text(batch, "@executorId", row).unwrap_or_default().to_owned(), (at, row));
+                places.insert(
+                    text(batch, "@executorId", row).unwrap_or_default().to_owned(),
+                    (at, row),
+                );
             }
         }
         Ok(ExecutorLogs {

@@ -27,8 +27,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
-use axum::http::request::Parts;
 use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, LOCATION};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use datafusion::scalar::ScalarValue;
@@ -223,7 +223,8 @@ pub(super) async fn serve_api(State(rest): State<Arc<Rest>>, parts: Parts) -> Re
         Ok(content_type) => content_type,
         // Jersey finds out too late that it cannot write a version as text.
         Err(Failure::Page(StatusCode::NOT_ACCEPTABLE, _))
-            if matches!(route.endpoint, Endpoint::Version) && (request.takes("text/plain") || request.takes("text/*")) =>
+            if matches!(route.endpoint, Endpoint::Version)
+                && (request.takes("text/plain") || request.takes("text/*")) =>
         {
             return failed(Failure::NO_WRITER, &request, &method, "");
         }
@@ -298,12 +299,14 @@ impl Rest {
             Endpoint::Stage(stage_id) => {
                 let (stage_id, details) = (stage_id?, stages::Flags::of_stage(request)?);
                 let attempt = attempt()?;
-                self.stage(&attempt, stage_id, details.with_quantiles(request)?, body).await
+                self.stage(&attempt, stage_id, details.with_quantiles(request)?, body)
+                    .await
             }
             Endpoint::StageAttempt(key) => {
                 let (key, details) = (key?, stages::Flags::of_stage(request)?);
                 let attempt = attempt()?;
-                self.stage_attempt(&attempt, key, details.with_quantiles(request)?, body).await
+                self.stage_attempt(&attempt, key, details.with_quantiles(request)?, body)
+                    .await
             }
             Endpoint::TaskSummary(key) => {
                 let (key, attempt) = (key?, attempt()?);
@@ -388,7 +391,10 @@ pub(super) fn serve_history(rest: &Rest, parts: &Parts) -> Response {
     }
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let segments = request::segments(path.trim_start_matches("/history"));
-    let app_id = segments.first().map(|segment| request::decoded(segment)).unwrap_or_default();
+    let app_id = segments
+        .first()
+        .map(|segment| request::decoded(segment))
+        .unwrap_or_default();
     if path == "/history" {
         return redirect(&format!("/history/{query}"), &parts.headers);
     }
@@ -460,10 +466,7 @@ pub(super) fn refuse(reason: &str) -> Response {
     let mut response = Response::new(text.into());
     *response.status_mut() = StatusCode::BAD_REQUEST;
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/html;charset=iso-8859-1"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html;charset=iso-8859-1"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -472,9 +475,7 @@ pub(super) fn refuse(reason: &str) -> Response {
 pub(super) fn redirect(location: &str, headers: &HeaderMap) -> Response {
     let mut response = Response::new(axum::body::Body::empty());
     *response.status_mut() = StatusCode::FOUND;
-    let host = headers
-        .get(HOST)
-        .and_then(|host| host.to_str().ok());
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let location = match host {
         Some(host) => format!("http://{}{location}", host.strip_suffix(":80").unwrap_or(host)),
         None => location.to_owned(),

@@ -102,7 +102,10 @@ impl Request {
             }
             let mut parameters = Vec::new();
             for parameter in parts {
-                match parameter.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
+                match parameter
+                    .split_once('=')
+                    .map(|(name, value)| (name.trim(), value.trim()))
+                {
                     Some(("q" | "Q", quality)) => {
                         let quality: f64 = quality.parse().map_err(|_| Failure::BAD_REQUEST)?;
                         if !(0.0..=1.0).contains(&quality) {
@@ -170,7 +173,8 @@ fn is_media_range(text: &str) -> bool {
                 .chars()
                 .all(|letter| letter.is_ascii_alphanumeric() || "!#$&-^_.+*".contains(letter))
     };
-    text.split_once('/').is_some_and(|(major, minor)| token(major) && token(minor))
+    text.split_once('/')
+        .is_some_and(|(major, minor)| token(major) && token(minor))
 }
 
 /// What an error page is written in.
@@ -217,7 +221,11 @@ pub(super) fn decoded(segment: &str) -> Cow<'_, str> {
     let mut rest = segment.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
-        let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let hex = |digit: u8| {
+            char::from(digit)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
         match (byte, after) {
             (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
                 bytes.push(hex(*high).unwrap_or_default() << 4 | hex(*low).unwrap_or_default());
@@ -243,7 +251,9 @@ pub(super) fn refused_path(path: &str) -> Option<&'static str> {
         return Some("Ambiguous URI empty segment");
     }
     for segment in path.split('/') {
-        let (name, parameter) = segment.split_once(';').map_or((segment, None), |(name, rest)| (name, Some(rest)));
+        let (name, parameter) = segment
+            .split_once(';')
+            .map_or((segment, None), |(name, rest)| (name, Some(rest)));
         let plain = name.to_ascii_lowercase().replace("%2e", ".");
         if matches!(&*plain, "." | "..") && plain != name.to_ascii_lowercase() {
             return Some("Ambiguous URI path segment");
@@ -302,13 +312,17 @@ mod tests {
 
     #[test]
     fn doubles_are_read_as_java_reads_them() {
-        let good = ["0.5", " 0.5 ", "+0.5", "5e-1", "0.5d", "0.5F", ".5", "0x1p-1", "0x.8p0", "5.E-1"];
+        let good = [
+            "0.5", " 0.5 ", "+0.5", "5e-1", "0.5d", "0.5F", ".5", "0x1p-1", "0x.8p0", "5.E-1",
+        ];
         for text in good {
             assert_eq!(java_double(text), Some(0.5), "{text}");
         }
         assert_eq!(java_double("-Infinity"), Some(f64::NEG_INFINITY));
         assert!(java_double("NaN").is_some_and(f64::is_nan));
-        for text in ["", " ", "infinity", "nan", "inf", "0.5x", "0x1", "+-1", "--1", ",", ".", "d"] {
+        for text in [
+            "", " ", "infinity", "nan", "inf", "0.5x", "0x1", "+-1", "--1", ",", ".", "d",
+        ] {
             assert_eq!(java_double(text), None, "{text}");
         }
     }

@@ -167,7 +167,9 @@ fn of_application(path: &[&str], app_id: &str, attempt_id: Option<&str>) -> Opti
         ["streaming", path @ ..] => {
             let found = match path {
                 ["statistics" | "receivers" | "batches"] => Ok(Endpoint::Streaming),
-                ["receivers" | "batches", id] | ["batches", id, "operations"] if is_number(id) => Ok(Endpoint::Streaming),
+                ["receivers" | "batches", id] | ["batches", id, "operations"] if is_number(id) => {
+                    Ok(Endpoint::Streaming)
+                }
                 ["batches", id, "operations", operation] if is_number(id) && is_number(operation) => {
                     Ok(Endpoint::Streaming)
                 }
@@ -278,8 +280,14 @@ mod tests {
         let of_attempt = |endpoint| Ok((endpoint, "X".to_owned(), Some("1".to_owned())));
         let cases = [
             ("/v1/applications/X/jobs/01", of_app(Endpoint::Job(Ok(1)))),
-            ("/v1/applications/X/jobs/2147483648", of_app(Endpoint::Job(Err(OutOfRange)))),
-            ("/v1/applications/X/1/stages/3/0/taskList/", of_attempt(Endpoint::TaskList(Ok((3, 0))))),
+            (
+                "/v1/applications/X/jobs/2147483648",
+                of_app(Endpoint::Job(Err(OutOfRange))),
+            ),
+            (
+                "/v1/applications/X/1/stages/3/0/taskList/",
+                of_attempt(Endpoint::TaskList(Ok((3, 0)))),
+            ),
             ("/v1/applications/X/1", of_attempt(Endpoint::ApplicationAttempt)),
             ("/v1/applications/X/jobs/-1", Err(NoRoute::SecondAttempt)),
             ("/v1/applications/X/storage/rdd/x", Err(NoRoute::SecondAttempt)),

@@ -22,8 +22,14 @@ pub(super) struct Shape {
 
 #[derive(Debug)]
 enum Node {
-    Value { column: usize, kind: Kind },
-    Object { presence: Option<usize>, members: Vec<(String, Node)> },
+    Value {
+        column: usize,
+        kind: Kind,
+    },
+    Object {
+        presence: Option<usize>,
+        members: Vec<(String, Node)>,
+    },
 }
 
 /// The JSON form of an Arrow type.
@@ -195,7 +201,12 @@ fn write_value(kind: &Kind, json: &mut Json, array: &dyn Array, row: usize) {
         Kind::Int64 => json.int(array.as_primitive::<Int64Type>().value(row)),
         Kind::Double => json.double(array.as_primitive::<Float64Type>().value(row)),
         Kind::Text => json.string(array.as_string::<i32>().value(row)),
-        Kind::Date => json.date(array.as_primitive::<TimestampMicrosecondType>().value(row).div_euclid(1000)),
+        Kind::Date => json.date(
+            array
+                .as_primitive::<TimestampMicrosecondType>()
+                .value(row)
+                .div_euclid(1000),
+        ),
         Kind::List(item) => {
             let items = array.as_list::<i32>().value(row);
             json.begin_array();
@@ -248,13 +259,16 @@ mod tests {
             ("metrics.in.bytes", Arc::new(Int64Array::from(vec![None, Some(5)]))),
             ("memory.used", Arc::new(Int64Array::from(vec![None, Some(7)]))),
         ];
-        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))
-            .unwrap();
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))
+                .unwrap();
         let shape = Shape::new(&batch.schema());
         let objects = [0, 1].map(|row| {
             let mut json = Json::default();
             shape.object(&mut json, &batch, row);
-            serde_json::from_slice::<serde_json::Value>(&json.take()).unwrap().to_string()
+            serde_json::from_slice::<serde_json::Value>(&json.take())
+                .unwrap()
+                .to_string()
         });
         assert_eq!(objects[0], r#"{"id":1,"name":"one","metrics":{"in":{"bytes":0}}}"#);
         assert_eq!(objects[1], r#"{"id":2,"memory":{"used":7}}"#);
@@ -262,7 +276,16 @@ mod tests {
 
     #[test]
     fn names_lose_their_units() {
-        let names = ["memory_used_bytes", "discovery_script", "name", "on_heap_memory_remaining_bytes"].map(rest_name);
-        assert_eq!(names, ["memoryUsed", "discoveryScript", "name", "onHeapMemoryRemaining"]);
+        let names = [
+            "memory_used_bytes",
+            "discovery_script",
+            "name",
+            "on_heap_memory_remaining_bytes",
+        ]
+        .map(rest_name);
+        assert_eq!(
+            names,
+            ["memoryUsed", "discoveryScript", "name", "onHeapMemoryRemaining"]
+        );
     }
 }

@@ -161,7 +161,9 @@ fn write_metrics(json: &mut Json, batch: &RecordBatch, row: usize) {
             json.element();
             json.begin_object();
             for name in ["name", "value"] {
-                let texts = metrics.column_by_name(name).and_then(|array| array.as_string_opt::<i32>());
+                let texts = metrics
+                    .column_by_name(name)
+                    .and_then(|array| array.as_string_opt::<i32>());
                 if let Some(texts) = texts.filter(|texts| texts.is_valid(at)) {
                     json.key(name);
                     json.string(texts.value(at));

@@ -97,7 +97,13 @@ fn doubles(values: &[f64]) -> ScalarValue {
 }
 
 /// Parameters of `sql/rest/stages.sql`.
-fn stage_params(attempt: &Attempt, stage: Option<i32>, stage_attempt: Option<i32>, statuses: ScalarValue, order: i32) -> Vec<ScalarValue> {
+fn stage_params(
+    attempt: &Attempt,
+    stage: Option<i32>,
+    stage_attempt: Option<i32>,
+    statuses: ScalarValue,
+    order: i32,
+) -> Vec<ScalarValue> {
     attempt.params([
         ScalarValue::Int32(stage),
         ScalarValue::Int32(stage_attempt),
@@ -274,7 +280,10 @@ impl Rest {
     }
 
     /// `logs` are there if details were asked for.
-    #[expect(clippy::too_many_arguments, reason = "a row is a statement's rows, a batch and a number")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a row is a statement's rows, a batch and a number"
+    )]
     async fn write_stage(
         &self,
         attempt: &Attempt,
@@ -285,7 +294,11 @@ impl Rest {
         logs: Option<&ExecutorLogs>,
         body: &mut JsonBody,
     ) -> Result<(), Failure> {
-        let part = |column| number(batch, column, row).and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
+        let part = |column| {
+            number(batch, column, row)
+                .and_then(|id| i32::try_from(id).ok())
+                .unwrap_or_default()
+        };
         let key = (part("stageId"), part("attemptId"));
         body.json.begin_object();
         stages.shape.part(0, &mut body.json, batch, row);

@@ -43,7 +43,10 @@ const TABLE_COLUMNS: [(&str, Key); 26] = [
     ("Task Deserialization Time", Key::Metric("executor_deserialize_time_ms")),
     ("GC Time", Key::Metric("jvm_gc_time_ms")),
     ("Result Serialization Time", Key::Metric("result_serialization_time_ms")),
-    ("Getting Result Time", Key::OfMeasured("coalesce(getting_result_time_ms, 0)")),
+    (
+        "Getting Result Time",
+        Key::OfMeasured("coalesce(getting_result_time_ms, 0)"),
+    ),
     ("Peak Execution Memory", Key::Metric("peak_execution_memory_bytes")),
     (
         "Accumulators",
@@ -51,7 +54,10 @@ const TABLE_COLUMNS: [(&str, Key); 26] = [
     ),
     ("Input Size / Records", Key::Metric("input_bytes")),
     ("Output Size / Records", Key::Metric("output_bytes")),
-    ("Shuffle Read Fetch Wait Time", Key::Metric("shuffle_fetch_wait_time_ms")),
+    (
+        "Shuffle Read Fetch Wait Time",
+        Key::Metric("shuffle_fetch_wait_time_ms"),
+    ),
     (
         "Shuffle Read Size / Records",
         Key::OfMeasured(
@@ -257,7 +263,11 @@ impl Rest {
         let mut found = Vec::new();
         for batch in &batches {
             for row in 0..batch.num_rows() {
-                if asked.search.as_ref().is_none_or(|text| matches_search(batch, row, text)) {
+                if asked
+                    .search
+                    .as_ref()
+                    .is_none_or(|text| matches_search(batch, row, text))
+                {
                     found.push((batch, row));
                 }
             }
@@ -387,7 +397,10 @@ fn matches_search(batch: &RecordBatch, row: usize, search: &str) -> bool {
     let is_in = |text: &str| text.to_lowercase().contains(search);
     let of_number = |column: &str| number(batch, column, row).map(|value| value.to_string());
     let plain = ["taskId", "index", "attempt"];
-    if plain.iter().any(|column| of_number(column).is_some_and(|text| is_in(&text))) {
+    if plain
+        .iter()
+        .any(|column| of_number(column).is_some_and(|text| is_in(&text)))
+    {
         return true;
     }
     let texts = ["executorId", "host", "status", "taskLocality"];
@@ -399,7 +412,9 @@ fn matches_search(batch: &RecordBatch, row: usize, search: &str) -> bool {
         return true;
     }
     let instant = |column: &str| {
-        let array = batch.column_by_name(column)?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        let array = batch
+            .column_by_name(column)?
+            .as_primitive_opt::<TimestampMicrosecondType>()?;
         let micros = array.is_valid(row).then(|| array.value(row))?;
         chrono::DateTime::from_timestamp_micros(micros)
     };
@@ -485,7 +500,14 @@ fn duration_text(millis: i64) -> String {
 /// Spark's `Utils.bytesToString`.
 #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
 fn size_text(bytes: i64) -> String {
-    let units = [("EiB", 60), ("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let units = [
+        ("EiB", 60),
+        ("PiB", 50),
+        ("TiB", 40),
+        ("GiB", 30),
+        ("MiB", 20),
+        ("KiB", 10),
+    ];
     for (unit, shift) in units {
         if bytes >> shift >= 2 {
             return format!("{:.1} {unit}", bytes as f64 / (1_i64 << shift) as f64);
@@ -501,7 +523,10 @@ mod tests {
     #[test]
     fn numbers_are_written_as_the_ui_writes_them() {
         let durations = [5, 100, 950, 12_300, 90_000, 1_800_000, 9_000_000].map(duration_text);
-        assert_eq!(durations, ["5 ms", "0.1 s", "0.9 s", "12 s", "1.5 min", "30 min", "2.5 h"]);
+        assert_eq!(
+            durations,
+            ["5 ms", "0.1 s", "0.9 s", "12 s", "1.5 min", "30 min", "2.5 h"]
+        );
         let sizes = [0, 2047, 2048, 5 << 20].map(size_text);
         assert_eq!(sizes, ["0.0 B", "2047.0 B", "2.0 KiB", "5.0 MiB"]);
     }
