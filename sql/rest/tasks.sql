@@ -3,7 +3,7 @@
 -- reads: tasks
 -- freshness: the snapshot of the request
 -- parameters: $1 app_id, $2 attempt_id, $3 stage_id, $4 stage_attempt_id, $5 when the log was last written (ms since the epoch: a running task is as old as
--- its log), $6 array of statuses or null for all, $7 rows to skip, $8 rows at most; {order} is a sort key with its direction
+-- its log), $6 array of statuses or null for all, $7 rows to skip, $8 rows at most; {key} is an expression to sort by, {direction} ASC or DESC
 SELECT
   task_id AS "taskId",
   task_index AS "index",
@@ -58,10 +58,10 @@ SELECT
   coalesce(scheduler_delay_ms, 0) AS "schedulerDelay",
   coalesce(getting_result_time_ms, $5 - CAST(result_fetch_start AS bigint) / 1000, 0) AS "gettingResultTime"
 FROM (
-  SELECT *, coalesce(duration_ms, $5 - CAST(launch_time AS bigint) / 1000) AS elapsed_ms
+  SELECT *, coalesce(duration_ms, $5 - CAST(launch_time AS bigint) / 1000) AS elapsed_ms, {key} AS sort_key
   FROM tasks
   WHERE app_id = $1 AND attempt_id = $2 AND stage_id = $3 AND stage_attempt_id = $4
 )
 WHERE $6::text[] IS NULL OR array_has($6, status)
-ORDER BY {order}
+ORDER BY sort_key {direction}, task_id {direction}
 LIMIT $8 OFFSET $7

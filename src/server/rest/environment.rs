@@ -17,12 +17,8 @@ const SECTIONS: [(&str, &str); 5] = [
     ("classpath", "classpathEntries"),
 ];
 
-/// Fields of REST's `runtime`, by property.
-const RUNTIME: [(&str, &str); 3] = [
-    ("Java Version", "javaVersion"),
-    ("Java Home", "javaHome"),
-    ("Scala Version", "scalaVersion"),
-];
+/// Fields of REST's `runtime`, and what our properties of that section are called.
+const RUNTIME: [&str; 3] = ["javaVersion", "javaHome", "scalaVersion"];
 
 impl Rest {
     pub(super) async fn environment(&self, attempt: &Attempt, body: &mut JsonBody) -> Result<(), Failure> {
@@ -45,8 +41,8 @@ impl Rest {
         json.begin_object();
         json.key("runtime");
         json.begin_object();
-        for (property, field) in RUNTIME {
-            if let Some((_, Some(value))) = properties("runtime").find(|(name, _)| *name == property) {
+        for field in RUNTIME {
+            if let Some((_, Some(value))) = properties("runtime").find(|(name, _)| *name == field) {
                 json.key(field);
                 json.string(value);
             }

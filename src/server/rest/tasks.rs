@@ -104,11 +104,9 @@ impl Order {
         }
     }
 
-    /// For `ORDER BY`: equal ones by task id, both in one direction, as Spark walks its index.
-    fn sql(self) -> String {
-        let direction = if self.ascending { "ASC" } else { "DESC" };
+    /// The statement in this order: equal ones by task id, both in one direction, as Spark walks its index.
+    fn statement(self) -> String {
         let key = match self.key {
-            Key::Plain("task_id") => return format!("task_id {direction}"),
             Key::Plain(key) => key.to_owned(),
             Key::Metric(metric) => format!(
                 "CASE WHEN executor_run_time_ms IS NULL THEN -1 WHEN status = 'SUCCESS' THEN coalesce({metric}, 0) \
@@ -116,7 +114,8 @@ impl Order {
             ),
             Key::OfMeasured(key) => format!("CASE WHEN executor_run_time_ms IS NULL THEN -1 ELSE {key} END"),
         };
-        format!("{key} {direction}, task_id {direction}")
+        let direction = if self.ascending { "ASC" } else { "DESC" };
+        TASKS.replace("{key}", &key).replace("{direction}", direction)
     }
 }
 
@@ -241,7 +240,7 @@ impl Rest {
             window.offset.into(),
             window.length.into(),
         ]);
-        self.rows(&TASKS.replace("{order}", &window.order.sql()), params).await
+        self.rows(&window.order.statement(), params).await
     }
 
     /// What the stage page of Spark's UI asks for: a page of tasks, sorted and searched on the server.
