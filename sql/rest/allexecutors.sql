@@ -32,7 +32,7 @@ SELECT
   total_on_heap_storage_memory_bytes AS "memoryMetrics.totalOnHeapStorageMemory",
   total_off_heap_storage_memory_bytes AS "memoryMetrics.totalOffHeapStorageMemory",
   excluded_in_stages AS "blacklistedInStages",
-  total_tasks > active_tasks OR peak_jvm_heap_memory_bytes IS NOT NULL AS "peakMemoryMetrics.?",
+  has_peak_metrics AS "peakMemoryMetrics.?",
   peak_jvm_heap_memory_bytes AS "peakMemoryMetrics.JVMHeapMemory",
   peak_jvm_off_heap_memory_bytes AS "peakMemoryMetrics.JVMOffHeapMemory",
   peak_on_heap_execution_memory_bytes AS "peakMemoryMetrics.OnHeapExecutionMemory",

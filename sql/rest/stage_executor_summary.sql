@@ -46,7 +46,7 @@ SELECT
 FROM (
   SELECT
     *,
-    failed_tasks + succeeded_tasks + killed_tasks > 0 OR peak_jvm_heap_memory_bytes IS NOT NULL AS measured
+    has_peak_metrics AS measured
   FROM stage_executors
   WHERE app_id = $1 AND attempt_id = $2 AND stage_id = $3 AND stage_attempt_id = $4
 )

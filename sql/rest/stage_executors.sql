@@ -20,7 +20,7 @@ SELECT
   memory_bytes_spilled AS "memoryBytesSpilled",
   disk_bytes_spilled AS "diskBytesSpilled",
   is_excluded_for_stage AS "isBlacklistedForStage",
-  failed_tasks + succeeded_tasks + killed_tasks > 0 OR peak_jvm_heap_memory_bytes IS NOT NULL AS "peakMemoryMetrics.?",
+  has_peak_metrics AS "peakMemoryMetrics.?",
   peak_jvm_heap_memory_bytes AS "peakMemoryMetrics.JVMHeapMemory",
   peak_jvm_off_heap_memory_bytes AS "peakMemoryMetrics.JVMOffHeapMemory",
   peak_on_heap_execution_memory_bytes AS "peakMemoryMetrics.OnHeapExecutionMemory",

@@ -67,7 +67,7 @@ SELECT
   NULL::boolean AS "#end of details",
   killed_tasks_summary AS "killedTasksSummary",
   resource_profile_id AS "resourceProfileId",
-  num_complete_tasks + num_failed_tasks + num_killed_tasks > 0 OR peak_jvm_heap_memory_bytes IS NOT NULL AS "peakExecutorMetrics.?",
+  has_peak_metrics AS "peakExecutorMetrics.?",
   peak_jvm_heap_memory_bytes AS "peakExecutorMetrics.JVMHeapMemory",
   peak_jvm_off_heap_memory_bytes AS "peakExecutorMetrics.JVMOffHeapMemory",
   peak_on_heap_execution_memory_bytes AS "peakExecutorMetrics.OnHeapExecutionMemory",

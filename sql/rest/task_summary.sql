@@ -14,8 +14,8 @@ SELECT
   task_quantiles(result_size_bytes, counted, $6) FILTER (WHERE counted) AS "resultSize",
   task_quantiles(jvm_gc_time_ms, counted, $6) FILTER (WHERE counted) AS "jvmGcTime",
   task_quantiles(result_serialization_time_ms, counted, $6) FILTER (WHERE counted) AS "resultSerializationTime",
-  task_quantiles(getting_result_time_ms, counted, $6) FILTER (WHERE executor_run_time_ms IS NOT NULL) AS "gettingResultTime",
-  task_quantiles(scheduler_delay_ms, counted, $6) FILTER (WHERE executor_run_time_ms IS NOT NULL) AS "schedulerDelay",
+  task_quantiles(getting_result_time_ms, counted, $6) FILTER (WHERE finish_time IS NOT NULL) AS "gettingResultTime",
+  task_quantiles(scheduler_delay_ms, counted, $6) FILTER (WHERE finish_time IS NOT NULL) AS "schedulerDelay",
   task_quantiles(peak_execution_memory_bytes, counted, $6) FILTER (WHERE counted) AS "peakExecutionMemory",
   task_quantiles(memory_bytes_spilled, counted, $6) FILTER (WHERE counted) AS "memoryBytesSpilled",
   task_quantiles(disk_bytes_spilled, counted, $6) FILTER (WHERE counted) AS "diskBytesSpilled",
@@ -48,7 +48,7 @@ FROM (
   SELECT
     *,
     coalesce(duration_ms, $5 - CAST(launch_time AS bigint) / 1000) AS elapsed_ms,
-    status = 'SUCCESS' AND executor_run_time_ms IS NOT NULL AS counted
+    status = 'SUCCESS' AS counted
   FROM tasks
   WHERE app_id = $1 AND attempt_id = $2 AND stage_id = $3 AND stage_attempt_id = $4
 )

@@ -19,7 +19,7 @@ SELECT
   speculative,
   accumulables AS "accumulatorUpdates",
   error_message AS "errorMessage",
-  executor_run_time_ms IS NOT NULL AS "taskMetrics.?",
+  finish_time IS NOT NULL AS "taskMetrics.?",
   executor_deserialize_time_ms AS "taskMetrics.executorDeserializeTime",
   executor_deserialize_cpu_time_ns AS "taskMetrics.executorDeserializeCpuTime",
   executor_run_time_ms AS "taskMetrics.executorRunTime",

@@ -7,7 +7,6 @@ use super::rdd::Remaining;
 use crate::event::Properties;
 use crate::event::executor::{BlockManagerAdded, ExecutorAdded, ExecutorRemoved};
 use crate::event::stage::StorageLevel;
-use crate::table::metrics::PEAK_COUNT;
 use crate::table::{Rows, Value};
 
 /// The driver's executor id.
@@ -279,9 +278,7 @@ impl LiveExecutor {
             )
         })));
         rows.push(self.resource_profile_id).push(self.core_ms(end));
-        for at in 0..PEAK_COUNT {
-            rows.push(self.peaks.get(at));
-        }
+        self.peaks.push(rows);
         rows.end_row();
     }
 }

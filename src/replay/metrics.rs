@@ -3,6 +3,7 @@
 use crate::event::executor::ExecutorMetrics;
 use crate::event::stage::Accumulable;
 use crate::event::task::TaskMetrics;
+use crate::table::Rows;
 use crate::table::metrics::{METRIC_COUNT, PEAK_COUNT, index};
 
 /// The metrics of a task, or their sum. A metric the log does not record counts as 0 and is not present.
@@ -213,13 +214,20 @@ pub(super) fn of_accumulators(accumulators: &[Accumulable<'_>]) -> Metrics {
 /// Spark marks metrics that were never measured with -1 in the first place. Where the log has none at all, Spark takes zeros; we
 /// keep them unknown.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peaks([i64; PEAK_COUNT]);
+pub(super) struct Peaks {
+    values: [i64; PEAK_COUNT],
+    /// Spark took zeros at least once.
+    took_zeros: bool,
+}
 
 impl Default for Peaks {
     fn default() -> Self {
         let mut unset = [0; PEAK_COUNT];
         unset[0] = -1;
-        Peaks(unset)
+        Peaks {
+            values: unset,
+            took_zeros: false,
+        }
     }
 }
 
@@ -227,10 +235,10 @@ impl Peaks {
     /// Whether Spark saw a new peak.
     pub(super) fn raise(&mut self, metrics: Option<&ExecutorMetrics>) -> bool {
         let Some(ExecutorMetrics(metrics)) = metrics else {
-            return self.0[0] == -1;
+            return !std::mem::replace(&mut self.took_zeros, true) && self.values[0] == -1;
         };
         let mut raised = false;
-        for (peak, value) in self.0.iter_mut().zip(metrics) {
+        for (peak, value) in self.values.iter_mut().zip(metrics) {
             raised |= *value > *peak;
             *peak = (*peak).max(*value);
         }
@@ -238,6 +246,14 @@ impl Peaks {
     }
 
     pub(super) fn get(&self, at: usize) -> Option<i64> {
-        (self.0[0] > -1).then(|| self.0[at])
+        (self.values[0] > -1).then(|| self.values[at])
+    }
+
+    /// The cells of the columns of peaks.
+    pub(super) fn push(&self, rows: &mut Rows) {
+        rows.push(self.took_zeros || self.values[0] > -1);
+        for at in 0..PEAK_COUNT {
+            rows.push(self.get(at));
+        }
     }
 }

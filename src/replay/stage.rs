@@ -9,7 +9,7 @@ use super::metrics::{Metrics, Peaks};
 use super::scala::{Slots, hash_of_long};
 use super::stage_executor::{ExecutorSummary, OnExecutor};
 use crate::event::stage::{StageInfo, StageSubmitted, accumulator_text};
-use crate::table::metrics::{METRIC_COUNT, PEAK_COUNT};
+use crate::table::metrics::METRIC_COUNT;
 use crate::table::{Rows, Value};
 
 /// One attempt of one stage. A retried stage keeps its `stage_id`, so the id alone identifies nothing.
@@ -365,9 +365,7 @@ impl LiveStage {
         rows.push(speculation.map(|s| s.completed))
             .push(speculation.map(|s| s.failed));
         rows.push(speculation.map(|s| s.killed));
-        for at in 0..PEAK_COUNT {
-            rows.push(self.peaks.get(at));
-        }
+        self.peaks.push(rows);
         rows.end_row();
     }
 }

@@ -3,8 +3,8 @@
 use super::job::Outcome;
 use super::metrics::{Metrics, Peaks};
 use super::stage::StageKey;
-use crate::table::metrics::{PEAK_COUNT, index};
-use crate::table::{Rows, Value};
+use crate::table::Rows;
+use crate::table::metrics::index;
 
 /// An executor as a stage that runs sees it.
 #[derive(Debug, Default)]
@@ -94,9 +94,7 @@ impl ExecutorSummary {
             rows.push(sum);
         }
         rows.push(self.is_excluded);
-        for at in 0..PEAK_COUNT {
-            rows.push(Value::from(self.peaks.get(at)));
-        }
+        self.peaks.push(rows);
         rows.end_row();
     }
 }

@@ -1,6 +1,6 @@
 //! `executors` and `miscellaneous_processes`.
 
-use super::metrics::{EXECUTOR_PEAKS, PEAK_COUNT, concat};
+use super::metrics::{EXECUTOR_PEAKS, PEAK_COLUMNS, concat};
 use super::{Column, TableDef, Type, keys};
 
 const RESOURCE: Type = Type::Struct(&[("name", Type::Text), ("addresses", Type::List(&Type::Text))]);
@@ -246,7 +246,7 @@ pub static EXECUTORS: TableDef = TableDef {
     name: "executors",
     grain: "one row per executor, the driver included",
     sort_order: &["app_id", "attempt_id", "executor_id"],
-    columns: &concat::<{ 35 + PEAK_COUNT }>(&[&HEAD, &EXECUTOR_PEAKS]),
+    columns: &concat::<{ 35 + PEAK_COLUMNS }>(&[&HEAD, &EXECUTOR_PEAKS]),
 };
 
 pub static MISCELLANEOUS_PROCESSES: TableDef = TableDef {

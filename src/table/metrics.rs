@@ -408,11 +408,21 @@ macro_rules! peak_rests {
 peak_rests!(EXECUTOR_PEAK_RESTS, "peakMemoryMetrics");
 peak_rests!(STAGE_PEAK_RESTS, "peakExecutorMetrics");
 
-const fn peaks(rests: [&'static str; PEAK_COUNT]) -> [Column; PEAK_COUNT] {
-    let mut columns = [EMPTY; PEAK_COUNT];
+/// Columns of peaks: whether there are any, then each.
+pub(super) const PEAK_COLUMNS: usize = PEAK_COUNT + 1;
+
+const fn peaks(rests: [&'static str; PEAK_COUNT]) -> [Column; PEAK_COLUMNS] {
+    let mut columns = [EMPTY; PEAK_COLUMNS];
+    columns[0] = Column::new(
+        "has_peak_metrics",
+        Type::Bool,
+        "",
+        "StageExecutorMetrics, TaskEnd",
+        "whether Spark shows peaks: zeros where a log has no executor metrics, which are null here",
+    );
     let mut i = 0;
     while i < PEAK_COUNT {
-        columns[i] = Column::null(
+        columns[i + 1] = Column::null(
             PEAKS[i].1,
             Type::Int64,
             rests[i],
@@ -425,9 +435,9 @@ const fn peaks(rests: [&'static str; PEAK_COUNT]) -> [Column; PEAK_COUNT] {
 }
 
 /// Peaks as columns of `executors`.
-pub(super) const EXECUTOR_PEAKS: [Column; PEAK_COUNT] = peaks(EXECUTOR_PEAK_RESTS);
+pub(super) const EXECUTOR_PEAKS: [Column; PEAK_COLUMNS] = peaks(EXECUTOR_PEAK_RESTS);
 /// Peaks as columns of `stages`.
-pub(super) const STAGE_PEAKS: [Column; PEAK_COUNT] = peaks(STAGE_PEAK_RESTS);
+pub(super) const STAGE_PEAKS: [Column; PEAK_COLUMNS] = peaks(STAGE_PEAK_RESTS);
 
 /// Joins lists of columns in a constant; `N` is the sum of the lengths, checked by the compiler.
 pub(super) const fn concat<const N: usize>(parts: &[&[Column]]) -> [Column; N] {

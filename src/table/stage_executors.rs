@@ -1,6 +1,6 @@
 //! `stage_executors`.
 
-use super::metrics::{EXECUTOR_PEAKS, PEAK_COUNT, concat};
+use super::metrics::{EXECUTOR_PEAKS, PEAK_COLUMNS, concat};
 use super::{Column, TableDef, Type, keys};
 
 const HEAD: [Column; 20] = [
@@ -127,5 +127,5 @@ pub static STAGE_EXECUTORS: TableDef = TableDef {
     name: "stage_executors",
     grain: "one row per stage attempt and executor: what the executor did for it",
     sort_order: &["app_id", "attempt_id", "stage_id", "stage_attempt_id", "executor_id"],
-    columns: &concat::<{ 20 + PEAK_COUNT }>(&[&HEAD, &EXECUTOR_PEAKS]),
+    columns: &concat::<{ 20 + PEAK_COLUMNS }>(&[&HEAD, &EXECUTOR_PEAKS]),
 };

@@ -1,6 +1,6 @@
 //! `stages`.
 
-use super::metrics::{METRIC_COUNT, PEAK_COUNT, STAGE_METRICS, STAGE_PEAKS, concat};
+use super::metrics::{METRIC_COUNT, PEAK_COLUMNS, STAGE_METRICS, STAGE_PEAKS, concat};
 use super::{ACCUMULABLES, Column, TableDef, Type, keys};
 
 const HEAD: [Column; 22] = [
@@ -235,5 +235,5 @@ pub static STAGES: TableDef = TableDef {
     name: "stages",
     grain: "one row per stage attempt",
     sort_order: &["app_id", "attempt_id", "stage_id", "stage_attempt_id"],
-    columns: &concat::<{ 22 + METRIC_COUNT + 13 + PEAK_COUNT }>(&[&HEAD, &STAGE_METRICS, &TAIL, &STAGE_PEAKS]),
+    columns: &concat::<{ 22 + METRIC_COUNT + 13 + PEAK_COLUMNS }>(&[&HEAD, &STAGE_METRICS, &TAIL, &STAGE_PEAKS]),
 };

@@ -26,6 +26,11 @@ impl Rest {
         let (first_start, last_start) = (date("minDate", "2010-01-01")?, date("maxDate", "3000-01-01")?);
         let (first_end, last_end) = (date("minEndDate", "2010-01-01")?, date("maxEndDate", "3000-01-01")?);
         let limit = request.optional_int("limit")?.unwrap_or(i32::MAX).max(0);
+        if limit == 0 {
+            body.json.begin_array();
+            body.json.end_array();
+            return Ok(());
+        }
         let params = vec![
             (statuses.is_empty() || statuses.contains(COMPLETED)).into(),
             (statuses.is_empty() || statuses.contains(RUNNING)).into(),

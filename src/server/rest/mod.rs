@@ -273,7 +273,10 @@ impl Rest {
                 let statuses = request.choices("status", &jobs::STATUSES)?;
                 self.jobs(&attempt()?, &statuses, body).await
             }
-            Endpoint::Job(job_id) => self.job(&attempt()?, job_id?, body).await,
+            Endpoint::Job(job_id) => {
+                let job_id = job_id?;
+                self.job(&attempt()?, job_id, body).await
+            }
             Endpoint::Executors => self.executors(&attempt()?, executors::ACTIVE, body).await,
             Endpoint::AllExecutors => self.executors(&attempt()?, executors::ALL, body).await,
             Endpoint::ExecutorThreads => {
@@ -314,20 +317,26 @@ impl Rest {
                 self.task_summary(&attempt, key, &quantiles, body).await
             }
             Endpoint::TaskList(key) => {
-                let window = tasks::Window::of(request)?;
-                self.task_list(&attempt()?, key?, &window, body).await
+                let (key, window) = (key?, tasks::Window::of(request)?);
+                self.task_list(&attempt()?, key, &window, body).await
             }
-            Endpoint::TaskTable(key) => self.task_table(&attempt()?, key?, request, body).await,
+            Endpoint::TaskTable(key) => {
+                let key = key?;
+                self.task_table(&attempt()?, key, request, body).await
+            }
             Endpoint::Rdds => self.rdds(&attempt()?, body).await,
-            Endpoint::Rdd(rdd_id) => self.rdd(&attempt()?, rdd_id?, body).await,
+            Endpoint::Rdd(rdd_id) => {
+                let rdd_id = rdd_id?;
+                self.rdd(&attempt()?, rdd_id, body).await
+            }
             Endpoint::Environment => self.environment(&attempt()?, body).await,
             Endpoint::SqlExecutions => {
                 let page = sql::Page::of(request)?;
                 self.sql_executions(&attempt()?, &page, body).await
             }
             Endpoint::SqlExecution(execution_id) => {
-                let shown = sql::Shown::of(request);
-                self.sql_execution(&attempt()?, execution_id?, shown, body).await
+                let (execution_id, shown) = (execution_id?, sql::Shown::of(request));
+                self.sql_execution(&attempt()?, execution_id, shown, body).await
             }
             Endpoint::Streaming => {
                 let attempt = attempt()?;

@@ -230,7 +230,11 @@ pub(super) fn options(route: &Route, request: &Request, headers: &HeaderMap) -> 
             .and_then(|host| host.to_str().ok())
             .unwrap_or("localhost");
         let path = super::answer::escape(request.raw_path.trim_start_matches("/api/"));
-        let (method, media_type) = (route.endpoint.method_id(), route.endpoint.produces());
+        let method = route.endpoint.method_id();
+        let media_type = match route.endpoint {
+            Endpoint::Version => "*/*",
+            endpoint => endpoint.produces(),
+        };
         let text = format!(
             r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
 <application xmlns="http://wadl.dev.java.net/2009/02">

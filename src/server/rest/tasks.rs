@@ -109,10 +109,10 @@ impl Order {
         let key = match self.key {
             Key::Plain(key) => key.to_owned(),
             Key::Metric(metric) => format!(
-                "CASE WHEN executor_run_time_ms IS NULL THEN -1 WHEN status = 'SUCCESS' THEN coalesce({metric}, 0) \
+                "CASE WHEN finish_time IS NULL THEN -1 WHEN status = 'SUCCESS' THEN coalesce({metric}, 0) \
                  ELSE -coalesce({metric}, 0) - 1 END"
             ),
-            Key::OfMeasured(key) => format!("CASE WHEN executor_run_time_ms IS NULL THEN -1 ELSE {key} END"),
+            Key::OfMeasured(key) => format!("CASE WHEN finish_time IS NULL THEN -1 ELSE {key} END"),
         };
         let direction = if self.ascending { "ASC" } else { "DESC" };
         TASKS.replace("{key}", &key).replace("{direction}", direction)
@@ -436,7 +436,11 @@ fn matches_search(batch: &RecordBatch, row: usize, search: &str) -> bool {
     {
         return true;
     }
-    number(batch, "taskMetrics.executorRunTime", row).is_some() && metrics_match(batch, row, &is_in)
+    let has_metrics = batch
+        .column_by_name("taskMetrics.?")
+        .and_then(|array| array.as_boolean_opt())
+        .is_some_and(|array| array.value(row));
+    has_metrics && metrics_match(batch, row, &is_in)
 }
 
 fn metrics_match(batch: &RecordBatch, row: usize, is_in: &dyn Fn(&str) -> bool) -> bool {
