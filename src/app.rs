@@ -196,7 +196,7 @@ fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> 
         if let DoorAddr::At(addr) = config.http.addr {
             let (listener, addr) = listen("http", addr).await?;
             let (engine, history) = (Arc::clone(&engine), Arc::clone(&history));
-            doors.spawn(http::serve(listener, engine, history, shutdown.clone()));
+            doors.spawn(http::serve(listener, engine, history, &config.rest, shutdown.clone()));
             open.push(format!("http={addr}"));
         }
         let open = open.join(" ");

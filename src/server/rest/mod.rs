@@ -15,6 +15,7 @@ mod jobs;
 mod json;
 mod logs;
 mod request;
+mod retention;
 mod routes;
 mod rows;
 mod shape;
@@ -34,11 +35,13 @@ use axum::response::Response;
 use datafusion::scalar::ScalarValue;
 
 use crate::catalog::{SessionVars, SnapshotSource};
+use crate::config::RestConfig;
 use crate::history::{AttemptRows, History, Snapshot};
 use crate::server::query::QueryEngine;
 use answer::{Failure, JsonBody, empty, failed, respond, written};
 use json::Json;
 use request::Request;
+use retention::Retention;
 use routes::{Endpoint, Route};
 use rows::Rows;
 use shape::Shape;
@@ -54,6 +57,7 @@ const LOG_PROBLEM: HeaderName = HeaderName::from_static("x-sparkgate-log-problem
 pub(super) struct Rest {
     engine: Arc<QueryEngine>,
     history: Arc<History>,
+    retention: Retention,
     vars: SessionVars,
 }
 
@@ -84,12 +88,17 @@ impl Attempt {
 }
 
 impl Rest {
-    pub(super) fn new(engine: Arc<QueryEngine>, history: Arc<History>) -> Self {
+    pub(super) fn new(engine: Arc<QueryEngine>, history: Arc<History>, config: &RestConfig) -> Self {
         let vars = SessionVars {
             application_name: "rest".into(),
             ..SessionVars::default()
         };
-        Rest { engine, history, vars }
+        Rest {
+            engine,
+            history,
+            retention: Retention::new(config),
+            vars,
+        }
     }
 
     pub(super) fn history(&self) -> &History {
@@ -111,7 +120,10 @@ impl Rest {
 
     /// Runs a statement of `sql/rest`.
     async fn rows(&self, sql: &str, params: Vec<ScalarValue>) -> Result<Rows, Failure> {
-        let stream = self.engine.run_own(sql, params, &self.vars).await?;
+        let stream = self
+            .engine
+            .run_own(&self.retention.applied(sql), params, &self.vars)
+            .await?;
         Ok(Rows {
             shape: Shape::new(&stream.schema),
             batches: stream.batches,
