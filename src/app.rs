@@ -495,7 +495,7 @@ mod tests {
             ),
             (&["check", "s3://bucket/logs"], "s3:// is not built yet"),
             (
-                &["serve", "x", "--http", "127.0.0.1:18080"],
+                &["serve", "x", "--http", "0.0.0.0:18080"],
                 "REST API is not built yet",
             ),
             (&["serve", "x", "--pg", "192.168.0.1:5433"], "no authentication yet"),

@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub attempts: BTreeMap<(String, String), Arc<AttemptRows>>,
     /// Rows of `applications`: the newest attempt with totals over all; key is the application id.
     pub applications: BTreeMap<String, RecordBatch>,
+    /// The rows of all applications together, of the tables where each has few; a table that is not here is in `attempts` alone.
+    pub listing: BTreeMap<&'static str, Vec<RecordBatch>>,
     /// Rows of `system.event_logs`, one per file or directory seen, listed or not.
     pub event_logs: Vec<LogEntry>,
     /// Attempts whose rows may not be all that their log holds (it is damaged, or cannot be read now), each with the first problem.

@@ -509,3 +509,39 @@ pub(super) fn redirect(location: &str, headers: &HeaderMap) -> Response {
         Err(_) => empty(StatusCode::BAD_REQUEST),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn every_statement_has_its_header() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/rest");
+        let mut files = 0;
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let line = |word: &str| {
+                let start = format!("-- {word}: ");
+                let found = text.lines().find_map(|line| line.strip_prefix(start.as_str()));
+                found.unwrap_or_else(|| panic!("{name} has no line {word}"))
+            };
+            assert_eq!(line("name"), name);
+            for word in ["grain", "freshness", "parameters"] {
+                assert!(!line(word).is_empty(), "{name}: {word}");
+            }
+            for table in line("reads").split(", ") {
+                assert!(
+                    crate::table::all().iter().any(|def| def.name == table),
+                    "{name} reads {table}, which is no base table"
+                );
+                let named = |word: &str| text.contains(&format!("{word} {table}"));
+                assert!(named("FROM") || named("JOIN"), "{name} does not read {table}");
+            }
+            files += 1;
+        }
+        assert!(files > 20, "{files} statements");
+    }
+}
