@@ -494,10 +494,7 @@ mod tests {
                 "source /no/such/directory does not exist",
             ),
             (&["check", "s3://bucket/logs"], "s3:// is not built yet"),
-            (
-                &["serve", "x", "--http", "0.0.0.0:18080"],
-                "REST API is not built yet",
-            ),
+            (&["serve", "x", "--http", "0.0.0.0:18080"], "no authentication yet"),
             (&["serve", "x", "--pg", "192.168.0.1:5433"], "no authentication yet"),
             (&["serve", "x", "--pg", "off"], "no door is open"),
             (
