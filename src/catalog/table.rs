@@ -259,32 +259,35 @@ fn literal_number(literal: &ScalarValue) -> Option<i64> {
 /// More values than these are not looked up one by one.
 const MOST_KEYS: usize = 16;
 
-/// The rows of a batch whose key is one of `values` (ascending). The rows of an attempt are sorted by that key, so they lie together.
+/// The rows of a batch whose key may be one of `values` (ascending). Most batches are sorted by their key; tasks stand as they ended, so of
+/// those at least the batches of other stages are left out.
 fn rows_of(batch: &RecordBatch, key: usize, values: &[i64]) -> Vec<RecordBatch> {
     let keys = batch.column(key);
-    let at = |row: usize| match keys.as_primitive_opt::<Int32Type>() {
-        Some(keys) => Some(i64::from(keys.value(row))),
-        None => keys.as_primitive_opt::<Int64Type>().map(|keys| keys.value(row)),
+    if let Some(keys) = keys.as_primitive_opt::<Int32Type>() {
+        rows_of_keys(batch, keys.values(), values)
+    } else if let Some(keys) = keys.as_primitive_opt::<Int64Type>() {
+        rows_of_keys(batch, keys.values(), values)
+    } else {
+        vec![batch.clone()]
+    }
+}
+
+fn rows_of_keys<T: Copy + Ord + Into<i64>>(batch: &RecordBatch, keys: &[T], values: &[i64]) -> Vec<RecordBatch> {
+    let (Some(least), Some(most)) = (keys.iter().min(), keys.iter().max()) else {
+        return Vec::new();
     };
-    if batch.num_rows() == 0 || at(0).is_none() {
+    let (least, most) = ((*least).into(), (*most).into());
+    if !values.iter().any(|value| (least..=most).contains(value)) {
+        return Vec::new();
+    }
+    if !keys.is_sorted() {
         return vec![batch.clone()];
     }
-    let first_row = |is_before: &dyn Fn(i64) -> bool| {
-        let (mut low, mut high) = (0, batch.num_rows());
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            if at(middle).is_some_and(is_before) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    };
     values
         .iter()
         .filter_map(|value| {
-            let (start, end) = (first_row(&|key| key < *value), first_row(&|key| key <= *value));
+            let start = keys.partition_point(|key| (*key).into() < *value);
+            let end = keys.partition_point(|key| (*key).into() <= *value);
             (start < end).then(|| batch.slice(start, end - start))
         })
         .collect()

