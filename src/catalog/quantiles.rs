@@ -7,7 +7,8 @@
 use std::mem::size_of;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
@@ -106,9 +107,9 @@ impl Accumulator for Quantiles {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let values: Vec<ScalarValue> = self.values.iter().map(|value| ScalarValue::from(*value)).collect();
+        let values: ArrayRef = Arc::new(Int64Array::from(std::mem::take(&mut self.values)));
         Ok(vec![
-            ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Int64)),
+            one_list(DataType::Int64, values),
             ScalarValue::from(self.counted),
             list_of_doubles(self.quantiles.as_deref()),
         ])
@@ -154,17 +155,21 @@ fn value_at(values: &mut [i64], place: i64) -> f64 {
 
 fn list_of_doubles(values: Option<&[f64]>) -> ScalarValue {
     match values {
-        Some(values) => {
-            let values: Vec<ScalarValue> = values.iter().map(|value| ScalarValue::from(*value)).collect();
-            ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Float64))
-        }
+        Some(values) => one_list(DataType::Float64, Arc::new(Float64Array::from(values.to_vec()))),
         None => ScalarValue::new_null_list(DataType::Float64, true, 1),
     }
 }
 
+/// A list of all the items.
+fn one_list(item: DataType, items: ArrayRef) -> ScalarValue {
+    let offsets = OffsetBuffer::from_lengths([items.len()]);
+    let field = Arc::new(Field::new("item", item, true));
+    ScalarValue::List(Arc::new(ListArray::new(field, offsets, items, None)))
+}
+
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BooleanArray, Int64Array};
+    use arrow::array::BooleanArray;
 
     use super::*;
 
