@@ -11,6 +11,10 @@ mod comparison;
 mod spark_parity;
 /// So are SQL executions, the operators of their plans and the texts of their metrics.
 mod sql_parity;
+/// The REST door against recorded answers of Spark's history server, and Spark's own suite.
+mod rest;
+/// Two answers of REST: what differs.
+mod rest_comparison;
 /// Streaming queries and batches say what the events of their logs say, field by field.
 mod streaming;
 

@@ -2,6 +2,8 @@
 
 /// The PostgreSQL door as clients see it: tokio-postgres and psql.
 pub(crate) mod pg;
+/// The HTTP door byte by byte: any method, any target, raw requests.
+pub(crate) mod wire;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -135,11 +137,12 @@ pub(crate) fn copy_logs(from: &Path, to: &Path, leave_out: &[&str]) {
 pub(crate) struct Server {
     child: Child,
     pub(crate) pg: SocketAddr,
+    pub(crate) http: SocketAddr,
     _cache: tempfile::TempDir,
 }
 
 impl Server {
-    /// Serves a directory on a free port; returns once the `ready` line was printed.
+    /// Serves a directory on free ports; returns once the `ready` line was printed.
     pub(crate) fn start(logs: &Path) -> Server {
         Server::start_with(logs, &[])
     }
@@ -149,7 +152,7 @@ impl Server {
         let cache = tempfile::tempdir().expect("a temporary directory");
         let mut child = program(cache.path())
             .args([OsStr::new("serve"), logs.as_os_str()])
-            .args(["--pg", "127.0.0.1:0"])
+            .args(["--pg", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -161,21 +164,22 @@ impl Server {
         // Reads on after the line, so that the server never blocks on a full pipe.
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(address) = ready_address(&line, "pg") {
-                    let _ = send.send(address);
+                if let (Some(pg), Some(http)) = (ready_address(&line, "pg"), ready_address(&line, "http")) {
+                    let _ = send.send((pg, http));
                 }
             }
         });
         match receive.recv_timeout(READY_WITHIN) {
-            Ok(pg) => Server {
+            Ok((pg, http)) => Server {
                 child,
                 pg,
+                http,
                 _cache: cache,
             },
             Err(_) => {
                 let _ = child.kill();
                 let status = child.wait();
-                panic!("serve printed no line `ready pg=…` within {READY_WITHIN:?} (ended: {status:?})");
+                panic!("serve printed no line `ready pg=… http=…` within {READY_WITHIN:?} (ended: {status:?})");
             }
         }
     }
