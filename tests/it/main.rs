@@ -7,14 +7,14 @@ mod support;
 mod answers;
 /// Tables against answers, field by field; what counts as equal.
 mod comparison;
-/// Every scalar of Spark's REST answers is in the tables, with the same value.
-mod spark_parity;
-/// So are SQL executions, the operators of their plans and the texts of their metrics.
-mod sql_parity;
 /// The REST door against recorded answers of Spark's history server, and Spark's own suite.
 mod rest;
 /// Two answers of REST: what differs.
 mod rest_comparison;
+/// Every scalar of Spark's REST answers is in the tables, with the same value.
+mod spark_parity;
+/// So are SQL executions, the operators of their plans and the texts of their metrics.
+mod sql_parity;
 /// Streaming queries and batches say what the events of their logs say, field by field.
 mod streaming;
 

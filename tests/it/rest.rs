@@ -146,7 +146,11 @@ fn set_modification_times(logs: &Path, recording: &Recording) {
     };
     for log in paths(logs) {
         let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let name = name.trim_start_matches("eventlog_v2_").split('.').next().unwrap_or_default();
+        let name = name
+            .trim_start_matches("eventlog_v2_")
+            .split('.')
+            .next()
+            .unwrap_or_default();
         let Some(ms) = modified.get(name) else { continue };
         let times = FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_millis(*ms));
         let set = |path: &Path| File::open(path).and_then(|file| file.set_times(times));
@@ -185,7 +189,10 @@ fn replay(what: &str, logs: &Path, recording: &Recording, leave_out: &[&str]) {
                     };
                     if !differences.is_empty() {
                         let mut different = different.lock().expect("no thread panicked");
-                        different.insert(at, format!("{method} {}\n    {}", path(line), differences.join("\n    ")));
+                        different.insert(
+                            at,
+                            format!("{method} {}\n    {}", path(line), differences.join("\n    ")),
+                        );
                     }
                 }
             });
@@ -295,7 +302,10 @@ fn zip_differences(expected: &Value, body: &[u8]) -> Vec<String> {
         let mut member = archive.by_index(at).expect("a member of the zip");
         let mut bytes = Vec::new();
         member.read_to_end(&mut bytes).expect("a whole member");
-        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let name = member.name().expect("a name in UTF-8").into_owned();
         got.push((name, bytes.len() as u64, hash));
     }
@@ -304,7 +314,13 @@ fn zip_differences(expected: &Value, body: &[u8]) -> Vec<String> {
         .as_array()
         .expect("a list of members")
         .iter()
-        .map(|member| (text(&member[0]), member[1].as_u64().unwrap_or_default(), text(&member[2])))
+        .map(|member| {
+            (
+                text(&member[0]),
+                member[1].as_u64().unwrap_or_default(),
+                text(&member[2]),
+            )
+        })
         .collect();
     let tops = |members: &[(String, u64, String)]| {
         let mut tops: Vec<String> = members
@@ -338,10 +354,7 @@ mod tests {
 
     #[test]
     fn paths_of_an_attempt_without_end_follow_the_clock() {
-        let attempts = BTreeSet::from([
-            ("a b".to_owned(), String::new()),
-            ("app_1".to_owned(), "2".to_owned()),
-        ]);
+        let attempts = BTreeSet::from([("a b".to_owned(), String::new()), ("app_1".to_owned(), "2".to_owned())]);
         assert!(is_below("applications/a%20b/sql?length=1", &attempts));
         assert!(is_below("applications/app_1/2/executors", &attempts));
         assert!(!is_below("applications/app_1/1/executors", &attempts));

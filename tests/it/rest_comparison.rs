@@ -214,11 +214,17 @@ mod tests {
 
     #[test]
     fn order_of_keys_and_kinds_of_numbers_count() {
-        assert_eq!(differences(r#"{"a":1,"b":[2]}"#, r#"{ "a" : 1, "b" : [ 2 ] }"#), [""; 0]);
+        assert_eq!(
+            differences(r#"{"a":1,"b":[2]}"#, r#"{ "a" : 1, "b" : [ 2 ] }"#),
+            [""; 0]
+        );
         assert_eq!(differences(r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#).len(), 1);
         assert_eq!(differences(r#"{"a":1}"#, r#"{"a":1.0}"#), ["$.a: expected 1, got 1.0"]);
         assert_eq!(differences(r#"{"a":1}"#, r#"{"a":1,"a":1}"#).len(), 1);
-        assert_eq!(differences(r#"{"tasks":{"1":2,"3":4}}"#, r#"{"tasks":{"3":4,"1":2}}"#), [""; 0]);
+        assert_eq!(
+            differences(r#"{"tasks":{"1":2,"3":4}}"#, r#"{"tasks":{"3":4,"1":2}}"#),
+            [""; 0]
+        );
         assert_eq!(differences(r#"[{"a":null}]"#, "[{}]").len(), 1);
     }
 

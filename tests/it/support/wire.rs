@@ -54,7 +54,12 @@ impl Connection {
 }
 
 /// Sends these bytes on a connection of their own; the answers until the server closes it or is silent for `patience`.
-pub(crate) fn exchange(server: SocketAddr, request: &[u8], method: &str, patience: Duration) -> io::Result<Vec<Answer>> {
+pub(crate) fn exchange(
+    server: SocketAddr,
+    request: &[u8],
+    method: &str,
+    patience: Duration,
+) -> io::Result<Vec<Answer>> {
     let mut stream = open(server, patience)?;
     // A server may refuse and close before it has read everything.
     let _ = stream.get_mut().write_all(request);
