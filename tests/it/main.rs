@@ -11,6 +11,8 @@ mod comparison;
 mod rest;
 /// Two answers of REST: what differs.
 mod rest_comparison;
+/// The HTTP door against recorded answers of Spark's history server: statuses, headers, odd requests; what differs, and why.
+mod rest_http;
 /// Every scalar of Spark's REST answers is in the tables, with the same value.
 mod spark_parity;
 /// So are SQL executions, the operators of their plans and the texts of their metrics.

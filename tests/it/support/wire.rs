@@ -2,10 +2,14 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// No answer takes this long, not even in a debug build on a loaded machine.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
+
+/// Requests under way at once: more than most machines' cores here, so that neither side waits for the other.
+const CONNECTIONS: usize = 4;
 
 /// One answer.
 #[derive(Debug, Clone)]
@@ -68,6 +72,32 @@ pub(crate) fn exchange(
         answers.push(answer);
     }
     Ok(answers)
+}
+
+/// Does something with each item, several at a time, each with a state of its own, such as a connection. Results in order.
+pub(crate) fn in_parallel<Item: Sync, State, Result: Send>(
+    items: &[Item],
+    state: impl Fn() -> State + Sync,
+    each: impl Fn(&mut State, &Item) -> Result + Sync,
+) -> Vec<Result> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let (mut state, mut done) = (state(), Vec::new());
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else { return done };
+            done.push((at, each(&mut state, item)));
+        }
+    };
+    let mut results: Vec<(usize, Result)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(work)).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("no thread panicked"))
+            .collect()
+    });
+    results.sort_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn open(server: SocketAddr, patience: Duration) -> io::Result<BufReader<TcpStream>> {
