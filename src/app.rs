@@ -196,7 +196,7 @@ fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> 
         if let DoorAddr::At(addr) = config.http.addr {
             let (listener, addr) = listen("http", addr).await?;
             let (engine, history) = (Arc::clone(&engine), Arc::clone(&history));
-            doors.spawn(http::serve(listener, engine, history, shutdown.clone()));
+            doors.spawn(http::serve(listener, engine, history, &config.rest, shutdown.clone()));
             open.push(format!("http={addr}"));
         }
         let open = open.join(" ");
@@ -490,16 +490,17 @@ mod tests {
                 "source /no/such/directory does not exist",
             ),
             (
-                &["serve", "/no/such/directory", "--pg", "127.0.0.1:0"],
+                &["serve", "/no/such/directory", "--pg", "127.0.0.1:0", "--http", "off"],
                 "source /no/such/directory does not exist",
             ),
             (&["check", "s3://bucket/logs"], "s3:// is not built yet"),
+            (&["serve", "x", "--http", "0.0.0.0:18080"], "no authentication yet"),
             (
-                &["serve", "x", "--http", "127.0.0.1:18080"],
-                "REST API is not built yet",
+                &["serve", "x", "--flight", "127.0.0.1:32010"],
+                "Arrow Flight SQL is not built yet",
             ),
             (&["serve", "x", "--pg", "192.168.0.1:5433"], "no authentication yet"),
-            (&["serve", "x", "--pg", "off"], "no door is open"),
+            (&["serve", "x", "--pg", "off", "--http", "off"], "no door is open"),
             (
                 &["check", "x", "--config", "/no/such/file.toml"],
                 "cannot read the configuration file",
@@ -531,7 +532,7 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = taken.local_addr().unwrap().to_string();
         let logs = tempfile::tempdir().unwrap();
-        let ran = ran(&["serve", logs.path().to_str().unwrap(), "--pg", &addr]);
+        let ran = ran(&["serve", logs.path().to_str().unwrap(), "--pg", &addr, "--http", "off"]);
         assert_eq!(ran.code, 1);
         let expected = format!("sparkgate: cannot listen on {addr}: the port is in use; stop what listens there");
         assert!(ran.err.starts_with(&expected), "{}", ran.err);

@@ -110,7 +110,7 @@ impl TableProvider for EventsTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let wanted = Wanted::from_filters(session, &self.schema, filters)?;
+        let wanted = Wanted::from_filters(session, &EVENTS, &self.schema, filters)?;
         let logs: Vec<Arc<dyn PartitionStream>> = wanted
             .attempts(&self.snapshot)
             .into_iter()

@@ -33,6 +33,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::physical_optimizer::limit_pushdown::LimitPushdown;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 pub use events::EVENTS;
@@ -105,6 +106,7 @@ pub struct Catalog {
     system: Arc<Vec<Arc<dyn SystemTable>>>,
     directory: Arc<Directory>,
     base: SessionState,
+    own: SessionState,
     /// Microseconds since the epoch.
     started: i64,
 }
@@ -129,14 +131,34 @@ impl Catalog {
             .chain(events)
             .chain(system.iter().map(|table| table.def()))
             .collect();
+        let base = base_state();
         Catalog {
             source,
             tables,
             system: Arc::new(system),
             directory: Arc::new(Directory::new(&all)),
-            base: base_state(),
+            own: own_state(base.clone()),
+            base,
             started: chrono::Utc::now().timestamp_micros(),
         }
+    }
+
+    /// A session for one of the program's own statements, pinned on the snapshot of this moment. Such statements are short and name base
+    /// tables alone: they need no functions of a client's session, and one partition, so nothing is planned that spreads work.
+    pub fn own_session(&self) -> SessionState {
+        let mut state = self.own.clone();
+        let snapshot = self.source.snapshot();
+        let provider = SnapshotCatalog(Arc::new(Pinned {
+            vars: SessionVars::default(),
+            source: Arc::clone(&self.source),
+            snapshot: Arc::clone(&snapshot),
+            tables: self.tables,
+            system: Arc::clone(&self.system),
+            directory: Arc::clone(&self.directory),
+        }));
+        state.config_mut().set_extension(snapshot);
+        state.register_catalog_list(Arc::new(provider));
+        state
     }
 
     /// A session for one statement, pinned on the snapshot of this moment.
@@ -221,6 +243,17 @@ fn base_state() -> SessionState {
         tracing::error!(%error, "a function could not be registered");
     }
     state
+}
+
+/// What sessions of the program's own statements have in common: of the rules that improve a physical plan only the one that lets a sort
+/// stop early. The others are for partitions, which there are none of, and cost more than these statements.
+fn own_state(base: SessionState) -> SessionState {
+    let mut config = base.config().clone();
+    config.options_mut().execution.target_partitions = 1;
+    SessionStateBuilder::new_from_existing(base)
+        .with_config(config)
+        .with_physical_optimizer_rules(vec![Arc::new(LimitPushdown::new())])
+        .build()
 }
 
 /// All that the providers of one session share.

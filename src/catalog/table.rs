@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, ScalarValue, internal_datafusion_err};
@@ -47,9 +47,14 @@ impl HistoryTable {
         }
     }
 
-    /// Batches of the applications that the filters leave, in the order of their keys.
+    /// Batches of the applications that the filters leave.
     fn batches<'a>(&self, snapshot: &'a Snapshot, wanted: &Wanted) -> Vec<&'a RecordBatch> {
         let with_rows = |batch: &&RecordBatch| batch.num_rows() > 0;
+        if *wanted == Wanted::default()
+            && let Some(batches) = snapshot.listing.get(self.table.name)
+        {
+            return batches.iter().collect();
+        }
         if self.table.name == "applications" {
             return match &wanted.app_ids {
                 // Its rows describe the newest attempt: only the application decides here.
@@ -96,12 +101,19 @@ impl TableProvider for HistoryTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let wanted = Wanted::from_filters(session, &self.schema, filters)?;
+        let wanted = Wanted::from_filters(session, self.table, &self.schema, filters)?;
         // Rows may still be filtered out above, so a limit holds here only without filters.
         let limit = limit.filter(|_| filters.is_empty());
         let snapshot = session.config().get_extension::<Snapshot>();
         let snapshot = snapshot.ok_or_else(|| internal_datafusion_err!("the session is not pinned on a snapshot"))?;
-        let batches = take_rows(self.batches(&snapshot, &wanted), limit);
+        let batches = self.batches(&snapshot, &wanted);
+        let batches = match &wanted.keys {
+            Some((key, values)) => batches
+                .into_iter()
+                .flat_map(|batch| rows_of(batch, *key, values))
+                .collect(),
+            None => take_rows(batches, limit),
+        };
         if batches.is_empty() {
             let schema = match projection {
                 Some(columns) => Arc::new(self.schema.project(columns)?),
@@ -147,15 +159,22 @@ fn filter_contains_subquery(filter: &Expr) -> bool {
 pub(crate) struct Wanted {
     pub(crate) app_ids: Option<HashSet<String>>,
     pub(crate) attempt_ids: Option<HashSet<String>>,
+    /// The column that rows of an attempt are sorted by, with its values; only few whole numbers.
+    keys: Option<(usize, Vec<i64>)>,
 }
 
 impl Wanted {
-    pub(crate) fn from_filters(session: &dyn Session, schema: &SchemaRef, filters: &[Expr]) -> Result<Self> {
+    pub(crate) fn from_filters(
+        session: &dyn Session,
+        table: &TableDef,
+        schema: &SchemaRef,
+        filters: &[Expr],
+    ) -> Result<Self> {
         let Some(filter) = conjunction(filters.iter().cloned()) else {
             return Ok(Wanted::default());
         };
-        let schema = DFSchema::try_from(Arc::clone(schema))?;
-        let filter = session.create_physical_expr(filter, &schema)?;
+        let sorted_by = table.sort_order.get(2).copied().unwrap_or_default();
+        let filter = session.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(schema))?)?;
         let mut wanted = Wanted::default();
         for guarantee in LiteralGuarantee::analyze(&filter) {
             if guarantee.guarantee != Guarantee::In {
@@ -164,6 +183,14 @@ impl Wanted {
             let key = match guarantee.column.name() {
                 "app_id" => &mut wanted.app_ids,
                 "attempt_id" => &mut wanted.attempt_ids,
+                name if name == sorted_by => {
+                    let values: Option<Vec<i64>> = guarantee.literals.iter().map(literal_number).collect();
+                    if let Some(mut values) = values.filter(|values| values.len() <= MOST_KEYS) {
+                        values.sort_unstable();
+                        wanted.keys = schema.index_of(name).ok().map(|column| (column, values));
+                    }
+                    continue;
+                }
                 _ => continue,
             };
             let texts: Option<HashSet<String>> = guarantee.literals.iter().map(literal_text).collect();
@@ -219,6 +246,51 @@ fn literal_text(literal: &ScalarValue) -> Option<String> {
         ScalarValue::Dictionary(_, value) => literal_text(value),
         _ => None,
     }
+}
+
+fn literal_number(literal: &ScalarValue) -> Option<i64> {
+    match literal {
+        ScalarValue::Int32(Some(value)) => Some(i64::from(*value)),
+        ScalarValue::Int64(Some(value)) => Some(*value),
+        _ => None,
+    }
+}
+
+/// More values than these are not looked up one by one.
+const MOST_KEYS: usize = 16;
+
+/// The rows of a batch whose key may be one of `values` (ascending). Most batches are sorted by their key; tasks stand as they ended, so of
+/// those at least the batches of other stages are left out.
+fn rows_of(batch: &RecordBatch, key: usize, values: &[i64]) -> Vec<RecordBatch> {
+    let keys = batch.column(key);
+    if let Some(keys) = keys.as_primitive_opt::<Int32Type>() {
+        rows_of_keys(batch, keys.values(), values)
+    } else if let Some(keys) = keys.as_primitive_opt::<Int64Type>() {
+        rows_of_keys(batch, keys.values(), values)
+    } else {
+        vec![batch.clone()]
+    }
+}
+
+fn rows_of_keys<T: Copy + Ord + Into<i64>>(batch: &RecordBatch, keys: &[T], values: &[i64]) -> Vec<RecordBatch> {
+    let (Some(least), Some(most)) = (keys.iter().min(), keys.iter().max()) else {
+        return Vec::new();
+    };
+    let (least, most) = ((*least).into(), (*most).into());
+    if !values.iter().any(|value| (least..=most).contains(value)) {
+        return Vec::new();
+    }
+    if !keys.is_sorted() {
+        return vec![batch.clone()];
+    }
+    values
+        .iter()
+        .filter_map(|value| {
+            let start = keys.partition_point(|key| (*key).into() < *value);
+            let end = keys.partition_point(|key| (*key).into() <= *value);
+            (start < end).then(|| batch.slice(start, end - start))
+        })
+        .collect()
 }
 
 /// The first rows, whole batches where possible.

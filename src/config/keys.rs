@@ -134,6 +134,41 @@ pub static KEYS: &[Key] = &[
         doc: "Where HTTP listens (Spark's REST API below `/api/v1`, health below `/health`): `ADDRESS:PORT`, port 0 takes a free \
               one, `off` switches it off. Only loopback addresses for now, because there is no authentication yet.",
     },
+    Key {
+        name: "rest.retained_jobs",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "Jobs of an application that REST shows, as Spark's server with `spark.ui.retainedJobs` (its default is 1000); 0 \
+              shows all. Tables always have all.",
+    },
+    Key {
+        name: "rest.retained_stages",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "Stage attempts of an application that REST shows, as Spark's server with `spark.ui.retainedStages` (its default is 1000); 0 \
+              shows all. Tables always have all.",
+    },
+    Key {
+        name: "rest.retained_tasks",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "Tasks of a stage attempt that REST shows, as Spark's server with `spark.ui.retainedTasks` (its default is 100000); 0 \
+              shows all. Tables always have all.",
+    },
+    Key {
+        name: "rest.retained_dead_executors",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "Removed executors of an application that REST shows, as Spark's server with `spark.ui.retainedDeadExecutors` (its default is 100); 0 \
+              shows all. Tables always have all.",
+    },
+    Key {
+        name: "rest.retained_executions",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "SQL executions of an application that REST shows, as Spark's server with `spark.sql.ui.retainedExecutions` (its default is 1000); 0 \
+              shows all. Tables always have all.",
+    },
 ];
 
 /// The key whose name is nearest to what was written, by the number of letters to change. What was written may lack the

@@ -497,6 +497,11 @@ mod tests {
                 "pg.max_connections=7 (file)",
                 "flight.addr=off (default)",
                 "http.addr=127.0.0.1:18080 (default)",
+                "rest.retained_jobs=0 (default)",
+                "rest.retained_stages=0 (default)",
+                "rest.retained_tasks=0 (default)",
+                "rest.retained_dead_executors=0 (default)",
+                "rest.retained_executions=0 (default)",
             ]
         );
     }

@@ -29,6 +29,7 @@ pub struct Config {
     pub pg: PgConfig,
     pub flight: FlightConfig,
     pub http: HttpConfig,
+    pub rest: RestConfig,
 }
 
 /// `[sources]`: where event logs are.
@@ -118,4 +119,15 @@ impl Default for HttpConfig {
             addr: DoorAddr::At(std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 18080))),
         }
     }
+}
+
+/// `[rest]`: limits of Spark's history server, for answers that must be equal to its own. 0 is without limit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RestConfig {
+    pub retained_jobs: u32,
+    pub retained_stages: u32,
+    pub retained_tasks: u32,
+    pub retained_dead_executors: u32,
+    pub retained_executions: u32,
 }

@@ -14,6 +14,7 @@ use arrow::array::RecordBatch;
 use crate::event_log::{Discovery, EventLog, NotALog, SkipReason};
 use crate::replay::{ReplayReport, merge_attempts};
 
+use super::listing::Listing;
 use super::read::{Failure, Live, Outcome};
 use super::{AttemptRows, LogEntry, LogState, Snapshot};
 
@@ -38,6 +39,7 @@ pub(super) struct Ledger {
     winners: BTreeMap<AttemptKey, LogKey>,
     attempts: BTreeMap<AttemptKey, Arc<AttemptRows>>,
     applications: BTreeMap<String, RecordBatch>,
+    listing: Listing,
 }
 
 /// What the last listing of a source gave besides logs.
@@ -318,19 +320,20 @@ impl Ledger {
             }
             applications.insert(attempt.0);
         }
-        for app_id in applications {
+        for app_id in &applications {
             let mut attempts: Vec<&AttemptRows> = self
                 .attempts
                 .range((app_id.clone(), String::new())..)
-                .take_while(|((app, _), _)| *app == app_id)
+                .take_while(|((app, _), _)| app == app_id)
                 .map(|(_, rows)| &**rows)
                 .collect();
             attempts.sort_by_key(|rows| rows.start_time_ms);
             match merge_attempts(&attempts) {
-                Some(merged) => self.applications.insert(app_id, merged),
-                None => self.applications.remove(&app_id),
+                Some(merged) => self.applications.insert(app_id.clone(), merged),
+                None => self.applications.remove(app_id),
             };
         }
+        self.listing.update(&self.applications, &self.attempts, &applications);
         let event_logs = self.entries();
         let problems = event_logs
             .iter()
@@ -343,6 +346,7 @@ impl Ledger {
         Snapshot {
             attempts: self.attempts.clone(),
             applications: self.applications.clone(),
+            listing: self.listing.rows(),
             event_logs,
             problems,
             unreachable: self

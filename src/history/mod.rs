@@ -13,6 +13,7 @@
 //! There is no column cache yet: all rows are in memory.
 
 mod ledger;
+mod listing;
 mod read;
 pub mod snapshot;
 mod source;

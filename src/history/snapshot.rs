@@ -17,7 +17,8 @@ pub struct AttemptRows {
     pub start_time_ms: i64,
     /// The log the rows come from.
     pub log: Arc<EventLog>,
-    /// Rows by table name (`table::TableDef::name`), in the table's sort order. No entry means no rows.
+    /// Rows by table name (`table::TableDef::name`), in the table's sort order but for tasks, which stand as they ended. No entry means
+    /// no rows.
     pub tables: BTreeMap<&'static str, Vec<RecordBatch>>,
 }
 
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub attempts: BTreeMap<(String, String), Arc<AttemptRows>>,
     /// Rows of `applications`: the newest attempt with totals over all; key is the application id.
     pub applications: BTreeMap<String, RecordBatch>,
+    /// The rows of all applications together, of the tables where each has few; a table that is not here is in `attempts` alone.
+    pub listing: BTreeMap<&'static str, Vec<RecordBatch>>,
     /// Rows of `system.event_logs`, one per file or directory seen, listed or not.
     pub event_logs: Vec<LogEntry>,
     /// Attempts whose rows may not be all that their log holds (it is damaged, or cannot be read now), each with the first problem.

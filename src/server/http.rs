@@ -19,19 +19,21 @@ use tower_http::compression::predicate::{Predicate, SizeAbove};
 use super::health;
 use super::query::QueryEngine;
 use super::rest::{self, Rest};
+use crate::config::RestConfig;
 use crate::history::History;
 
 /// Jetty's least size of a body that is worth compressing.
 const LEAST_COMPRESSED: u16 = 32;
 
 /// Serves until `shutdown` becomes true; answers that are under way are finished.
-pub async fn serve(
+pub fn serve(
     listener: TcpListener,
     engine: Arc<QueryEngine>,
     history: Arc<History>,
+    config: &RestConfig,
     mut shutdown: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let rest = Arc::new(Rest::new(engine, history));
+) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
+    let rest = Arc::new(Rest::new(engine, history, config));
     let is_wanted = |_: StatusCode, _: axum::http::Version, _: &HeaderMap, extensions: &axum::http::Extensions| {
         extensions.get::<AsItIs>().is_none()
     };
@@ -47,11 +49,10 @@ pub async fn serve(
         // Small answers must not wait for more; without it they are only slower.
         let _ = socket.set_nodelay(true);
     });
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
-            let _ = shutdown.wait_for(|stop| *stop).await;
-        })
-        .await
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let _ = shutdown.wait_for(|stop| *stop).await;
+    });
+    server.into_future()
 }
 
 /// An answer that is not compressed.

@@ -9,7 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::scalar::ScalarValue;
@@ -36,6 +38,7 @@ impl Program {
     pub(super) async fn open(
         &self,
         session: &SessionState,
+        memory: Arc<RuntimeEnv>,
         params: &[ScalarValue],
     ) -> Result<datafusion::execution::SendableRecordBatchStream, QueryError> {
         let values = params
@@ -47,7 +50,8 @@ impl Program {
             .clone()
             .replace_params_with_values(&ParamValues::List(values))?;
         let plan = session.query_planner().create_physical_plan(&plan, session).await?;
-        Ok(execute_stream(plan, session.task_ctx())?)
+        let context = TaskContext::from(session).with_runtime(memory);
+        Ok(execute_stream(plan, Arc::new(context))?)
     }
 }
 

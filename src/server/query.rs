@@ -25,7 +25,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{SQLOptions, SessionState};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
@@ -94,9 +94,15 @@ impl Prepared {
 /// Makes the session of one statement. Production has [`Catalog::session`]; tests have sessions without a history.
 pub type SessionFactory = dyn Fn(&SessionVars) -> SessionContext + Send + Sync;
 
+/// Makes the session of one of the program's own statements: [`Catalog::own_session`].
+type OwnSessionFactory = dyn Fn() -> SessionState + Send + Sync;
+
 /// Runs statements on a runtime of its own, so that no query can keep the network from answering.
 pub struct QueryEngine {
     sessions: Arc<SessionFactory>,
+    own_sessions: Arc<OwnSessionFactory>,
+    /// What the program's own statements share.
+    own_memory: Arc<RuntimeEnv>,
     limits: QueryLimits,
     /// `None` only while dropping.
     runtime: Option<Runtime>,
@@ -125,19 +131,36 @@ impl Drop for QueryEngine {
 impl QueryEngine {
     /// Starts the runtime that statements run on.
     pub fn start(catalog: Arc<Catalog>, limits: QueryLimits) -> std::io::Result<Arc<Self>> {
-        Self::start_with(Arc::new(move |vars: &SessionVars| catalog.session(vars)), limits)
+        let own = Arc::clone(&catalog);
+        let sessions = Arc::new(move |vars: &SessionVars| catalog.session(vars));
+        Self::start_on(sessions, Arc::new(move || own.own_session()), limits)
     }
 
     /// As [`QueryEngine::start`], with sessions from anywhere.
     pub fn start_with(sessions: Arc<SessionFactory>, limits: QueryLimits) -> std::io::Result<Arc<Self>> {
+        let own = Arc::clone(&sessions);
+        Self::start_on(sessions, Arc::new(move || own(&SessionVars::default()).state()), limits)
+    }
+
+    fn start_on(
+        sessions: Arc<SessionFactory>,
+        own_sessions: Arc<OwnSessionFactory>,
+        limits: QueryLimits,
+    ) -> std::io::Result<Arc<Self>> {
         let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cores)
             .thread_name("query")
             .enable_all()
             .build()?;
+        let own_memory = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
+            .build_arc()
+            .map_err(std::io::Error::other)?;
         Ok(Arc::new(QueryEngine {
             sessions,
+            own_sessions,
+            own_memory,
             limits,
             runtime: Some(runtime),
             running: Arc::default(),
@@ -253,7 +276,11 @@ impl QueryEngine {
         timeout: Option<Duration>,
     ) -> Result<RowStream, QueryError> {
         let started = Instant::now();
-        let session = self.statement_session(vars)?;
+        let session = match statement {
+            Work::Statement(..) => self.statement_session(vars)?,
+            Work::Own(..) => (self.own_sessions)(),
+        };
+        let own_memory = Arc::clone(&self.own_memory);
         let (schema_sender, schema_receiver) = oneshot::channel();
         let (rows_sender, rows) = mpsc::channel(BATCHES_IN_FLIGHT);
         let span = tracing::info_span!(
@@ -267,7 +294,7 @@ impl QueryEngine {
         );
         let programs = Arc::clone(&self.programs);
         let work = async move {
-            let mut output = match statement.open(&session, &programs).await {
+            let mut output = match statement.open(&session, &programs, own_memory).await {
                 Ok(output) => output,
                 Err(error) => {
                     Span::current().record("error", error.status().sqlstate);
@@ -352,7 +379,12 @@ impl Work {
         }
     }
 
-    async fn open(self, session: &SessionState, programs: &Programs) -> Result<Output, QueryError> {
+    async fn open(
+        self,
+        session: &SessionState,
+        programs: &Programs,
+        own_memory: Arc<RuntimeEnv>,
+    ) -> Result<Output, QueryError> {
         let (sql, params) = match self {
             Work::Statement(parsed, types, params) => return open(session, &parsed, &types, params).await,
             Work::Own(sql, params) => (sql, params),
@@ -371,7 +403,7 @@ impl Work {
             }
         };
         Ok(Output {
-            batches: program.open(session, &params).await?,
+            batches: program.open(session, own_memory, &params).await?,
             schema: program.schema(),
             explains: false,
         })

@@ -112,6 +112,17 @@ pub(crate) fn recorded(file: &Path, leave_out: &[&str]) -> Vec<Answer> {
     answers
 }
 
+/// An answer that a test got itself; `None` for what is not about entities.
+pub(crate) fn answered(path: &str, body: Value) -> Option<Answer> {
+    let (subject, complete) = classify(path)?;
+    Some(Answer {
+        path: path.to_owned(),
+        subject,
+        complete,
+        body,
+    })
+}
+
 /// The recorder's kinds that describe entities as a whole.
 const WANTED_KINDS: &[&str] = &[
     "applications",

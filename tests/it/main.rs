@@ -37,6 +37,8 @@ mod growing_log;
 mod psql;
 /// Filters on the application, counts and limits touch no more than they must.
 mod pushdown;
+/// SQL and REST of one server agree.
+mod rest_sql;
 /// The server starts, says where it listens, answers and stops.
 mod serving;
 

@@ -54,6 +54,45 @@ async fn serve_without_scans(logs: &Path) -> (Server, Session) {
     (server, session)
 }
 
+/// Rows of an attempt are sorted, mostly, so a filter on what they are sorted by looks them up. That finds what a look at every row finds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_on_the_key_finds_what_a_scan_finds() {
+    let (_server, session) = serve_without_scans(&fixtures().join("logs")).await;
+    let keys = [
+        ("jobs", "job_id"),
+        ("stages", "stage_id"),
+        ("tasks", "stage_id"),
+        ("stage_executors", "stage_id"),
+        ("rdds", "rdd_id"),
+        ("rdd_partitions", "rdd_id"),
+        ("sql_executions", "execution_id"),
+        ("sql_plan_nodes", "execution_id"),
+        ("sql_plan_edges", "execution_id"),
+    ];
+    for (table, key) in keys {
+        for value in [0, 1, 3, 7, 1000] {
+            let count = async |filter: &str| {
+                session
+                    .rows(&format!(
+                        "select count(*), count(distinct (app_id, {key})) from {table} where {filter}"
+                    ))
+                    .await
+            };
+            let found = count(&format!("{key} = {value}")).await;
+            assert_eq!(found, count(&format!("{key} + 0 = {value}")).await, "{table}, {value}");
+            let found = count(&format!("{key} in ({value}, 2)")).await;
+            assert_eq!(
+                found,
+                count(&format!("{key} + 0 in ({value}, 2)")).await,
+                "{table}, {value} and 2"
+            );
+        }
+    }
+    let plan = plan(&session, "explain analyze select job_id from jobs where job_id = 1").await;
+    let (kept, read) = kept_and_read(&plan);
+    assert_eq!(kept, read, "{plan}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_on_the_application_reads_the_rows_of_one() {
     let (_server, session) = serve_without_scans(&fixtures().join("logs")).await;

@@ -4,12 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::support;
 
 /// Application, its attempt, execution.
-type Key = (String, String, i64);
+pub(crate) type Key = (String, String, i64);
+
+type Row = Map<String, Value>;
+
+/// What [`shown`] puts together.
+pub(crate) const EXECUTIONS: &str = "select * from sql_executions";
+pub(crate) const NODES: &str = "select * from sql_plan_nodes order by app_id, attempt_id, execution_id, node_id desc";
+pub(crate) const EDGES: &str = "select * from sql_plan_edges order by app_id, attempt_id, execution_id, edge_index";
 
 #[test]
 fn sql_executions_and_their_plans_equal_the_history_servers_answers_about_the_fixtures() {
@@ -61,22 +68,23 @@ fn hold_against(answers: &Path, logs: &Path, at_least: usize) {
     assert!(compared >= at_least, "only {compared} executions");
 }
 
-/// Executions as REST would show them, from the tables.
+/// Executions of the tables of a directory.
 fn executions(logs: &Path) -> HashMap<Key, Value> {
-    let rows = |sql: &str| -> Vec<(Key, Value)> {
-        let rows = support::query(logs, sql).into_iter().map(Value::Object);
-        let key = |row: &Value| {
+    let rows = |sql| support::query(logs, sql);
+    shown(rows(EXECUTIONS), rows(NODES), rows(EDGES))
+}
+
+/// Executions as REST would show them, from rows of [`EXECUTIONS`], [`NODES`] and [`EDGES`].
+pub(crate) fn shown(executions: Vec<Row>, nodes: Vec<Row>, edges: Vec<Row>) -> HashMap<Key, Value> {
+    let keyed = |rows: Vec<Row>| {
+        rows.into_iter().map(|row| {
             let text = |name: &str| row[name].as_str().expect("a key").to_owned();
-            (
-                text("app_id"),
-                text("attempt_id"),
-                row["execution_id"].as_i64().expect("a key"),
-            )
-        };
-        rows.map(|row| (key(&row), row)).collect()
+            let id = row["execution_id"].as_i64().expect("a key");
+            ((text("app_id"), text("attempt_id"), id), row)
+        })
     };
-    let mut nodes: BTreeMap<Key, Vec<Value>> = BTreeMap::new();
-    for (key, row) in rows("select * from sql_plan_nodes order by app_id, attempt_id, execution_id, node_id desc") {
+    let mut nodes_of: BTreeMap<Key, Vec<Value>> = BTreeMap::new();
+    for (key, row) in keyed(nodes) {
         let metrics = row["metrics"].as_array().expect("a list").iter();
         let metrics: Vec<Value> = metrics
             .map(|metric| json!({"name": metric["name"], "value": metric["value"]}))
@@ -85,14 +93,14 @@ fn executions(logs: &Path) -> HashMap<Key, Value> {
         if !row["whole_stage_codegen_id"].is_null() {
             node["wholeStageCodegenId"] = row["whole_stage_codegen_id"].clone();
         }
-        nodes.entry(key).or_default().push(node);
+        nodes_of.entry(key).or_default().push(node);
     }
-    let mut edges: BTreeMap<Key, Vec<Value>> = BTreeMap::new();
-    for (key, row) in rows("select * from sql_plan_edges order by app_id, attempt_id, execution_id, edge_index") {
+    let mut edges_of: BTreeMap<Key, Vec<Value>> = BTreeMap::new();
+    for (key, row) in keyed(edges) {
         let edge = json!({"fromId": row["from_id"], "toId": row["to_id"]});
-        edges.entry(key).or_default().push(edge);
+        edges_of.entry(key).or_default().push(edge);
     }
-    let executions = rows("select * from sql_executions").into_iter().map(|(key, row)| {
+    let executions = keyed(executions).map(|(key, row)| {
         let submitted = row["submission_time"].as_str().expect("an instant").replace('Z', "GMT");
         let shown = json!({
             "id": row["execution_id"],
@@ -104,8 +112,8 @@ fn executions(logs: &Path) -> HashMap<Key, Value> {
             "runningJobIds": row["running_job_ids"],
             "successJobIds": row["success_job_ids"],
             "failedJobIds": row["failed_job_ids"],
-            "nodes": nodes.remove(&key).unwrap_or_default(),
-            "edges": edges.remove(&key).unwrap_or_default(),
+            "nodes": nodes_of.remove(&key).unwrap_or_default(),
+            "edges": edges_of.remove(&key).unwrap_or_default(),
         });
         (key, shown)
     });

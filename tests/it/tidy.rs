@@ -68,6 +68,11 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ),
     ("pgwire", &["server/pg"], "only the PostgreSQL door knows its protocol"),
     (
+        "axum",
+        &["server/http", "server/health", "server/rest"],
+        "only the HTTP door knows HTTP",
+    ),
+    (
         "serde_json",
         &["event", "replay", "catalog", "server", "output", "config", "app"],
         "event_log knows bytes, not JSON; tables know Arrow",

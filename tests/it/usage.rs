@@ -153,26 +153,27 @@ fn doors_that_cannot_open_are_named() {
     let (_dir, logs) = empty();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = taken.local_addr().expect("an address").to_string();
-    says(&["serve", &logs, "--pg", &addr], &[], 1, &[&addr, "in use", "--pg"]);
+    for (door, other) in [("--pg", "--http"), ("--http", "--pg")] {
+        let args = ["serve", &logs, door, &addr, other, "off"];
+        says(&args, &[], 1, &[&addr, "in use", door]);
+    }
     for open in ["0.0.0.0:5433", "[::]:5433", "192.168.0.1:5433"] {
-        says(
-            &["serve", &logs, "--pg", open],
-            &[],
-            2,
-            &["--pg", open, "no authentication"],
-        );
+        for (door, other) in [("--pg", "--http"), ("--http", "--pg")] {
+            let args = ["serve", &logs, door, open, other, "off"];
+            says(&args, &[], 2, &[door, open, "no authentication"]);
+        }
     }
     let from_outside = [("SPARKGATE_PG__ADDR", "0.0.0.0:1")];
     says(
-        &["serve", &logs],
+        &["serve", &logs, "--http", "off"],
         &from_outside,
         2,
         &["SPARKGATE_PG__ADDR", "0.0.0.0:1"],
     );
-    for door in ["--flight", "--http"] {
-        says(&["serve", &logs, door, "127.0.0.1:0"], &[], 2, &[door, "not built yet"]);
-    }
-    says(&["serve", &logs, "--pg", "off"], &[], 2, &["no door is open"]);
+    let flight = ["serve", &logs, "--http", "off", "--flight", "127.0.0.1:0"];
+    says(&flight, &[], 2, &["--flight", "not built yet"]);
+    let none = ["serve", &logs, "--pg", "off", "--http", "off"];
+    says(&none, &[], 2, &["no door is open"]);
     says(&["serve", &logs, "--pg", "5433"], &[], 2, &["--pg", "5433"]);
 }
 

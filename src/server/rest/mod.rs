@@ -15,6 +15,7 @@ mod jobs;
 mod json;
 mod logs;
 mod request;
+mod retention;
 mod routes;
 mod rows;
 mod shape;
@@ -34,11 +35,13 @@ use axum::response::Response;
 use datafusion::scalar::ScalarValue;
 
 use crate::catalog::{SessionVars, SnapshotSource};
+use crate::config::RestConfig;
 use crate::history::{AttemptRows, History, Snapshot};
 use crate::server::query::QueryEngine;
 use answer::{Failure, JsonBody, empty, failed, respond, written};
 use json::Json;
 use request::Request;
+use retention::Retention;
 use routes::{Endpoint, Route};
 use rows::Rows;
 use shape::Shape;
@@ -54,6 +57,7 @@ const LOG_PROBLEM: HeaderName = HeaderName::from_static("x-sparkgate-log-problem
 pub(super) struct Rest {
     engine: Arc<QueryEngine>,
     history: Arc<History>,
+    retention: Retention,
     vars: SessionVars,
 }
 
@@ -84,12 +88,17 @@ impl Attempt {
 }
 
 impl Rest {
-    pub(super) fn new(engine: Arc<QueryEngine>, history: Arc<History>) -> Self {
+    pub(super) fn new(engine: Arc<QueryEngine>, history: Arc<History>, config: &RestConfig) -> Self {
         let vars = SessionVars {
             application_name: "rest".into(),
             ..SessionVars::default()
         };
-        Rest { engine, history, vars }
+        Rest {
+            engine,
+            history,
+            retention: Retention::new(config),
+            vars,
+        }
     }
 
     pub(super) fn history(&self) -> &History {
@@ -111,7 +120,10 @@ impl Rest {
 
     /// Runs a statement of `sql/rest`.
     async fn rows(&self, sql: &str, params: Vec<ScalarValue>) -> Result<Rows, Failure> {
-        let stream = self.engine.run_own(sql, params, &self.vars).await?;
+        let stream = self
+            .engine
+            .run_own(&self.retention.applied(sql), params, &self.vars)
+            .await?;
         Ok(Rows {
             shape: Shape::new(&stream.schema),
             batches: stream.batches,
@@ -536,5 +548,41 @@ pub(super) fn redirect(location: &str, headers: &HeaderMap) -> Response {
             response
         }
         Err(_) => empty(StatusCode::BAD_REQUEST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn every_statement_has_its_header() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/rest");
+        let mut files = 0;
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let line = |word: &str| {
+                let start = format!("-- {word}: ");
+                let found = text.lines().find_map(|line| line.strip_prefix(start.as_str()));
+                found.unwrap_or_else(|| panic!("{name} has no line {word}"))
+            };
+            assert_eq!(line("name"), name);
+            for word in ["grain", "freshness", "parameters"] {
+                assert!(!line(word).is_empty(), "{name}: {word}");
+            }
+            for table in line("reads").split(", ") {
+                assert!(
+                    crate::table::all().iter().any(|def| def.name == table),
+                    "{name} reads {table}, which is no base table"
+                );
+                let named = |word: &str| text.contains(&format!("{word} {table}"));
+                assert!(named("FROM") || named("JOIN"), "{name} does not read {table}");
+            }
+            files += 1;
+        }
+        assert!(files > 20, "{files} statements");
     }
 }

@@ -1,5 +1,7 @@
 //! Starts the program as a user would, and finds what tests read. Nothing here knows tables or REST.
 
+/// The HTTP door: a small client.
+pub(crate) mod http;
 /// The PostgreSQL door as clients see it: tokio-postgres and psql.
 pub(crate) mod pg;
 /// The HTTP door byte by byte: any method, any target, raw requests.
@@ -138,8 +140,11 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) pg: SocketAddr,
     pub(crate) http: SocketAddr,
-    _cache: tempfile::TempDir,
+    cache: tempfile::TempDir,
 }
+
+/// Where a server's standard error goes, in its own cache.
+const STDERR: &str = "stderr.txt";
 
 impl Server {
     /// Serves a directory on free ports; returns once the `ready` line was printed.
@@ -150,13 +155,14 @@ impl Server {
     /// [`Server::start`] with more options.
     pub(crate) fn start_with(logs: &Path, options: &[&str]) -> Server {
         let cache = tempfile::tempdir().expect("a temporary directory");
+        let stderr = std::fs::File::create(cache.path().join(STDERR)).expect("a file in a new directory");
         let mut child = program(cache.path())
             .args([OsStr::new("serve"), logs.as_os_str()])
             .args(["--pg", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .expect("the program starts");
         let stdout = child.stdout.take().expect("standard output is piped");
@@ -170,18 +176,27 @@ impl Server {
             }
         });
         match receive.recv_timeout(READY_WITHIN) {
-            Ok((pg, http)) => Server {
-                child,
-                pg,
-                http,
-                _cache: cache,
-            },
+            Ok((pg, http)) => Server { child, pg, http, cache },
             Err(_) => {
                 let _ = child.kill();
                 let status = child.wait();
                 panic!("serve printed no line `ready pg=… http=…` within {READY_WITHIN:?} (ended: {status:?})");
             }
         }
+    }
+
+    /// What it wrote to standard error so far.
+    pub(crate) fn stderr(&self) -> String {
+        std::fs::read_to_string(self.cache.path().join(STDERR)).expect("the file of standard error")
+    }
+
+    /// Resident memory now, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the server runs, on Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kilobytes.expect("the size in kB") * 1024
     }
 
     /// Asks the server to stop, as a service manager would.
