@@ -7,6 +7,12 @@ mod support;
 mod answers;
 /// Tables against answers, field by field; what counts as equal.
 mod comparison;
+/// The REST door against recorded answers of Spark's history server, and Spark's own suite.
+mod rest;
+/// Two answers of REST: what differs.
+mod rest_comparison;
+/// The HTTP door against recorded answers of Spark's history server: statuses, headers, odd requests; what differs, and why.
+mod rest_http;
 /// Every scalar of Spark's REST answers is in the tables, with the same value.
 mod spark_parity;
 /// So are SQL executions, the operators of their plans and the texts of their metrics.
