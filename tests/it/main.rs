@@ -31,6 +31,8 @@ mod growing_log;
 mod psql;
 /// Filters on the application, counts and limits touch no more than they must.
 mod pushdown;
+/// A client that others wrote, spark-history-cli, shows of REST what Spark's server answers.
+mod rest_cli;
 /// REST over damaged logs.
 mod rest_damaged;
 /// REST of a log that grows.
