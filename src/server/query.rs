@@ -172,7 +172,7 @@ impl QueryEngine {
         timeout: Option<Duration>,
     ) -> Result<RowStream, QueryError> {
         let parsed = Parsed::read(sql)?;
-        self.stream(Work::Statement(parsed, Vec::new(), Vec::new()), vars, timeout)
+        self.stream(Work::Statement(Box::new(parsed), Vec::new(), Vec::new()), vars, timeout)
             .await
     }
 
@@ -242,7 +242,11 @@ impl QueryEngine {
                 ),
             });
         }
-        let work = Work::Statement(prepared.parsed.clone(), prepared.parameter_types.clone(), params);
+        let work = Work::Statement(
+            Box::new(prepared.parsed.clone()),
+            prepared.parameter_types.clone(),
+            params,
+        );
         self.stream(work, vars, timeout).await
     }
 
@@ -339,7 +343,7 @@ impl QueryEngine {
 /// What a stream of rows comes from.
 enum Work {
     /// A client's, with the types and values of its parameters.
-    Statement(Parsed, Vec<DataType>, Vec<ScalarValue>),
+    Statement(Box<Parsed>, Vec<DataType>, Vec<ScalarValue>),
     /// One of the program's own.
     Own(Arc<str>, Vec<ScalarValue>),
 }
