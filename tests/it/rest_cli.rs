@@ -206,7 +206,7 @@ fn rows(text: &str) -> usize {
 fn duration(millis: i64) -> String {
     match millis {
         ..1000 => format!("{millis}ms"),
-        ..60_000 => format!("{:.1}s", millis as f64 / 1000.0),
+        1000..60_000 => format!("{:.1}s", millis as f64 / 1000.0),
         _ => format!("{}m {}s", millis / 60_000, millis / 1000 % 60),
     }
 }
