@@ -37,6 +37,16 @@ mod growing_log;
 mod psql;
 /// Filters on the application, counts and limits touch no more than they must.
 mod pushdown;
+/// A client that others wrote, spark-history-cli, shows of REST what Spark's server answers.
+mod rest_cli;
+/// REST over damaged logs.
+mod rest_damaged;
+/// REST of a log that grows.
+mod rest_growing;
+/// Live, ready, and sources that go away.
+mod rest_health;
+/// The zip of event logs.
+mod rest_logs;
 /// SQL and REST of one server agree.
 mod rest_sql;
 /// The server starts, says where it listens, answers and stops.

@@ -248,7 +248,7 @@ pub(super) async fn serve_api(State(rest): State<Arc<Rest>>, parts: Parts) -> Re
         Err(failure) => return failed(failure, &request, &method, ""),
     };
     let mut response = if let Endpoint::Logs = route.endpoint {
-        match logs::zip(&rest, &route, method == Method::HEAD) {
+        match logs::zip(&rest, &route, method == Method::HEAD).await {
             Ok(response) => response,
             Err(failure) => return failed(failure, &request, &method, &content_type),
         }

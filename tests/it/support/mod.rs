@@ -1,5 +1,7 @@
 //! Starts the program as a user would, and finds what tests read. Nothing here knows tables or REST.
 
+/// A server in this process with storage that waits.
+pub(crate) mod gated;
 /// The HTTP door: a small client.
 pub(crate) mod http;
 /// The PostgreSQL door as clients see it: tokio-postgres and psql.
