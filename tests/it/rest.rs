@@ -15,9 +15,6 @@ use crate::rest_comparison::{body_differences, short};
 use crate::support::wire::{Answer, Connection, in_parallel};
 use crate::support::{self, Server};
 
-/// Of the shared answers only every so many-th is asked for without `TEST_ALL`: all take a quarter of an hour of processor time on the
-/// dev profile. A prime, so that every kind of request is met.
-const SHARE: usize = 11;
 /// Answers whose differences are shown.
 const MOST_SHOWN: usize = 20;
 
@@ -28,7 +25,7 @@ fn answers_equal_the_history_servers_about_the_fixtures() {
     let copy = tempfile::tempdir().expect("a temporary directory");
     support::copy_logs(&fixtures.join("logs"), copy.path(), &[]);
     set_modification_times(copy.path(), &recording);
-    replay("tests/fixtures/logs", copy.path(), &recording, &[], 1);
+    replay("tests/fixtures/logs", copy.path(), &recording, &[]);
 }
 
 #[test]
@@ -47,11 +44,7 @@ fn answers_equal_the_history_servers_about_the_shared_logs() {
     set_modification_times(copy.path(), &recording);
     // Damaged logs: Spark answers 500 or 404 about them, and lists them nevertheless.
     let damaged = ["local-cut-dev", "local-garbage", "local-blank-lines"];
-    let share = match std::env::var_os("TEST_ALL") {
-        Some(_) => 1,
-        None => SHARE,
-    };
-    replay("shared/spark-logs", copy.path(), &recording, &damaged, share);
+    replay("shared/spark-logs", copy.path(), &recording, &damaged);
 }
 
 #[test]
@@ -166,8 +159,8 @@ fn set_modification_times(logs: &Path, recording: &Recording) {
     }
 }
 
-/// Asks every `share`-th of what was asked then and all about the listing, but nothing that names an application of `leave_out`.
-fn replay(what: &str, logs: &Path, recording: &Recording, leave_out: &[&str], share: usize) {
+/// Asks what was asked then, but nothing that names an application of `leave_out`.
+fn replay(what: &str, logs: &Path, recording: &Recording, leave_out: &[&str]) {
     let server = Server::start(logs);
     let started = std::time::Instant::now();
     let path = |line: &Value| line["path"].as_str().expect("a path").to_owned();
@@ -175,14 +168,6 @@ fn replay(what: &str, logs: &Path, recording: &Recording, leave_out: &[&str], sh
         .lines
         .iter()
         .filter(|line| !leave_out.iter().any(|app| path(line).contains(app)))
-        .collect();
-    let all = asked.len();
-    let is_listing = |line: &Value| path(line).trim_end_matches('/') == "applications";
-    let asked: Vec<&Value> = asked
-        .into_iter()
-        .enumerate()
-        .filter(|(at, line)| at % share == 0 || is_listing(line))
-        .map(|(_, line)| line)
         .collect();
     let unfinished = recording.unfinished();
     let compared = in_parallel(
@@ -200,7 +185,7 @@ fn replay(what: &str, logs: &Path, recording: &Recording, leave_out: &[&str], sh
     let different: Vec<String> = compared.into_iter().flatten().collect();
     let shown = &different[..different.len().min(MOST_SHOWN)];
     let closing = format!(
-        "rest: {what}: {} of {all} recorded answers compared, {} different ({:.0} s)",
+        "rest: {what}: {} recorded answers compared, {} different ({:.0} s)",
         asked.len(),
         different.len(),
         started.elapsed().as_secs_f64()
