@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use sparkgate::catalog::Catalog;
+use sparkgate::config::RestConfig;
 use sparkgate::event_log::LogStore;
 use sparkgate::event_log::store::{Entry, LocalStore, StoreError};
 use sparkgate::history::{History, HistoryOptions, Source};
@@ -99,7 +100,8 @@ impl GatedServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(http::serve(listener, engine, Arc::clone(&history), stopped));
+        let config = RestConfig::default();
+        tokio::spawn(http::serve(listener, engine, Arc::clone(&history), &config, stopped));
         GatedServer {
             history,
             http: address,
