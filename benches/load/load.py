@@ -290,7 +290,9 @@ def measure(args):
 
     with tempfile.TemporaryDirectory(prefix="load-") as work:
         server = Server(args.server, args, corpus, work)
-        result["command"] = [os.path.basename(part) if part == args.sparkgate else part for part in server.command]
+        # No path of the machine it was measured on.
+        home = os.path.expanduser("~")
+        result["command"] = [os.path.basename(part) if part == args.sparkgate else part.replace(home, "~") for part in server.command]
         try:
             client = Client(server.port)
             result["listed"], listed = until_listed(server, client, manifest["apps"], args.limit)
