@@ -294,8 +294,8 @@ impl Rest {
                 let job_id = job_id?;
                 self.job(&attempt()?, job_id, body).await
             }
-            Endpoint::Executors => self.executors(&attempt()?, executors::ACTIVE, body).await,
-            Endpoint::AllExecutors => self.executors(&attempt()?, executors::ALL, body).await,
+            Endpoint::Executors => self.executors(&attempt()?, false, body).await,
+            Endpoint::AllExecutors => self.executors(&attempt()?, true, body).await,
             Endpoint::ExecutorThreads => {
                 attempt()?;
                 executors::threads(&route.executor_id)
