@@ -120,10 +120,16 @@ impl Accumulator for Quantiles {
         let Some(quantiles) = self.quantiles.as_ref().filter(|_| count > 0) else {
             return Ok(list_of_doubles(None));
         };
-        let at: Vec<f64> = quantiles
-            .iter()
-            .map(|quantile| value_at(&mut self.values, place(*quantile, count)))
-            .collect();
+        let places = quantiles.iter().map(|quantile| place(*quantile, count));
+        let at: Vec<f64> = if quantiles.len() <= FEW {
+            places.map(|place| selected(&mut self.values, place)).collect()
+        } else {
+            self.values.sort_unstable();
+            let value = |place: i64| usize::try_from(place).ok().and_then(|place| self.values.get(place));
+            places
+                .map(|place| value(place).map_or(f64::NAN, |value| double(*value)))
+                .collect()
+        };
         Ok(list_of_doubles(Some(&at)))
     }
 
@@ -145,12 +151,19 @@ fn place(quantile: f64, count: i64) -> i64 {
     ((quantile * count as f64) as i64).clamp(0, count - 1)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "REST shows doubles")]
-fn value_at(values: &mut [i64], place: i64) -> f64 {
+/// Up to so many quantiles are selected one by one; for more, sorting is less work, and no request can make it much more.
+const FEW: usize = 8;
+
+fn selected(values: &mut [i64], place: i64) -> f64 {
     match usize::try_from(place) {
-        Ok(place) if place < values.len() => *values.select_nth_unstable(place).1 as f64,
+        Ok(place) if place < values.len() => double(*values.select_nth_unstable(place).1),
         _ => f64::NAN,
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "REST shows doubles")]
+fn double(value: i64) -> f64 {
+    value as f64
 }
 
 fn list_of_doubles(values: Option<&[f64]>) -> ScalarValue {
@@ -207,6 +220,16 @@ mod tests {
             quantiles_of(&rows, &[0.0, 0.24, 0.25, 0.5, 0.75, 0.99, 1.0, 7.0]),
             Some(vec![10.0, 10.0, 20.0, 30.0, 40.0, 40.0, 40.0, 40.0])
         );
+    }
+
+    #[test]
+    fn many_quantiles_are_those_that_few_would_be() {
+        let rows: Vec<_> = (0..100).map(|value| (Some((value * 37) % 100), true)).collect();
+        let many: Vec<f64> = (0..=100).map(|percent| f64::from(percent) / 100.0).collect();
+        let at_once = quantiles_of(&rows, &many).unwrap();
+        for (quantile, value) in many.iter().zip(at_once) {
+            assert_eq!(quantiles_of(&rows, &[*quantile]), Some(vec![value]));
+        }
     }
 
     #[test]
