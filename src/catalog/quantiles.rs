@@ -2,7 +2,8 @@
 //!
 //! A quantile `q` is the value at place `min(floor(q * n), n - 1)` of the sorted values, where `n` is the number of *counted* rows:
 //! Spark counts successful tasks, but sorts the durations and delays of failed ones among theirs. A null of a counted row is 0, as Spark
-//! takes a metric that the log lacks; a null of another row is left out. `NaN` where there are fewer values than the place asks for.
+//! takes a metric that the log lacks; a null of another row is left out, and so is a negative value, though its row may count. `NaN` where
+//! there are fewer values than the place asks for.
 
 use std::mem::size_of;
 use std::sync::Arc;
@@ -84,7 +85,7 @@ impl Accumulator for Quantiles {
             let is_counted = counted.is_valid(row) && counted.value(row);
             self.counted += i64::from(is_counted);
             if values.is_valid(row) {
-                self.values.push(values.value(row));
+                self.values.extend(Some(values.value(row)).filter(|value| *value >= 0));
             } else if is_counted {
                 self.values.push(0);
             }
@@ -238,6 +239,8 @@ mod tests {
         assert_eq!(quantiles_of(&rows, &[0.0, 0.5, 1.0]), Some(vec![1.0, 5.0, 5.0]));
         assert_eq!(quantiles_of(&[(Some(1), false)], &[0.5]), None);
         assert_eq!(quantiles_of(&[], &[0.5]), None);
+        let negative = quantiles_of(&[(Some(-1), true), (Some(2), true)], &[0.0, 1.0]).unwrap();
+        assert!(negative[0] == 2.0 && negative[1].is_nan(), "{negative:?}");
     }
 
     #[test]

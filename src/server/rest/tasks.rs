@@ -109,10 +109,10 @@ impl Order {
         let key = match self.key {
             Key::Plain(key) => key.to_owned(),
             Key::Metric(metric) => format!(
-                "CASE WHEN finish_time IS NULL THEN -1 WHEN status = 'SUCCESS' THEN coalesce({metric}, 0) \
+                "CASE WHEN NOT has_metrics THEN -1 WHEN status = 'SUCCESS' THEN coalesce({metric}, 0) \
                  ELSE -coalesce({metric}, 0) - 1 END"
             ),
-            Key::OfMeasured(key) => format!("CASE WHEN finish_time IS NULL THEN -1 ELSE {key} END"),
+            Key::OfMeasured(key) => format!("CASE WHEN NOT has_metrics THEN -1 ELSE {key} END"),
         };
         let direction = if self.ascending { "ASC" } else { "DESC" };
         TASKS.replace("{key}", &key).replace("{direction}", direction)
