@@ -71,6 +71,30 @@ pub enum Event<'a> {
     Unknown(Text<'a>),
 }
 
+impl Event<'_> {
+    /// A field that every Spark writes and Spark's own reader cannot do without, if this event lacks one: the event's name and the field's.
+    /// Its row has a null there; that the log is damaged should be said all the same.
+    pub fn missing_field(&self) -> Option<(&'static str, &'static str)> {
+        let of_task = |info: &task::TaskInfo<'_>| match info {
+            task::TaskInfo { executor_id: None, .. } => Some("Executor ID"),
+            task::TaskInfo { host: None, .. } => Some("Host"),
+            _ => None,
+        };
+        let of_stage = |info: &stage::StageInfo<'_>| info.name.is_none().then_some("Stage Name");
+        match self {
+            Event::TaskStart(event) => Some(("SparkListenerTaskStart", of_task(&event.info)?)),
+            Event::TaskEnd(event) => Some(("SparkListenerTaskEnd", of_task(&event.info)?)),
+            Event::StageSubmitted(event) => Some(("SparkListenerStageSubmitted", of_stage(&event.info)?)),
+            Event::StageCompleted(event) => Some(("SparkListenerStageCompleted", of_stage(&event.info)?)),
+            Event::JobStart(event) => {
+                let missing = event.stage_infos.iter().flatten().find_map(of_stage);
+                Some(("SparkListenerJobStart", missing?))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Why a line could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {

@@ -169,6 +169,9 @@ impl LiveApplication {
             }
             event => {
                 self.report.events += 1;
+                if let Some((name, field)) = event.missing_field() {
+                    self.problem(Some(name), format!("missing field `{field}`; null instead"));
+                }
                 self.apply(event);
             }
         }
@@ -1207,6 +1210,18 @@ mod tests {
         let (rows, report) = replayed(&[START, TASK_START, &format!("{TASK_END} and more")]);
         assert_eq!(tasks(&rows), "| a      | 7       | SUCCESS |");
         assert_eq!((report.malformed_lines, report.events), (1, 3));
+    }
+
+    #[test]
+    fn a_task_without_its_host_has_a_row_and_the_log_a_problem() {
+        let whole = replayed(&[START, TASK_START, TASK_END]).1;
+        assert_eq!(whole.problems, [], "the lines of this test are whole");
+        let without = |line: &str| line.replace("\"Host\":\"h\",", "");
+        assert_ne!(without(TASK_END), TASK_END);
+        let (rows, report) = replayed(&[START, &without(TASK_START), &without(TASK_END)]);
+        assert_eq!(tasks(&rows), "| a      | 7       | SUCCESS |");
+        assert_eq!(report.malformed_lines, 2);
+        assert!(report.problems[0].message.contains("Host"), "{:?}", report.problems);
     }
 
     /// Rows of a table as text, the columns from the fourth (the key of the application, and of an RDD or stage) on.
