@@ -342,9 +342,12 @@ static DEFINITIONS: &[Definition] = &[
     function("pg_ts_dict_is_visible", 1..=1, bool_type, yes),
     function("pg_ts_parser_is_visible", 1..=1, bool_type, yes),
     function("pg_ts_template_is_visible", 1..=1, bool_type, yes),
+    function("pg_get_viewdef", 1..=2, text_type, |context, arguments| {
+        let definition = relation(context, arguments).and_then(|relation| relation.definition);
+        Ok(ScalarValue::Utf8(definition.map(str::to_owned)))
+    }),
     // Definitions of objects there are none of
     with_nulls("pg_get_expr", 2..=3, text_type, null),
-    function("pg_get_viewdef", 1..=2, text_type, null),
     function("pg_get_ruledef", 1..=2, text_type, null),
     function("pg_get_triggerdef", 1..=2, text_type, null),
     function("pg_get_indexdef", 1..=3, text_type, null),
@@ -528,12 +531,10 @@ static DEFINITIONS: &[Definition] = &[
         let wants = |catalog: &str| arguments.get(1).and_then(string).is_none_or(|asked| asked == catalog);
         let comment = match context.directory.relation(oid) {
             Some(relation) if wants("pg_class") => relation.comment.clone(),
-            _ if wants("pg_namespace") => match context.directory.schema_name(oid) {
-                Some("pg_catalog") => Some("system catalog schema".into()),
-                Some("public") => Some("tables of all applications".into()),
-                Some("system") => Some("the gateway's own state".into()),
-                _ => None,
-            },
+            _ if wants("pg_namespace") => {
+                let schema = context.directory.schema_name(oid);
+                schema.and_then(pg_catalog::schema_comment).map(str::to_owned)
+            }
             _ => None,
         };
         Ok(ScalarValue::Utf8(comment))
