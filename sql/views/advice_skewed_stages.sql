@@ -20,8 +20,8 @@
 --   excess_ms | bigint | longest less median: about how much earlier an even stage would have ended
 --   slowest_task_id | bigint | the task that ran longest
 --   slowest_executor_id | text | executor that it ran on
---   median_read_bytes | bigint | median of input and shuffle bytes read; null if the log has neither
---   slowest_read_bytes | bigint | input and shuffle bytes that the slowest task read; null if the log has neither
+--   median_read_bytes | bigint | median of input and shuffle bytes read; 0 if the log counts neither, null if it has no metrics
+--   slowest_read_bytes | bigint | input and shuffle bytes that the slowest task read; 0 if the log counts neither, null if it has no metrics
 -- notes:
 --   at least 4 successful tasks: a median of fewer says nothing
 --   longest at least 5 times the median: what Spark calls a skewed partition (spark.sql.adaptive.skewJoin.skewedPartitionFactor)
@@ -71,8 +71,11 @@ SELECT
   CASE WHEN excess_ms >= 600000 THEN 'critical' WHEN excess_ms >= 60000 THEN 'warning' ELSE 'info' END AS severity,
   'the slowest of ' || skewed.num_tasks || ' tasks ran ' || round(max_duration_ms / 1000.0, 1) || ' s, the median '
     || round(median_duration_ms / 1000.0, 1) || ' s (' || round(skew, 1) || ' times)'
-    || coalesce('; it read ' || round(slowest_read_bytes / 1048576.0, 1) || ' MiB, the median '
-      || round(median_read_bytes / 1048576.0, 1) || ' MiB', '') AS evidence,
+    || CASE
+      WHEN slowest_read_bytes + median_read_bytes > 0 THEN '; it read ' || round(slowest_read_bytes / 1048576.0, 1) || ' MiB, the median '
+        || round(median_read_bytes / 1048576.0, 1) || ' MiB'
+      ELSE ''
+    END AS evidence,
   CASE
     WHEN is_data THEN 'spread the keys that hold most rows, or let Spark split them in joins: spark.sql.adaptive.enabled and spark.sql.adaptive.skewJoin.enabled'
     ELSE 'the data does not explain it: look at executor ' || coalesce(slowest_executor_id, 'of the task')

@@ -18,7 +18,7 @@
 --   first_task_time | timestamp with time zone | when the first task was launched
 --   time_to_first_task_ms | bigint | from start to first task
 --   time_to_first_job_ms | bigint | from start to first job: what the driver did alone
---   wait_for_executors_ms | bigint | from the first job to the first executor; 0 if that was there before
+--   wait_for_executors_ms | bigint | from the first job to the first executor; 0 if that was there before, null if there is none
 -- notes:
 --   at least 1 min: a cluster manager that has room starts executors in less; warning from 5 min, critical from 15 min
 --   an attempt without a task has no row: it may not have wanted any
@@ -59,7 +59,10 @@ starts AS (
     first_task_time,
     (CAST(first_task_time AS bigint) - CAST(start_time AS bigint)) / 1000 AS time_to_first_task_ms,
     (CAST(first_job_time AS bigint) - CAST(start_time AS bigint)) / 1000 AS time_to_first_job_ms,
-    greatest((CAST(first_executor_time AS bigint) - CAST(first_job_time AS bigint)) / 1000, 0) AS wait_for_executors_ms
+    CASE
+      WHEN first_executor_time > first_job_time THEN (CAST(first_executor_time AS bigint) - CAST(first_job_time AS bigint)) / 1000
+      WHEN first_executor_time <= first_job_time THEN 0
+    END AS wait_for_executors_ms
   FROM application_attempts AS attempts
   JOIN first_tasks ON first_tasks.app_id = attempts.app_id AND first_tasks.attempt_id = attempts.attempt_id
   LEFT JOIN first_jobs ON first_jobs.app_id = attempts.app_id AND first_jobs.attempt_id = attempts.attempt_id

@@ -15,9 +15,9 @@ use datafusion::common::internal_datafusion_err;
 use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::parser::Statement;
 use tokio::sync::OnceCell;
 
 use super::rewrite::rewrite_statement;
@@ -125,7 +125,10 @@ impl View {
             name,
             grain: value("grain")?,
             reads: value("reads")?.split(", ").collect(),
-            columns: values("columns").iter().map(column).collect::<std::result::Result<_, _>>()?,
+            columns: values("columns")
+                .iter()
+                .map(column)
+                .collect::<std::result::Result<_, _>>()?,
             notes: values("notes"),
             sql: sql.trim(),
         })
@@ -167,7 +170,13 @@ pub fn render(views: &[View]) -> String {
         }
         page.push_str("\n| column | type | meaning |\n| --- | --- | --- |\n");
         for column in &view.columns {
-            let _ = writeln!(page, "| `{}` | {} | {} |", column.name, column.ty.sql_name(), column.doc);
+            let _ = writeln!(
+                page,
+                "| `{}` | {} | {} |",
+                column.name,
+                column.ty.sql_name(),
+                column.doc
+            );
         }
     }
     page
@@ -193,11 +202,17 @@ impl ViewPlans {
 
     /// The place of a view.
     pub(crate) fn find(schema: &str, name: &str) -> Option<usize> {
-        views().iter().position(|view| view.schema == schema && view.name == name)
+        views()
+            .iter()
+            .position(|view| view.schema == schema && view.name == name)
     }
 
     /// The view at a place; `session` is asked for only where it has no plan yet.
-    pub(crate) async fn table(&self, at: usize, session: impl FnOnce() -> SessionState) -> Result<Arc<dyn TableProvider>> {
+    pub(crate) async fn table(
+        &self,
+        at: usize,
+        session: impl FnOnce() -> SessionState,
+    ) -> Result<Arc<dyn TableProvider>> {
         let (Some(cell), Some(view)) = (self.plans.get(at), views().get(at)) else {
             return Err(internal_datafusion_err!("there is no view {at}"));
         };
@@ -209,10 +224,16 @@ impl ViewPlans {
 async fn plan(view: &View, session: SessionState) -> Result<Arc<ViewTable>> {
     let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, view.sql)?;
     let (Some(mut statement), None) = (statements.pop(), statements.pop()) else {
-        return Err(internal_datafusion_err!("{}.{} is not one statement", view.schema, view.name));
+        return Err(internal_datafusion_err!(
+            "{}.{} is not one statement",
+            view.schema,
+            view.name
+        ));
     };
     rewrite_statement(&mut statement);
-    let plan = session.statement_to_plan(Statement::Statement(Box::new(statement))).await?;
+    let plan = session
+        .statement_to_plan(Statement::Statement(Box::new(statement)))
+        .await?;
     Ok(Arc::new(ViewTable::new(plan, Some(view.sql.to_owned()))))
 }
 
@@ -251,7 +272,10 @@ mod tests {
                 assert!(file.contains(&format!("\n-- {word}: ")), "{full} has no line {word}");
             }
             let is_advice = view.schema == "advice";
-            assert!(!is_advice || !view.notes.is_empty(), "{full} does not say its thresholds");
+            assert!(
+                !is_advice || !view.notes.is_empty(),
+                "{full} does not say its thresholds"
+            );
             for table in &view.reads {
                 let is_table = crate::table::all().iter().any(|def| def.name == *table);
                 assert!(is_table, "{full} reads {table}, which is no base table");

@@ -187,7 +187,10 @@ pub(crate) fn schema_comment(name: &str) -> Option<&'static str> {
         "pg_catalog" => Some("system catalog schema"),
         "public" => Some("tables of all applications"),
         "system" => Some("the gateway's own state"),
-        name => VIEW_SCHEMAS.iter().find(|(schema, _)| *schema == name).map(|(_, comment)| *comment),
+        name => VIEW_SCHEMAS
+            .iter()
+            .find(|(schema, _)| *schema == name)
+            .map(|(_, comment)| *comment),
     }
 }
 
