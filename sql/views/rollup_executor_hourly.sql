@@ -14,6 +14,7 @@
 --   executor_run_time_ms | bigint | run time of tasks, in the hours that they ran in
 -- notes:
 --   an executor without an end counts until the end of the application, or until the log's last event where there is none; so core_ms adds up to executor_core_ms of application_attempts
+--   an executor that is gone before it came (clocks differ) counts in the hour of its begin, with no core time
 --   the run time of a task is spread evenly from launch to finish, in whole milliseconds that add up to it; one that still runs has none yet
 --   at most ten years of hours for one executor or task: a longer one is a damaged log
 WITH lives AS (
@@ -22,7 +23,7 @@ WITH lives AS (
     attempt_id,
     total_cores,
     CAST(add_time AS bigint) / 1000 AS begin_ms,
-    CAST(coalesce(remove_time, end_time, last_event_time) AS bigint) / 1000 AS end_ms
+    CAST(greatest(add_time, coalesce(remove_time, end_time, last_event_time)) AS bigint) / 1000 AS end_ms
   FROM executors
   JOIN application_attempts USING (app_id, attempt_id)
   WHERE total_cores > 0
@@ -44,9 +45,8 @@ lived AS (
     total_cores,
     begin_ms,
     end_ms,
-    unnest(generate_series(begin_ms / 3600000, least(end_ms, begin_ms + 315576000000) / 3600000)) AS hour
+    unnest(generate_series(begin_ms / 3600000, greatest(begin_ms, least(end_ms - 1, begin_ms + 315576000000)) / 3600000)) AS hour
   FROM lives
-  WHERE end_ms >= begin_ms
 ),
 ran AS (
   SELECT
@@ -55,7 +55,7 @@ ran AS (
     executor_run_time_ms,
     begin_ms,
     end_ms,
-    unnest(generate_series(begin_ms / 3600000, least(greatest(end_ms, begin_ms), begin_ms + 315576000000) / 3600000)) AS hour
+    unnest(generate_series(begin_ms / 3600000, greatest(begin_ms, least(end_ms - 1, begin_ms + 315576000000)) / 3600000)) AS hour
   FROM runs
 ),
 parts AS (

@@ -526,15 +526,13 @@ static DEFINITIONS: &[Definition] = &[
     with_nulls("format", 1..=100, text_type, format),
     // Comments
     function("obj_description", 1..=2, text_type, |context, arguments| {
-        let oid = arguments.first().and_then(oid).unwrap_or_default();
         // One counter gives all oids here, so the kind of the object need not be known, but it may be asked for.
         let wants = |catalog: &str| arguments.get(1).and_then(string).is_none_or(|asked| asked == catalog);
-        let comment = match context.directory.relation(oid) {
+        let comment = match relation(context, arguments) {
             Some(relation) if wants("pg_class") => relation.comment.clone(),
-            _ if wants("pg_namespace") => {
-                let schema = context.directory.schema_name(oid);
-                schema.and_then(pg_catalog::schema_comment).map(str::to_owned)
-            }
+            _ if wants("pg_namespace") => schema(context, arguments)
+                .and_then(pg_catalog::schema_comment)
+                .map(str::to_owned),
             _ => None,
         };
         Ok(ScalarValue::Utf8(comment))
@@ -700,6 +698,18 @@ fn integer(value: &ScalarValue) -> Option<i64> {
 
 fn oid(value: &ScalarValue) -> Option<u32> {
     integer(value).and_then(|number| u32::try_from(number).ok())
+}
+
+/// The schema of a first argument: an oid or a name.
+fn schema(context: &FunctionContext, arguments: &[ScalarValue]) -> Option<&'static str> {
+    let argument = arguments.first()?;
+    match oid(argument) {
+        Some(oid) => context.directory.schema_name(oid),
+        None => {
+            let schema = context.directory.schemas.get_key_value(string(argument)?.as_str());
+            schema.map(|(name, _)| *name)
+        }
+    }
 }
 
 /// The relation of a first argument: an oid or a name.
