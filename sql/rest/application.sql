@@ -23,4 +23,4 @@ SELECT
   CAST(last_updated AS bigint) / 1000 AS "lastUpdatedEpoch"
 FROM application_attempts
 WHERE app_id = $1
-ORDER BY start_time DESC
+ORDER BY start_time DESC, attempt_id DESC

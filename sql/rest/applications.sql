@@ -40,4 +40,4 @@ FROM (
   LIMIT $8
 ) a
 JOIN application_attempts t ON t.app_id = a.app_id
-ORDER BY a.last_end DESC, a.app_id DESC, t.start_time DESC
+ORDER BY a.last_end DESC, a.app_id DESC, t.start_time DESC, t.attempt_id DESC

@@ -1,8 +1,9 @@
 -- name: executors
--- grain: one row per executor
+-- grain: one row per executor, removed ones too if they are asked for
 -- reads: executors
 -- freshness: the snapshot of the request
--- parameters: $1 app_id, $2 attempt_id, $3 how long the driver has been there, if it still is (ms)
+-- parameters: $1 app_id, $2 attempt_id, $3 how long the driver has been there, if it still is (ms), $4 whether removed ones
+-- count; {direction} is ASC or DESC
 SELECT
   executor_id AS "id",
   host_port AS "hostPort",
@@ -62,5 +63,5 @@ SELECT
   is_excluded AS "isExcluded",
   excluded_in_stages AS "excludedInStages"
 FROM executors
-WHERE app_id = $1 AND attempt_id = $2 AND is_active AND executor_id <> 'fallback'
-ORDER BY executor_id DESC
+WHERE app_id = $1 AND attempt_id = $2 AND (is_active OR $4) AND executor_id <> 'fallback'
+ORDER BY executor_id {direction}

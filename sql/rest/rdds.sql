@@ -1,8 +1,8 @@
 -- name: rdds
--- grain: one row per RDD with cached partitions
+-- grain: one row per RDD with cached partitions, or the one that is asked for
 -- reads: rdds
 -- freshness: the snapshot of the request
--- parameters: $1 app_id, $2 attempt_id
+-- parameters: $1 app_id, $2 attempt_id, $3 rdd_id or null for all
 SELECT
   rdd_id AS "id",
   name,
@@ -13,5 +13,6 @@ SELECT
   disk_used_bytes AS "diskUsed",
   data_distribution AS "dataDistribution"
 FROM rdds
-WHERE app_id = $1 AND attempt_id = $2 AND num_cached_partitions > 0
+WHERE app_id = $1 AND attempt_id = $2
+  AND CASE WHEN $3::int IS NULL THEN num_cached_partitions > 0 ELSE rdd_id = $3 END
 ORDER BY rdd_id

@@ -9,8 +9,11 @@ SELECT
   description,
   plan_description AS "@planDescription",
   NULL::boolean AS "#planDescription",
-  submission_time AS "submissionTime",
-  coalesce(duration_ms, $6 - CAST(submission_time AS bigint) / 1000) AS "duration",
+  coalesce(submission_time, to_timestamp_millis(-1)) AS "submissionTime",
+  coalesce(
+    duration_ms,
+    coalesce(CAST(completion_time AS bigint) / 1000, $6) - coalesce(CAST(submission_time AS bigint) / 1000, -1)
+  ) AS "duration",
   running_job_ids AS "runningJobIds",
   success_job_ids AS "successJobIds",
   failed_job_ids AS "failedJobIds"

@@ -6,7 +6,7 @@
 -- notes: quantiles are over successful tasks; Spark sorts the durations and delays of the others among theirs (see task_quantiles)
 SELECT
   $6 AS "quantiles",
-  task_quantiles(elapsed_ms, counted, $6) FILTER (WHERE elapsed_ms >= 0) AS "duration",
+  task_quantiles(elapsed_ms, counted, $6) AS "duration",
   task_quantiles(executor_deserialize_time_ms, counted, $6) FILTER (WHERE counted) AS "executorDeserializeTime",
   task_quantiles(executor_deserialize_cpu_time_ns, counted, $6) FILTER (WHERE counted) AS "executorDeserializeCpuTime",
   task_quantiles(executor_run_time_ms, counted, $6) FILTER (WHERE counted) AS "executorRunTime",
@@ -14,8 +14,8 @@ SELECT
   task_quantiles(result_size_bytes, counted, $6) FILTER (WHERE counted) AS "resultSize",
   task_quantiles(jvm_gc_time_ms, counted, $6) FILTER (WHERE counted) AS "jvmGcTime",
   task_quantiles(result_serialization_time_ms, counted, $6) FILTER (WHERE counted) AS "resultSerializationTime",
-  task_quantiles(getting_result_time_ms, counted, $6) FILTER (WHERE finish_time IS NOT NULL) AS "gettingResultTime",
-  task_quantiles(scheduler_delay_ms, counted, $6) FILTER (WHERE finish_time IS NOT NULL) AS "schedulerDelay",
+  task_quantiles(getting_result_time_ms, counted, $6) FILTER (WHERE has_metrics) AS "gettingResultTime",
+  task_quantiles(scheduler_delay_ms, counted, $6) FILTER (WHERE has_metrics) AS "schedulerDelay",
   task_quantiles(peak_execution_memory_bytes, counted, $6) FILTER (WHERE counted) AS "peakExecutionMemory",
   task_quantiles(memory_bytes_spilled, counted, $6) FILTER (WHERE counted) AS "memoryBytesSpilled",
   task_quantiles(disk_bytes_spilled, counted, $6) FILTER (WHERE counted) AS "diskBytesSpilled",
@@ -45,10 +45,13 @@ SELECT
   task_quantiles(shuffle_write_records, counted, $6) FILTER (WHERE counted) AS "shuffleWriteMetrics.writeRecords",
   task_quantiles(shuffle_write_time_ns, counted, $6) FILTER (WHERE counted) AS "shuffleWriteMetrics.writeTime"
 FROM (
-  SELECT
-    *,
-    coalesce(duration_ms, $5 - CAST(launch_time AS bigint) / 1000) AS elapsed_ms,
-    status = 'SUCCESS' AS counted
-  FROM tasks
-  WHERE app_id = $1 AND attempt_id = $2 AND stage_id = $3 AND stage_attempt_id = $4
+  SELECT *, has_metrics AND status = 'SUCCESS' AS counted
+  FROM (
+    SELECT
+      *,
+      coalesce(duration_ms, $5 - CAST(launch_time AS bigint) / 1000) AS elapsed_ms,
+      finish_time IS NOT NULL AND coalesce(executor_deserialize_time_ms, 0) >= 0 AS has_metrics
+    FROM tasks
+    WHERE app_id = $1 AND attempt_id = $2 AND stage_id = $3 AND stage_attempt_id = $4
+  )
 )

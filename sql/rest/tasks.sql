@@ -19,7 +19,7 @@ SELECT
   speculative,
   accumulables AS "accumulatorUpdates",
   error_message AS "errorMessage",
-  finish_time IS NOT NULL AS "taskMetrics.?",
+  has_metrics AS "taskMetrics.?",
   executor_deserialize_time_ms AS "taskMetrics.executorDeserializeTime",
   executor_deserialize_cpu_time_ns AS "taskMetrics.executorDeserializeCpuTime",
   executor_run_time_ms AS "taskMetrics.executorRunTime",
@@ -55,12 +55,18 @@ SELECT
   shuffle_write_time_ns AS "taskMetrics.shuffleWriteMetrics.writeTime",
   shuffle_write_records AS "taskMetrics.shuffleWriteMetrics.recordsWritten",
   NULL::boolean AS "#executorLogs",
-  coalesce(scheduler_delay_ms, 0) AS "schedulerDelay",
+  CASE WHEN has_metrics THEN scheduler_delay_ms ELSE 0 END AS "schedulerDelay",
   coalesce(getting_result_time_ms, $5 - CAST(result_fetch_start AS bigint) / 1000, 0) AS "gettingResultTime"
 FROM (
-  SELECT *, coalesce(duration_ms, $5 - CAST(launch_time AS bigint) / 1000) AS elapsed_ms, {key} AS sort_key
-  FROM tasks
-  WHERE app_id = $1 AND attempt_id = $2 AND stage_id = $3 AND stage_attempt_id = $4
+  SELECT *, {key} AS sort_key
+  FROM (
+    SELECT
+      *,
+      coalesce(duration_ms, $5 - CAST(launch_time AS bigint) / 1000) AS elapsed_ms,
+      finish_time IS NOT NULL AND coalesce(executor_deserialize_time_ms, 0) >= 0 AS has_metrics
+    FROM tasks
+    WHERE app_id = $1 AND attempt_id = $2 AND stage_id = $3 AND stage_attempt_id = $4
+  )
 )
 WHERE $6::text[] IS NULL OR array_has($6, status)
 ORDER BY sort_key {direction}, task_id {direction}

@@ -43,7 +43,7 @@ WITH spread AS (
     FROM tasks
     WHERE status = 'SUCCESS'
   )
-  WHERE read_bytes IS NOT NULL
+  WHERE read_bytes >= 0
   GROUP BY app_id, attempt_id, stage_id, stage_attempt_id
 ),
 large AS (

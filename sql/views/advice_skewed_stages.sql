@@ -23,7 +23,7 @@
 --   median_read_bytes | bigint | median of input and shuffle bytes read; 0 if the log counts neither, null if it has no metrics
 --   slowest_read_bytes | bigint | input and shuffle bytes that the slowest task read; 0 if the log counts neither, null if it has no metrics
 -- notes:
---   at least 4 successful tasks: a median of fewer says nothing
+--   at least 4 successful tasks: a median of fewer says nothing; tasks that ended before they began (clocks differ) do not count
 --   longest at least 5 times the median: what Spark calls a skewed partition (spark.sql.adaptive.skewJoin.skewedPartitionFactor)
 --   excess at least 10 s: less is not worth a change; warning from 1 min, critical from 10 min, because the stage waits that long for one task
 --   the slowest task read at least twice the median: the data is uneven; else the executor was slow, or the work for each byte differs
@@ -32,7 +32,7 @@ WITH reads AS (
     *,
     coalesce(input_bytes + shuffle_read_bytes, input_bytes, shuffle_read_bytes) AS read_bytes
   FROM tasks
-  WHERE status = 'SUCCESS'
+  WHERE status = 'SUCCESS' AND duration_ms >= 0
 ),
 spread AS (
   SELECT
@@ -45,7 +45,7 @@ spread AS (
     max(duration_ms) AS max_duration_ms,
     first_value(task_id ORDER BY duration_ms DESC, task_id) AS slowest_task_id,
     first_value(executor_id ORDER BY duration_ms DESC, task_id) AS slowest_executor_id,
-    CAST((task_quantiles(read_bytes, true, ARRAY[0.5]) FILTER (WHERE read_bytes IS NOT NULL))[1] AS bigint) AS median_read_bytes,
+    CAST((task_quantiles(read_bytes, true, ARRAY[0.5]) FILTER (WHERE read_bytes >= 0))[1] AS bigint) AS median_read_bytes,
     first_value(read_bytes ORDER BY duration_ms DESC, task_id) AS slowest_read_bytes
   FROM reads
   GROUP BY app_id, attempt_id, stage_id, stage_attempt_id

@@ -34,6 +34,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::physical_optimizer::combine_partial_final_agg::CombinePartialFinalAggregate;
 use datafusion::physical_optimizer::limit_pushdown::LimitPushdown;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
@@ -249,14 +250,17 @@ fn base_state() -> SessionState {
     state
 }
 
-/// What sessions of the program's own statements have in common: of the rules that improve a physical plan only the one that lets a sort
-/// stop early. The others are for partitions, which there are none of, and cost more than these statements.
+/// What sessions of the program's own statements have in common: of the rules that improve a physical plan only those that let a sort
+/// stop early and an aggregate have one step. The others are for partitions, which there are none of, and cost more than these statements.
 fn own_state(base: SessionState) -> SessionState {
     let mut config = base.config().clone();
     config.options_mut().execution.target_partitions = 1;
     SessionStateBuilder::new_from_existing(base)
         .with_config(config)
-        .with_physical_optimizer_rules(vec![Arc::new(LimitPushdown::new())])
+        .with_physical_optimizer_rules(vec![
+            Arc::new(CombinePartialFinalAggregate::new()),
+            Arc::new(LimitPushdown::new()),
+        ])
         .build()
 }
 

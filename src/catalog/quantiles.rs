@@ -2,7 +2,8 @@
 //!
 //! A quantile `q` is the value at place `min(floor(q * n), n - 1)` of the sorted values, where `n` is the number of *counted* rows:
 //! Spark counts successful tasks, but sorts the durations and delays of failed ones among theirs. A null of a counted row is 0, as Spark
-//! takes a metric that the log lacks; a null of another row is left out. `NaN` where there are fewer values than the place asks for.
+//! takes a metric that the log lacks; a null of another row is left out, and so is a negative value, though its row may count. `NaN` where
+//! there are fewer values than the place asks for.
 
 use std::mem::size_of;
 use std::sync::Arc;
@@ -84,7 +85,7 @@ impl Accumulator for Quantiles {
             let is_counted = counted.is_valid(row) && counted.value(row);
             self.counted += i64::from(is_counted);
             if values.is_valid(row) {
-                self.values.push(values.value(row));
+                self.values.extend(Some(values.value(row)).filter(|value| *value >= 0));
             } else if is_counted {
                 self.values.push(0);
             }
@@ -120,10 +121,16 @@ impl Accumulator for Quantiles {
         let Some(quantiles) = self.quantiles.as_ref().filter(|_| count > 0) else {
             return Ok(list_of_doubles(None));
         };
-        let at: Vec<f64> = quantiles
-            .iter()
-            .map(|quantile| value_at(&mut self.values, place(*quantile, count)))
-            .collect();
+        let places = quantiles.iter().map(|quantile| place(*quantile, count));
+        let at: Vec<f64> = if quantiles.len() <= FEW {
+            places.map(|place| selected(&mut self.values, place)).collect()
+        } else {
+            self.values.sort_unstable();
+            let value = |place: i64| usize::try_from(place).ok().and_then(|place| self.values.get(place));
+            places
+                .map(|place| value(place).map_or(f64::NAN, |value| double(*value)))
+                .collect()
+        };
         Ok(list_of_doubles(Some(&at)))
     }
 
@@ -145,12 +152,19 @@ fn place(quantile: f64, count: i64) -> i64 {
     ((quantile * count as f64) as i64).clamp(0, count - 1)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "REST shows doubles")]
-fn value_at(values: &mut [i64], place: i64) -> f64 {
+/// Up to so many quantiles are selected one by one; for more, sorting is less work, and no request can make it much more.
+const FEW: usize = 8;
+
+fn selected(values: &mut [i64], place: i64) -> f64 {
     match usize::try_from(place) {
-        Ok(place) if place < values.len() => *values.select_nth_unstable(place).1 as f64,
+        Ok(place) if place < values.len() => double(*values.select_nth_unstable(place).1),
         _ => f64::NAN,
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "REST shows doubles")]
+fn double(value: i64) -> f64 {
+    value as f64
 }
 
 fn list_of_doubles(values: Option<&[f64]>) -> ScalarValue {
@@ -210,11 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn many_quantiles_are_those_that_few_would_be() {
+        let rows: Vec<_> = (0..100).map(|value| (Some((value * 37) % 100), true)).collect();
+        let many: Vec<f64> = (0..=100).map(|percent| f64::from(percent) / 100.0).collect();
+        let at_once = quantiles_of(&rows, &many).unwrap();
+        for (quantile, value) in many.iter().zip(at_once) {
+            assert_eq!(quantiles_of(&rows, &[*quantile]), Some(vec![value]));
+        }
+    }
+
+    #[test]
     fn rows_that_do_not_count_are_sorted_among_those_that_do() {
         let rows = [(Some(5), true), (Some(1), false), (None, false), (Some(9), true)];
         assert_eq!(quantiles_of(&rows, &[0.0, 0.5, 1.0]), Some(vec![1.0, 5.0, 5.0]));
         assert_eq!(quantiles_of(&[(Some(1), false)], &[0.5]), None);
         assert_eq!(quantiles_of(&[], &[0.5]), None);
+        let negative = quantiles_of(&[(Some(-1), true), (Some(2), true)], &[0.0, 1.0]).unwrap();
+        assert!(negative[0] == 2.0 && negative[1].is_nan(), "{negative:?}");
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn joined(batches: &[&RecordBatch]) -> Vec<RecordBatch> {
         Ok(joined) => vec![joined],
         Err(error) => {
             tracing::error!(%error, "rows of applications cannot be joined, which is a defect in sparkgate");
-            batches.iter().map(|batch| RecordBatch::clone(batch)).collect()
+            batches.iter().copied().cloned().collect()
         }
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
@@ -33,14 +34,17 @@ pub fn serve(
     mut shutdown: watch::Receiver<bool>,
 ) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
     let rest = Arc::new(Rest::new(engine, history, config));
-    let succeeded = |status: StatusCode, _: axum::http::Version, _: &HeaderMap, _: &axum::http::Extensions| {
-        // As Jetty does: no error, and nothing that is only announced.
-        status.is_success()
+    let is_wanted = |_: StatusCode, _: axum::http::Version, _: &HeaderMap, extensions: &axum::http::Extensions| {
+        extensions.get::<AsItIs>().is_none()
     };
     let compression = CompressionLayer::new()
         .gzip(true)
-        .compress_when(SizeAbove::new(LEAST_COMPRESSED).and(succeeded));
-    let router = Router::new().fallback(answer).layer(compression).with_state(rest);
+        .compress_when(SizeAbove::new(LEAST_COMPRESSED).and(is_wanted));
+    let router = Router::new()
+        .fallback(answer)
+        .layer(compression)
+        .layer(axum::middleware::map_request(name_gzip))
+        .with_state(rest);
     let listener = listener.tap_io(|socket| {
         // Small answers must not wait for more; without it they are only slower.
         let _ = socket.set_nodelay(true);
@@ -51,12 +55,53 @@ pub fn serve(
     server.into_future()
 }
 
+/// An answer that is not compressed.
+#[derive(Debug, Clone, Copy)]
+struct AsItIs;
+
+/// Jetty knows the coding by one name only: neither `x-gzip` nor `*` stand for it.
+async fn name_gzip(mut request: Request) -> Request {
+    let headers = request.headers_mut();
+    let takes_gzip = headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| {
+            let mut parts = coding.split(';').map(str::trim);
+            let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+            let quality = parts.find_map(|parameter| parameter.strip_prefix("q=")?.parse::<f64>().ok());
+            is_gzip && quality.is_none_or(|quality| quality > 0.0)
+        });
+    headers.remove(header::ACCEPT_ENCODING);
+    if takes_gzip {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    request
+}
+
 async fn answer(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let (parts, _body) = request.into_parts();
+    let is_get = parts.method == Method::GET;
+    let mut response = dispatch(rest, parts).await;
+    // As Jetty does: no error, and nothing that is only announced.
+    if is_get && response.status().is_success() {
+        let vary = HeaderValue::from_static("Accept-Encoding");
+        response.headers_mut().insert(header::VARY, vary);
+    } else {
+        response.extensions_mut().insert(AsItIs);
+    }
+    response
+}
+
+async fn dispatch(rest: Arc<Rest>, parts: Parts) -> Response {
+    if let Some(refusal) = rest::refused(&parts) {
+        return refusal;
+    }
     let path = parts.uri.path();
     let below = |prefix: &str| {
         path.strip_prefix(prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ';']))
     };
     if below("/api") {
         return rest::serve_api(State(rest), parts).await;
@@ -65,6 +110,7 @@ async fn answer(State(rest): State<Arc<Rest>>, request: Request) -> Response {
         return rest::serve_history(&rest, &parts);
     }
     match (&parts.method, path) {
+        (&Method::OPTIONS, "*") => rest::methods_of_servlets(),
         (&Method::GET | &Method::HEAD, "/health/live") => health::live(),
         (&Method::GET | &Method::HEAD, "/health/ready") => health::ready(rest.history()),
         _ => not_found(path),
@@ -78,7 +124,7 @@ fn not_found(path: &str) -> Response {
     *response.status_mut() = StatusCode::NOT_FOUND;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
-        header::HeaderValue::from_static("text/plain;charset=utf-8"),
+        HeaderValue::from_static("text/plain;charset=utf-8"),
     );
     response
 }

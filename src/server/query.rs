@@ -195,7 +195,7 @@ impl QueryEngine {
         timeout: Option<Duration>,
     ) -> Result<RowStream, QueryError> {
         let parsed = Parsed::read(sql)?;
-        self.stream(Work::Statement(parsed, Vec::new(), Vec::new()), vars, timeout)
+        self.stream(Work::Statement(Box::new(parsed), Vec::new(), Vec::new()), vars, timeout)
             .await
     }
 
@@ -265,7 +265,8 @@ impl QueryEngine {
                 ),
             });
         }
-        let work = Work::Statement(prepared.parsed.clone(), prepared.parameter_types.clone(), params);
+        let parsed = Box::new(prepared.parsed.clone());
+        let work = Work::Statement(parsed, prepared.parameter_types.clone(), params);
         self.stream(work, vars, timeout).await
     }
 
@@ -366,7 +367,7 @@ impl QueryEngine {
 /// What a stream of rows comes from.
 enum Work {
     /// A client's, with the types and values of its parameters.
-    Statement(Parsed, Vec<DataType>, Vec<ScalarValue>),
+    Statement(Box<Parsed>, Vec<DataType>, Vec<ScalarValue>),
     /// One of the program's own.
     Own(Arc<str>, Vec<ScalarValue>),
 }

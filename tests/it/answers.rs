@@ -219,7 +219,7 @@ fn classify(path: &str) -> Option<(Subject, bool)> {
 }
 
 /// A path segment without its percent signs; `+` stands for itself there.
-fn decoded(segment: &str) -> String {
+pub(crate) fn decoded(segment: &str) -> String {
     let pair = format!("s={}", segment.replace('+', "%2B"));
     url::form_urlencoded::parse(pair.as_bytes())
         .next()

@@ -7,6 +7,12 @@ mod support;
 mod answers;
 /// Tables against answers, field by field; what counts as equal.
 mod comparison;
+/// The REST door against recorded answers of Spark's history server, and Spark's own suite.
+mod rest;
+/// Two answers of REST: what differs.
+mod rest_comparison;
+/// The HTTP door against recorded answers of Spark's history server: statuses, headers, odd requests; what differs, and why.
+mod rest_http;
 /// Every scalar of Spark's REST answers is in the tables, with the same value.
 mod spark_parity;
 /// So are SQL executions, the operators of their plans and the texts of their metrics.
@@ -34,6 +40,16 @@ mod growing_log;
 mod psql;
 /// Filters on the application, counts and limits touch no more than they must.
 mod pushdown;
+/// A client that others wrote, spark-history-cli, shows of REST what Spark's server answers.
+mod rest_cli;
+/// REST over damaged logs.
+mod rest_damaged;
+/// REST of a log that grows.
+mod rest_growing;
+/// Live, ready, and sources that go away.
+mod rest_health;
+/// The zip of event logs.
+mod rest_logs;
 /// SQL and REST of one server agree.
 mod rest_sql;
 /// The server starts, says where it listens, answers and stops.

@@ -57,7 +57,7 @@ impl From<QueryError> for Failure {
 }
 
 /// The headers that Spark's security filter puts on everything.
-const SECURITY: [(&str, &str); 3] = [
+pub(super) const SECURITY: [(&str, &str); 3] = [
     ("x-frame-options", "SAMEORIGIN"),
     ("x-xss-protection", "1; mode=block"),
     ("x-content-type-options", "nosniff"),
@@ -114,7 +114,12 @@ pub(super) fn failed(failure: Failure, request: &Request, method: &Method, conte
 }
 
 /// What Jetty's error pages call the servlet that failed; real ones have a hash code after it.
-const SERVLET: &str = "org.glassfish.jersey.servlet.ServletContainer";
+fn servlet(path: &str) -> &'static str {
+    match path.starts_with("/history") {
+        true => "org.apache.spark.deploy.history.HistoryServer$$anon$1",
+        false => "org.glassfish.jersey.servlet.ServletContainer",
+    }
+}
 
 /// Jetty's error page, in the form that the client takes. Jetty writes it for GET, HEAD and POST only.
 pub(super) fn page(status: StatusCode, message: &str, request: &Request, method: &Method) -> Response {
@@ -131,37 +136,55 @@ pub(super) fn page(status: StatusCode, message: &str, request: &Request, method:
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static(PAGE_NO_CACHE));
-    let (code, uri) = (status.as_u16(), escape(&request.raw_path));
+    let (code, servlet) = (status.as_u16(), servlet(&request.raw_path));
+    let (uri, message) = (escape(&request.raw_path), escape(message));
+    let charset = match request.takes_utf8 {
+        true => "utf-8",
+        false => "iso-8859-1",
+    };
     let (content_type, text) = match request.page_form() {
         Some(PageForm::Html) => (
-            "text/html;charset=iso-8859-1",
+            format!("text/html;charset={charset}"),
             format!(
-                "<html>\n<head>\n<meta http-equiv=\"Content-Type\" content=\"text/html;charset=ISO-8859-1\"/>\n\
+                "<html>\n<head>\n<meta http-equiv=\"Content-Type\" content=\"text/html;charset={}\"/>\n\
                  <title>Error {code} {message}</title>\n</head>\n<body><h2>HTTP ERROR {code} {message}</h2>\n<table>\n\
                  <tr><th>URI:</th><td>{uri}</td></tr>\n<tr><th>STATUS:</th><td>{code}</td></tr>\n\
-                 <tr><th>MESSAGE:</th><td>{message}</td></tr>\n<tr><th>SERVLET:</th><td>{SERVLET}</td></tr>\n</table>\n\n\
-                 </body>\n</html>\n"
+                 <tr><th>MESSAGE:</th><td>{message}</td></tr>\n<tr><th>SERVLET:</th><td>{servlet}</td></tr>\n</table>\n\n\
+                 </body>\n</html>\n",
+                charset.to_ascii_uppercase()
             ),
         ),
         Some(PageForm::Json(content_type)) => (
-            content_type,
+            content_type.to_owned(),
             format!(
-                "{{\n\"servlet\":\"{SERVLET}\",\n\"message\":\"{message}\",\n\"url\":\"{uri}\",\n\"status\":\"{code}\"\n}}"
+                "{{\n\"servlet\":\"{servlet}\",\n\"message\":\"{message}\",\n\"url\":\"{uri}\",\n\"status\":\"{code}\"\n}}"
             ),
         ),
         Some(PageForm::Plain) => (
-            "text/plain;charset=iso-8859-1",
+            format!("text/plain;charset={charset}"),
             format!(
-                "HTTP ERROR {code} {message}\nURI: {uri}\nSTATUS: {code}\nMESSAGE: {message}\nSERVLET: {SERVLET}\n"
+                "HTTP ERROR {code} {message}\nURI: {}\nSTATUS: {code}\nMESSAGE: {message}\nSERVLET: {servlet}\n",
+                request.raw_path
             ),
         ),
         None => return response,
     };
+    let is_latin = content_type.ends_with("iso-8859-1");
+    if let Ok(content_type) = HeaderValue::try_from(content_type) {
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+    }
+    *response.body_mut() = match is_latin {
+        true => latin(&text).into(),
+        false => text.into(),
+    };
     response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    *response.body_mut() = text.into();
-    response
+}
+
+/// ISO 8859-1 as Java writes it.
+fn latin(text: &str) -> Vec<u8> {
+    text.chars()
+        .map(|letter| u8::try_from(u32::from(letter)).unwrap_or(b'?'))
+        .collect()
 }
 
 /// What a request names must not become markup of the page.
@@ -170,6 +193,7 @@ pub(super) fn escape(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+        .replace('\'', "&apos;")
 }
 
 /// JSON on its way to a client.

@@ -11,20 +11,26 @@ use super::rows::text;
 use super::shape::Shape;
 use super::{Attempt, Rest, now_ms};
 
-/// Those that were not removed, by descending id.
-pub(super) const ACTIVE: &str = include_str!("../../../sql/rest/executors.sql");
-/// All, by ascending id.
-pub(super) const ALL: &str = include_str!("../../../sql/rest/allexecutors.sql");
+const EXECUTORS: &str = include_str!("../../../sql/rest/executors.sql");
 const LOGS: &str = include_str!("../../../sql/rest/executor_logs.sql");
 const PROCESSES: &str = include_str!("../../../sql/rest/miscellaneous_processes.sql");
 
 const DRIVER: &str = "driver";
 
 impl Rest {
-    pub(super) async fn executors(&self, attempt: &Attempt, sql: &str, body: &mut JsonBody) -> Result<(), Failure> {
+    /// With removed ones by ascending id, without them by descending id: Spark walks another index.
+    pub(super) async fn executors(
+        &self,
+        attempt: &Attempt,
+        with_removed: bool,
+        body: &mut JsonBody,
+    ) -> Result<(), Failure> {
         // The driver of an application that runs has been there until now.
         let until_now = now_ms().saturating_sub(attempt.start_ms);
-        self.write_list(body, sql, attempt.params([until_now.into()])).await
+        let direction = if with_removed { "ASC" } else { "DESC" };
+        let sql = EXECUTORS.replace("{direction}", direction);
+        let params = attempt.params([until_now.into(), with_removed.into()]);
+        self.write_list(body, &sql, params).await
     }
 
     pub(super) async fn miscellaneous_processes(&self, attempt: &Attempt, body: &mut JsonBody) -> Result<(), Failure> {

@@ -113,24 +113,17 @@ impl Json {
 
     /// `2015-02-03T16:42:40.000GMT`, from milliseconds since the epoch.
     pub(super) fn date(&mut self, millis: i64) {
-        match chrono::DateTime::from_timestamp_millis(millis) {
-            Some(time) => {
-                use chrono::{Datelike, Timelike};
-                let (date, time) = (time.date_naive(), time.time());
-                self.display(format_args!(
-                    "\"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}GMT\"",
-                    date.year(),
-                    date.month(),
-                    date.day(),
-                    time.hour(),
-                    time.minute(),
-                    time.second(),
-                    millis.rem_euclid(1000)
-                ));
-            }
-            // Beyond the calendar of either language.
-            None => self.int(millis),
-        }
+        let (year, month, day) = calendar_date(millis.div_euclid(DAY_MS));
+        let of_day = millis.rem_euclid(DAY_MS);
+        // Java writes the year of the era, and nothing about which.
+        let year = if year > 0 { year } else { 1 - year };
+        self.display(format_args!(
+            "\"{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}GMT\"",
+            of_day / 3_600_000,
+            of_day / 60_000 % 60,
+            of_day / 1000 % 60,
+            of_day % 1000
+        ));
     }
 
     pub(super) fn string(&mut self, text: &str) {
@@ -173,6 +166,26 @@ impl Json {
     pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Days from the epoch to 15 October 1582, where Java's calendar becomes the Gregorian one.
+const GREGORIAN_FROM: i64 = -141_427;
+
+/// Year, month and day of a day since the epoch, by Java's `GregorianCalendar`, for every day that a `long` of milliseconds has.
+fn calendar_date(days: i64) -> (i64, i64, i64) {
+    // Richards' algorithm, over the Julian day number.
+    let mut f = days + 2_440_588 + 1401;
+    if days >= GREGORIAN_FROM {
+        f += (4 * (days + 2_440_588) + 274_277).div_euclid(146_097) * 3 / 4 - 38;
+    }
+    let e = 4 * f + 3;
+    let h = 5 * (e.rem_euclid(1461) / 4) + 2;
+    let day = h % 153 / 5 + 1;
+    let month = (h / 153 + 2) % 12 + 1;
+    let year = e.div_euclid(1461) - 4716 + (14 - month) / 12;
+    (year, month, day)
 }
 
 #[cfg(test)]
@@ -266,11 +279,29 @@ mod tests {
 
     #[test]
     fn dates_are_gmt() {
-        let texts = [-1, 1_422_981_760_000, 0].map(|millis| written(|json| json.date(millis)));
+        let millis = [
+            -1,
+            1_422_981_760_000,
+            0,
+            9_999_999_999_999_999,
+            -12_219_292_800_000,
+            -12_219_292_800_001,
+            -62_135_596_800_000,
+            -62_135_769_600_001,
+            951_782_400_000,
+        ];
+        let texts = millis.map(|millis| written(|json| json.date(millis)));
+        // As Java's SimpleDateFormat writes them.
         let expected = [
             "\"1969-12-31T23:59:59.999GMT\"",
             "\"2015-02-03T16:42:40.000GMT\"",
             "\"1970-01-01T00:00:00.000GMT\"",
+            "\"318857-05-20T17:46:39.999GMT\"",
+            "\"1582-10-15T00:00:00.000GMT\"",
+            "\"1582-10-04T23:59:59.999GMT\"",
+            "\"0001-01-03T00:00:00.000GMT\"",
+            "\"0001-12-31T23:59:59.999GMT\"",
+            "\"2000-02-29T00:00:00.000GMT\"",
         ];
         assert_eq!(texts, expected);
     }

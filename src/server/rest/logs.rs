@@ -29,7 +29,7 @@ const LEVEL: i64 = 1;
 const LARGE: u64 = 3 << 30;
 
 /// As Spark does, an application without an attempt in the path stands for all of them, newest first.
-pub(super) fn zip(rest: &Arc<Rest>, route: &Route, is_head: bool) -> Result<Response, Failure> {
+pub(super) async fn zip(rest: &Arc<Rest>, route: &Route, is_head: bool) -> Result<Response, Failure> {
     let snapshot = rest.snapshot();
     let app_id = &route.app_id;
     let attempts: Vec<Arc<AttemptRows>> = match &route.attempt_id {
@@ -50,7 +50,7 @@ pub(super) fn zip(rest: &Arc<Rest>, route: &Route, is_head: bool) -> Result<Resp
     };
     let body = match is_head {
         true => Body::empty(),
-        false => stream(Arc::clone(&rest.history), attempts),
+        false => stream(Arc::clone(&rest.history), attempts).await?,
     };
     let mut response = respond(StatusCode::OK, "application/octet-stream", body);
     if let Ok(disposition) = HeaderValue::from_str(&format!("attachment; filename={name}")) {
@@ -59,9 +59,9 @@ pub(super) fn zip(rest: &Arc<Rest>, route: &Route, is_head: bool) -> Result<Resp
     Ok(response)
 }
 
-/// Packing takes the processor, so it has a thread of its own; it ends when the client goes away, or with an answer that breaks off when a
-/// file cannot be read.
-fn stream(history: Arc<History>, attempts: Vec<Arc<AttemptRows>>) -> Body {
+/// Packing takes the processor, so it has a thread of its own; it ends when the client goes away, or when a file cannot be read: as an error
+/// while nothing is sent, and later with an answer that breaks off.
+async fn stream(history: Arc<History>, attempts: Vec<Arc<AttemptRows>>) -> Result<Body, Failure> {
     let (sender, mut pieces) = mpsc::channel(PIECES_IN_FLIGHT);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
@@ -77,7 +77,12 @@ fn stream(history: Arc<History>, attempts: Vec<Arc<AttemptRows>>) -> Body {
             sender.blocking_send(Err(error)).ok();
         }
     });
-    Body::from_stream(futures::stream::poll_fn(move |context| pieces.poll_recv(context)))
+    let first = match pieces.recv().await {
+        Some(Err(_)) => return Err(Failure::REQUEST_FAILED),
+        first => futures::stream::iter(first),
+    };
+    let rest = futures::stream::poll_fn(move |context| pieces.poll_recv(context));
+    Ok(Body::from_stream(futures::StreamExt::chain(first, rest)))
 }
 
 fn pack(runtime: &Handle, history: &History, attempts: &[Arc<AttemptRows>], pipe: Pipe) -> io::Result<()> {

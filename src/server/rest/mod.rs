@@ -28,9 +28,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
-use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, LOCATION};
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HOST, LOCATION};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::response::Response;
 use datafusion::scalar::ScalarValue;
 
@@ -208,15 +208,16 @@ fn optional_texts(choices: &request::Choices) -> ScalarValue {
 pub(super) async fn serve_api(State(rest): State<Arc<Rest>>, parts: Parts) -> Response {
     let request = Request::new(&parts);
     let method = parts.method;
-    if let Some(reason) = request::refused_path(&request.raw_path) {
-        return refuse(reason);
-    }
-    let Some(path) = request.raw_path.strip_prefix("/api") else {
-        return failed(Failure::NO_RESOURCE, &request, &method, "");
+    let path = match request.raw_path.strip_prefix("/api") {
+        Some(path) if !path.starts_with(';') => path,
+        _ => return failed(Failure::NO_RESOURCE, &request, &method, ""),
     };
     if path.is_empty() {
         let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         return redirect(&format!("/api/{query}"), &parts.headers);
+    }
+    if request.has_malformed_query {
+        return malformed_query(&request, &method);
     }
     let route = match routes::find(&request::segments(path)) {
         Ok(route) => route,
@@ -231,6 +232,10 @@ pub(super) async fn serve_api(State(rest): State<Arc<Rest>>, parts: Parts) -> Re
         Method::OPTIONS => return routes::options(&route, &request, &parts.headers),
         _ => return failed(Failure::NOT_ALLOWED, &request, &method, ""),
     }
+    // Jersey reads the type of a body that nobody wants.
+    if request.has_malformed_type {
+        return failed(Failure::BAD_REQUEST, &request, &method, "");
+    }
     let content_type = match request.answer_type(route.endpoint.produces()) {
         Ok(content_type) => content_type,
         // Jersey finds out too late that it cannot write a version as text.
@@ -243,7 +248,7 @@ pub(super) async fn serve_api(State(rest): State<Arc<Rest>>, parts: Parts) -> Re
         Err(failure) => return failed(failure, &request, &method, ""),
     };
     let mut response = if let Endpoint::Logs = route.endpoint {
-        match logs::zip(&rest, &route, method == Method::HEAD) {
+        match logs::zip(&rest, &route, method == Method::HEAD).await {
             Ok(response) => response,
             Err(failure) => return failed(failure, &request, &method, &content_type),
         }
@@ -289,8 +294,8 @@ impl Rest {
                 let job_id = job_id?;
                 self.job(&attempt()?, job_id, body).await
             }
-            Endpoint::Executors => self.executors(&attempt()?, executors::ACTIVE, body).await,
-            Endpoint::AllExecutors => self.executors(&attempt()?, executors::ALL, body).await,
+            Endpoint::Executors => self.executors(&attempt()?, false, body).await,
+            Endpoint::AllExecutors => self.executors(&attempt()?, true, body).await,
             Endpoint::ExecutorThreads => {
                 attempt()?;
                 executors::threads(&route.executor_id)
@@ -390,19 +395,13 @@ fn version(json: &mut Json) {
 /// `/history`: Spark sends a browser on to the page of an attempt. There are no pages here yet, so the way ends with what there is instead.
 pub(super) fn serve_history(rest: &Rest, parts: &Parts) -> Response {
     let path = parts.uri.path();
-    if let Some(reason) = request::refused_path(path) {
-        return refuse(reason);
-    }
     let request = Request::new(parts);
+    if request.has_malformed_query && path != "/history" {
+        return malformed_query(&request, &parts.method);
+    }
     match parts.method {
         Method::GET | Method::HEAD => {}
-        Method::OPTIONS => {
-            let mut response = respond(StatusCode::OK, "", "");
-            response.headers_mut().remove(CONTENT_TYPE);
-            let methods = HeaderValue::from_static("GET, HEAD, TRACE, OPTIONS");
-            response.headers_mut().insert(ALLOW, methods);
-            return response;
-        }
+        Method::OPTIONS => return methods_of_servlets(),
         _ => {
             let message = format!("HTTP method {} is not supported by this URL", parts.method);
             let mut response = answer::page(StatusCode::METHOD_NOT_ALLOWED, &message, &request, &parts.method);
@@ -481,11 +480,53 @@ fn no_pages() -> Response {
     respond(StatusCode::NOT_FOUND, "text/html;charset=utf-8", text)
 }
 
-/// Jetty's words for a path that it does not pass on.
-pub(super) fn refuse(reason: &str) -> Response {
-    let text = format!("<h1>Bad Message 400</h1><pre>reason: {reason}</pre>");
+/// What Jetty's servlets, which are no resources of Jersey's, say that they take.
+pub(super) fn methods_of_servlets() -> Response {
+    let mut response = empty(StatusCode::OK);
+    answer::forbid_caching(&mut response);
+    let methods = HeaderValue::from_static("GET, HEAD, TRACE, OPTIONS");
+    response.headers_mut().insert(ALLOW, methods);
+    response
+}
+
+/// Spark's filter reads the parameters before it sets its headers. Jetty's page shows a stack trace as well.
+fn malformed_query(request: &Request, method: &Method) -> Response {
+    let mut response = answer::page(StatusCode::BAD_REQUEST, "Unable to parse URI query", request, method);
+    for (name, _) in answer::SECURITY {
+        response.headers_mut().remove(name);
+    }
+    response
+}
+
+/// Jetty's answer to what it does not pass on to anybody.
+pub(super) fn refused(parts: &Parts) -> Option<Response> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if host.is_none() && parts.version == Version::HTTP_11 {
+        return Some(refuse(StatusCode::BAD_REQUEST, "No Host"));
+    }
+    if hosts.next().is_some() {
+        return Some(refuse(StatusCode::BAD_REQUEST, "Duplicate Host Header"));
+    }
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if parts
+        .uri
+        .authority()
+        .is_some_and(|authority| authority.as_str() != host)
+    {
+        return Some(refuse(StatusCode::BAD_REQUEST, "Mismatched Authority"));
+    }
+    let expects = parts.headers.get(EXPECT);
+    if expects.is_some_and(|expects| !expects.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Some(refuse(StatusCode::EXPECTATION_FAILED, "Expectation Failed"));
+    }
+    request::refused_path(parts.uri.path()).map(|reason| refuse(StatusCode::BAD_REQUEST, reason))
+}
+
+fn refuse(status: StatusCode, reason: &str) -> Response {
+    let text = format!("<h1>Bad Message {}</h1><pre>reason: {reason}</pre>", status.as_u16());
     let mut response = Response::new(text.into());
-    *response.status_mut() = StatusCode::BAD_REQUEST;
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html;charset=iso-8859-1"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use axum::http::header::ACCEPT;
+use axum::http::header::{ACCEPT, ACCEPT_CHARSET, CONTENT_TYPE};
 use axum::http::request::Parts;
 
 use super::answer::Failure;
@@ -14,18 +14,36 @@ pub(super) struct Request {
     pub(super) raw_path: String,
     query: Vec<(String, String)>,
     accept: Option<String>,
+    /// Error pages need not be Latin-1.
+    pub(super) takes_utf8: bool,
+    /// A bad escape in the query, or one that is no UTF-8.
+    pub(super) has_malformed_query: bool,
+    /// The body, which is not read, has a type that is none.
+    pub(super) has_malformed_type: bool,
 }
 
 impl Request {
     pub(super) fn new(parts: &Parts) -> Self {
         let query = parts.uri.query().unwrap_or_default();
-        let accept: Vec<&str> = parts
-            .headers
-            .get_all(ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect();
+        let values = |name| -> Vec<&str> {
+            let values = parts.headers.get_all(name).iter();
+            values.filter_map(|value| value.to_str().ok()).collect()
+        };
+        let accept = values(ACCEPT);
+        let takes_utf8 = |charset: &str| {
+            let name = charset.split(';').next().unwrap_or_default().trim();
+            name == "*" || name.eq_ignore_ascii_case("utf-8")
+        };
+        let is_type = |value: &&str| {
+            let name = value.split(';').next().unwrap_or_default().trim();
+            name.is_empty() || (name.contains('/') && is_media_range(name))
+        };
         Request {
+            takes_utf8: values(ACCEPT_CHARSET)
+                .iter()
+                .any(|value| value.split(',').any(takes_utf8)),
+            has_malformed_query: !is_well_formed(query),
+            has_malformed_type: !values(CONTENT_TYPE).iter().all(is_type),
             raw_path: parts.uri.path().to_owned(),
             query: url::form_urlencoded::parse(query.as_bytes())
                 .map(|(name, value)| (name.into_owned(), value.into_owned()))
@@ -119,8 +137,10 @@ impl Request {
                 parameters.insert(0, produces);
                 return Ok(parameters.join(";"));
             }
-            let major = produces.split('/').next().unwrap_or_default();
-            accepted |= matches!(&*media_type, "*/*" | "*") || media_type.strip_suffix("/*") == Some(major);
+            let (major, minor) = produces.split_once('/').unwrap_or_default();
+            accepted |= matches!(&*media_type, "*/*" | "*")
+                || media_type.strip_suffix("/*") == Some(major)
+                || media_type.strip_prefix("*/") == Some(minor);
         }
         match accepted || accept.trim().is_empty() {
             true => Ok(produces.to_owned()),
@@ -133,20 +153,28 @@ impl Request {
         let Some(accept) = self.accept.as_deref() else {
             return Some(PageForm::Html);
         };
-        let mut ranges: Vec<(f64, &str)> = Vec::new();
+        let mut ranges: Vec<(f64, u8, &str)> = Vec::new();
         for range in accept.split(',') {
             let mut parts = range.split(';').map(str::trim);
             let media_type = parts.next().unwrap_or_default();
-            let quality = parts
-                .filter_map(|parameter| parameter.strip_prefix("q=")?.parse().ok())
-                .next()
-                .unwrap_or(1.0);
-            if quality > 0.0 {
-                ranges.push((quality, media_type));
+            let (mut quality, mut has_parameters) = (1.0, false);
+            for parameter in parts {
+                match parameter.strip_prefix("q=") {
+                    Some(value) => quality = value.parse().unwrap_or(0.0),
+                    None => has_parameters = true,
+                }
+            }
+            // Jetty compares texts: a parameter makes it another one.
+            if quality > 0.0 && !has_parameters {
+                let generality = match media_type {
+                    "*/*" => 2,
+                    media_type => u8::from(media_type.ends_with("/*")),
+                };
+                ranges.push((quality, generality, media_type));
             }
         }
-        ranges.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        ranges.into_iter().find_map(|(_, media_type)| match media_type {
+        ranges.sort_by(|(a, general_a, _), (b, general_b, _)| b.total_cmp(a).then(general_a.cmp(general_b)));
+        ranges.into_iter().find_map(|(_, _, media_type)| match media_type {
             "text/html" | "text/*" | "*/*" => Some(PageForm::Html),
             "application/json" => Some(PageForm::Json("application/json")),
             "text/json" => Some(PageForm::Json("text/json")),
@@ -163,18 +191,35 @@ impl Request {
     }
 }
 
+/// Whether Jersey can read it. A word without a slash it takes, and finds that it fits nothing.
 fn is_media_range(text: &str) -> bool {
-    if text == "*" {
-        return true;
-    }
     let token = |part: &str| {
         !part.is_empty()
             && part
                 .chars()
                 .all(|letter| letter.is_ascii_alphanumeric() || "!#$&-^_.+*".contains(letter))
     };
-    text.split_once('/')
-        .is_some_and(|(major, minor)| token(major) && token(minor))
+    match text.split_once('/') {
+        Some((major, minor)) => token(major) && token(minor),
+        None => token(text),
+    }
+}
+
+/// Whether Jetty can decode a query: whole escapes, and UTF-8 behind them.
+fn is_well_formed(query: &str) -> bool {
+    query.split(['&', '=']).all(|piece| {
+        let (mut bytes, mut rest) = (Vec::with_capacity(piece.len()), piece);
+        while let Some((before, after)) = rest.split_once('%') {
+            bytes.extend_from_slice(before.as_bytes());
+            match after.get(..2).map(|digits| (digits, u8::from_str_radix(digits, 16))) {
+                Some((digits, Ok(byte))) if !digits.starts_with('+') => bytes.push(byte),
+                _ => return false,
+            }
+            rest = &after[2..];
+        }
+        bytes.extend_from_slice(rest.as_bytes());
+        std::str::from_utf8(&bytes).is_ok()
+    })
 }
 
 /// What an error page is written in.
@@ -243,6 +288,7 @@ pub(super) fn refused_path(path: &str) -> Option<&'static str> {
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
         match rest.get(at + 1..at + 3) {
             Some([b'0', b'0']) | None => return Some("Bad Request"),
+            Some([b'u', _]) => return Some("UTF16 encoding"),
             Some(digits) if !digits.iter().all(u8::is_ascii_hexdigit) => return Some("Bad Request"),
             Some(_) => rest = &rest[at + 3..],
         }
@@ -250,7 +296,12 @@ pub(super) fn refused_path(path: &str) -> Option<&'static str> {
     if path.contains("//") {
         return Some("Ambiguous URI empty segment");
     }
-    for segment in path.split('/') {
+    let mut depth = 0;
+    for segment in path.split('/').skip(1) {
+        depth += if segment == ".." { -1 } else { 1 };
+        if depth < 0 {
+            return Some("Bad Request");
+        }
         let (name, parameter) = segment
             .split_once(';')
             .map_or((segment, None), |(name, rest)| (name, Some(rest)));
@@ -337,6 +388,27 @@ mod tests {
         assert_eq!(refused_path("/api/..;/v1"), Some("Ambiguous URI path parameter"));
         assert_eq!(refused_path("/api/%zz"), Some("Bad Request"));
         assert_eq!(refused_path("/api/%00"), Some("Bad Request"));
+        assert_eq!(refused_path("/api/%u0041"), Some("UTF16 encoding"));
+        assert_eq!(refused_path("/../api"), Some("Bad Request"));
         assert_eq!(refused_path("/api/v1/applications/../%20"), None);
+    }
+
+    #[test]
+    fn queries_that_jetty_cannot_decode_are_known() {
+        for query in ["", "a=b&c", "a=%C3%A9+x", "a=%25&%3d=1", "a=é"] {
+            assert!(is_well_formed(query), "{query}");
+        }
+        for query in [
+            "a=%",
+            "a=%4",
+            "%zz=1",
+            "a=%ff",
+            "a=%C3&b=%A9",
+            "a=%u1234",
+            "a=%+1",
+            "a=%é",
+        ] {
+            assert!(!is_well_formed(query), "{query}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! `stages`: the list, the attempts of a stage, one attempt, with tasks, executors and distributions on demand.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
@@ -128,12 +130,21 @@ impl Rest {
         body: &mut JsonBody,
     ) -> Result<(), Failure> {
         let params = stage_params(attempt, None, None, optional_texts(&statuses), NEWEST_FIRST);
+        let asked = &details.flags.task_status;
+        let met_null = AtomicBool::new(false);
         self.write_stages(attempt, params, &details, body, |batch, row| {
-            let asked = &details.flags.task_status;
+            if details.flags.details && asked.has_null {
+                met_null.store(true, Ordering::Relaxed);
+                return false;
+            }
             !details.flags.details || asked.is_empty() || has_tasks(batch, row, asked)
         })
         .await?;
-        Ok(())
+        // Spark counts the tasks of each stage by status and has no count for a null.
+        match met_null.into_inner() {
+            true => Err(Failure::REQUEST_FAILED),
+            false => Ok(()),
+        }
     }
 
     pub(super) async fn stage(

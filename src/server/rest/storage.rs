@@ -8,14 +8,13 @@ use super::rows::{Cursor, Rows, id};
 use super::{Attempt, Rest};
 
 const RDDS: &str = include_str!("../../../sql/rest/rdds.sql");
-const RDD: &str = include_str!("../../../sql/rest/rdd.sql");
 const PARTITIONS: &str = include_str!("../../../sql/rest/rdd_partitions.sql");
 
 impl Rest {
     pub(super) async fn rdds(&self, attempt: &Attempt, body: &mut JsonBody) -> Result<(), Failure> {
-        let mut rdds = self.rows(RDDS, attempt.key()).await?;
-        let partitions = attempt.params([ScalarValue::Int32(None)]);
-        let mut partitions = Cursor::of(self.rows(PARTITIONS, partitions).await?, "@rddId");
+        let all = attempt.params([ScalarValue::Int32(None)]);
+        let mut rdds = self.rows(RDDS, all.clone()).await?;
+        let mut partitions = Cursor::of(self.rows(PARTITIONS, all).await?, "@rddId");
         body.json.begin_array();
         while let Some(batch) = rdds.next().await? {
             for row in 0..batch.num_rows() {
@@ -28,7 +27,7 @@ impl Rest {
     }
 
     pub(super) async fn rdd(&self, attempt: &Attempt, rdd_id: i32, body: &mut JsonBody) -> Result<(), Failure> {
-        let mut rdds = self.rows(RDD, attempt.params([rdd_id.into()])).await?;
+        let mut rdds = self.rows(RDDS, attempt.params([rdd_id.into()])).await?;
         let Some(batch) = rdds.next().await? else {
             return Err(Failure::not_found(format!("no rdd found w/ id {rdd_id}")));
         };

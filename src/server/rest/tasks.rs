@@ -109,10 +109,10 @@ impl Order {
         let key = match self.key {
             Key::Plain(key) => key.to_owned(),
             Key::Metric(metric) => format!(
-                "CASE WHEN finish_time IS NULL THEN -1 WHEN status = 'SUCCESS' THEN coalesce({metric}, 0) \
+                "CASE WHEN NOT has_metrics THEN -1 WHEN status = 'SUCCESS' THEN coalesce({metric}, 0) \
                  ELSE -coalesce({metric}, 0) - 1 END"
             ),
-            Key::OfMeasured(key) => format!("CASE WHEN finish_time IS NULL THEN -1 ELSE {key} END"),
+            Key::OfMeasured(key) => format!("CASE WHEN NOT has_metrics THEN -1 ELSE {key} END"),
         };
         let direction = if self.ascending { "ASC" } else { "DESC" };
         TASKS.replace("{key}", &key).replace("{direction}", direction)
@@ -377,18 +377,21 @@ fn java_int(text: Option<&str>) -> Result<i32, Failure> {
     text.and_then(|text| text.parse().ok()).ok_or(Failure::REQUEST_FAILED)
 }
 
-/// Spark's UI encodes twice, so the server decodes until nothing changes.
+/// Spark's UI encodes twice, so the server decodes until nothing changes. A text that is encoded more often than anybody would is left
+/// at that: each time costs its length.
 fn decoded_again(text: &str) -> String {
+    const MOST_TIMES: usize = 16;
     let mut text = text.to_owned();
-    loop {
+    for _ in 0..MOST_TIMES {
         let once: String = url::form_urlencoded::parse(format!("={}", text.replace('&', "%26")).as_bytes())
             .map(|(_, value)| value.into_owned())
             .collect();
         if once == text {
-            return text;
+            break;
         }
         text = once;
     }
+    text
 }
 
 /// Whether the table would show the text anywhere in the row (`StagesResource.filterTaskList`).

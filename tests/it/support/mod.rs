@@ -1,9 +1,13 @@
 //! Starts the program as a user would, and finds what tests read. Nothing here knows tables or REST.
 
+/// A server in this process with storage that waits.
+pub(crate) mod gated;
 /// The HTTP door: a small client.
 pub(crate) mod http;
 /// The PostgreSQL door as clients see it: tokio-postgres and psql.
 pub(crate) mod pg;
+/// The HTTP door byte by byte: any method, any target, raw requests.
+pub(crate) mod wire;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -228,9 +232,10 @@ fn ready_address(line: &str, door: &str) -> Option<SocketAddr> {
         .find_map(|pair| pair.strip_prefix(door)?.strip_prefix('=')?.parse().ok())
 }
 
-/// The binary under test, without this machine's configuration.
+/// The binary under test, without this machine's configuration. `TEST_PROGRAM` names another build of it, such as a fast one.
 pub(crate) fn program(cache: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sparkgate"));
+    let built = || env!("CARGO_BIN_EXE_sparkgate").into();
+    let mut command = Command::new(std::env::var_os("TEST_PROGRAM").unwrap_or_else(built));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SPARK") {
             command.env_remove(name);

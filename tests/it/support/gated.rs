@@ -1,0 +1,117 @@
+//! A server in this process whose storage waits where a test wants it to: what is true *while* something is read can be seen.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sparkgate::catalog::Catalog;
+use sparkgate::config::RestConfig;
+use sparkgate::event_log::LogStore;
+use sparkgate::event_log::store::{Entry, LocalStore, StoreError};
+use sparkgate::history::{History, HistoryOptions, Source};
+use sparkgate::server::http;
+use sparkgate::server::query::{QueryEngine, QueryLimits};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Reads of a file whose name holds `name` wait at the byte `from`, until the gate is opened.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    name: String,
+    from: u64,
+    open: watch::Sender<bool>,
+}
+
+impl Gate {
+    /// A gate that is open.
+    pub(crate) fn at(name: &str, from: u64) -> Arc<Gate> {
+        Arc::new(Gate {
+            name: name.to_owned(),
+            from,
+            open: watch::Sender::new(true),
+        })
+    }
+
+    pub(crate) fn close(&self) {
+        self.open.send_replace(false);
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    async fn pass(&self, path: &str, range: &Range<u64>) {
+        if path.contains(&self.name) && range.end > self.from {
+            let mut opened = self.open.subscribe();
+            opened.wait_for(|open| *open).await.expect("the gate is still there");
+        }
+    }
+}
+
+/// Files as they lie, behind gates.
+#[derive(Debug)]
+struct GatedStore(Vec<Arc<Gate>>);
+
+#[async_trait]
+impl LogStore for GatedStore {
+    async fn list(&self, dir: &str) -> Result<Vec<Entry>, StoreError> {
+        LocalStore.list(dir).await
+    }
+
+    async fn head(&self, path: &str) -> Result<Entry, StoreError> {
+        LocalStore.head(path).await
+    }
+
+    async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        for gate in &self.0 {
+            gate.pass(path, &range).await;
+        }
+        LocalStore.read(path, range).await
+    }
+}
+
+/// The HTTP door over a directory; nothing is scanned but by the test.
+pub(crate) struct GatedServer {
+    pub(crate) history: Arc<History>,
+    pub(crate) http: SocketAddr,
+    stop: watch::Sender<bool>,
+}
+
+impl GatedServer {
+    pub(crate) async fn start(logs: &Path, gates: &[&Arc<Gate>]) -> GatedServer {
+        let path = logs.to_str().expect("UTF-8");
+        let store = GatedStore(gates.iter().map(|gate| Arc::clone(gate)).collect());
+        let source = Source::new(path, path, Arc::new(store));
+        // One more than gates, so that what is held keeps nothing else from being read.
+        let options = HistoryOptions {
+            threads: gates.len() + 1,
+            ..HistoryOptions::default()
+        };
+        let history = Arc::new(History::new(vec![source], options).expect("threads"));
+        let catalog = Catalog::new(Arc::<History>::clone(&history), Vec::new());
+        let limits = QueryLimits {
+            timeout: None,
+            memory_bytes: 256 << 20,
+        };
+        let engine = QueryEngine::start(Arc::new(catalog), limits).expect("threads");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = watch::channel(false);
+        let config = RestConfig::default();
+        tokio::spawn(http::serve(listener, engine, Arc::clone(&history), &config, stopped));
+        GatedServer {
+            history,
+            http: address,
+            stop,
+        }
+    }
+}
+
+impl Drop for GatedServer {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
