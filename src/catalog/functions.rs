@@ -342,9 +342,12 @@ static DEFINITIONS: &[Definition] = &[
     function("pg_ts_dict_is_visible", 1..=1, bool_type, yes),
     function("pg_ts_parser_is_visible", 1..=1, bool_type, yes),
     function("pg_ts_template_is_visible", 1..=1, bool_type, yes),
+    function("pg_get_viewdef", 1..=2, text_type, |context, arguments| {
+        let definition = relation(context, arguments).and_then(|relation| relation.definition);
+        Ok(ScalarValue::Utf8(definition.map(str::to_owned)))
+    }),
     // Definitions of objects there are none of
     with_nulls("pg_get_expr", 2..=3, text_type, null),
-    function("pg_get_viewdef", 1..=2, text_type, null),
     function("pg_get_ruledef", 1..=2, text_type, null),
     function("pg_get_triggerdef", 1..=2, text_type, null),
     function("pg_get_indexdef", 1..=3, text_type, null),
@@ -523,17 +526,13 @@ static DEFINITIONS: &[Definition] = &[
     with_nulls("format", 1..=100, text_type, format),
     // Comments
     function("obj_description", 1..=2, text_type, |context, arguments| {
-        let oid = arguments.first().and_then(oid).unwrap_or_default();
         // One counter gives all oids here, so the kind of the object need not be known, but it may be asked for.
         let wants = |catalog: &str| arguments.get(1).and_then(string).is_none_or(|asked| asked == catalog);
-        let comment = match context.directory.relation(oid) {
+        let comment = match relation(context, arguments) {
             Some(relation) if wants("pg_class") => relation.comment.clone(),
-            _ if wants("pg_namespace") => match context.directory.schema_name(oid) {
-                Some("pg_catalog") => Some("system catalog schema".into()),
-                Some("public") => Some("tables of all applications".into()),
-                Some("system") => Some("the gateway's own state".into()),
-                _ => None,
-            },
+            _ if wants("pg_namespace") => schema(context, arguments)
+                .and_then(pg_catalog::schema_comment)
+                .map(str::to_owned),
             _ => None,
         };
         Ok(ScalarValue::Utf8(comment))
@@ -699,6 +698,18 @@ fn integer(value: &ScalarValue) -> Option<i64> {
 
 fn oid(value: &ScalarValue) -> Option<u32> {
     integer(value).and_then(|number| u32::try_from(number).ok())
+}
+
+/// The schema of a first argument: an oid or a name.
+fn schema(context: &FunctionContext, arguments: &[ScalarValue]) -> Option<&'static str> {
+    let argument = arguments.first()?;
+    match oid(argument) {
+        Some(oid) => context.directory.schema_name(oid),
+        None => {
+            let schema = context.directory.schemas.get_key_value(string(argument)?.as_str());
+            schema.map(|(name, _)| *name)
+        }
+    }
 }
 
 /// The relation of a first argument: an oid or a name.

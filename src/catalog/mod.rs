@@ -1,4 +1,4 @@
-//! DataFusion's view of a snapshot: catalog `spark`, schemas `public` (base tables), `system`, `pg_catalog`,
+//! DataFusion's view of a snapshot: catalog `spark`, schemas `public` (base tables), `advice` and `rollup` (views), `system`, `pg_catalog`,
 //! `information_schema`. A session is made for one statement and is bound to one snapshot.
 //!
 //! [`Catalog::session`] is cheap: functions and rules are registered once, in a state that every session copies; providers and rows are
@@ -19,6 +19,7 @@ mod system;
 mod table;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -42,6 +43,7 @@ pub use functions::version;
 pub use pg_catalog::{Parameter, SERVER_VERSION, SERVER_VERSION_NUM, parameters};
 pub use system::{EVENT_LOGS, SETTINGS};
 pub use table::HistoryTable;
+pub use views::{View, ViewColumn, render as render_views, views};
 
 use crate::event_log::{EventLog, LogReader};
 use crate::history::Snapshot;
@@ -49,6 +51,7 @@ use crate::table::TableDef;
 use functions::FunctionContext;
 use pg_catalog::Directory;
 use system::SystemTable;
+use views::ViewPlans;
 
 /// The one catalog; also what a database is called.
 pub const CATALOG: &str = "spark";
@@ -106,7 +109,8 @@ pub struct Catalog {
     tables: &'static [&'static TableDef],
     system: Arc<Vec<Arc<dyn SystemTable>>>,
     directory: Arc<Directory>,
-    base: SessionState,
+    views: Arc<ViewPlans>,
+    base: Arc<SessionState>,
     own: SessionState,
     /// Microseconds since the epoch.
     started: i64,
@@ -137,9 +141,10 @@ impl Catalog {
             source,
             tables,
             system: Arc::new(system),
-            directory: Arc::new(Directory::new(&all)),
+            directory: Arc::new(Directory::new(&all, views())),
+            views: Arc::new(ViewPlans::new()),
             own: own_state(base.clone()),
-            base,
+            base: Arc::new(base),
             started: chrono::Utc::now().timestamp_micros(),
         }
     }
@@ -149,14 +154,7 @@ impl Catalog {
     pub fn own_session(&self) -> SessionState {
         let mut state = self.own.clone();
         let snapshot = self.source.snapshot();
-        let provider = SnapshotCatalog(Arc::new(Pinned {
-            vars: SessionVars::default(),
-            source: Arc::clone(&self.source),
-            snapshot: Arc::clone(&snapshot),
-            tables: self.tables,
-            system: Arc::clone(&self.system),
-            directory: Arc::clone(&self.directory),
-        }));
+        let provider = SnapshotCatalog(Arc::new(self.pin(SessionVars::default(), Arc::clone(&snapshot))));
         state.config_mut().set_extension(snapshot);
         state.register_catalog_list(Arc::new(provider));
         state
@@ -165,7 +163,7 @@ impl Catalog {
     /// A session for one statement, pinned on the snapshot of this moment.
     pub fn session(&self, vars: &SessionVars) -> SessionContext {
         let snapshot = self.source.snapshot();
-        let mut state = self.base.clone();
+        let mut state = SessionState::clone(&self.base);
         // Base tables look for it when they are scanned.
         state.config_mut().set_extension(Arc::clone(&snapshot));
         let existing = |schema: &&String| self.directory.schemas.contains_key(schema.as_str());
@@ -206,16 +204,22 @@ impl Catalog {
                 tracing::error!(%error, "a function could not be registered");
             }
         }
-        let provider = SnapshotCatalog(Arc::new(Pinned {
-            vars: vars.clone(),
+        let provider = SnapshotCatalog(Arc::new(self.pin(vars.clone(), snapshot)));
+        state.register_catalog_list(Arc::new(provider));
+        SessionContext::new_with_state(state)
+    }
+
+    fn pin(&self, vars: SessionVars, snapshot: Arc<Snapshot>) -> Pinned {
+        Pinned {
+            vars,
             source: Arc::clone(&self.source),
             snapshot,
             tables: self.tables,
             system: Arc::clone(&self.system),
             directory: Arc::clone(&self.directory),
-        }));
-        state.register_catalog_list(Arc::new(provider));
-        SessionContext::new_with_state(state)
+            views: Arc::clone(&self.views),
+            base: Arc::clone(&self.base),
+        }
     }
 }
 
@@ -261,7 +265,7 @@ fn own_state(base: SessionState) -> SessionState {
 }
 
 /// All that the providers of one session share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Pinned {
     vars: SessionVars,
     source: Arc<dyn SnapshotSource>,
@@ -269,9 +273,25 @@ struct Pinned {
     tables: &'static [&'static TableDef],
     system: Arc<Vec<Arc<dyn SystemTable>>>,
     directory: Arc<Directory>,
+    views: Arc<ViewPlans>,
+    base: Arc<SessionState>,
+}
+
+/// What a name stands for.
+enum Found {
+    Table(Arc<dyn TableProvider>),
+    /// The place of a view, which has yet to be planned.
+    View(usize),
 }
 
 impl Pinned {
+    fn find(&self, schema: &str, name: &str) -> Result<Option<Found>> {
+        if let Some(view) = ViewPlans::find(schema, name) {
+            return Ok(Some(Found::View(view)));
+        }
+        Ok(self.table(schema, name)?.map(Found::Table))
+    }
+
     fn table(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         match schema {
             "pg_catalog" | "information_schema" => self.directory.table(schema, name, &self.vars, &self.snapshot),
@@ -291,6 +311,17 @@ impl Pinned {
                 Ok(table.map(|table| Arc::new(HistoryTable::new(table)) as _))
             }
         }
+    }
+
+    /// The session that views are planned in: whoever asks first, it is the same.
+    fn view_session(&self) -> SessionState {
+        let mut state = SessionState::clone(&self.base);
+        let pinned = Pinned {
+            vars: SessionVars::default(),
+            ..self.clone()
+        };
+        state.register_catalog_list(Arc::new(SnapshotCatalog(Arc::new(pinned))));
+        state
     }
 }
 
@@ -340,9 +371,9 @@ struct SnapshotSchema {
 impl SnapshotSchema {
     /// DataFusion knows one default schema, so names that are not in it are looked for here: along the search path, then in
     /// `pg_catalog`. The names of `pg_catalog` begin with `pg_`, as no other's may.
-    fn lookup(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if let Some(table) = self.pinned.table(self.name, name)? {
-            return Ok(Some(table));
+    fn lookup(&self, name: &str) -> Result<Option<Found>> {
+        if let Some(found) = self.pinned.find(self.name, name)? {
+            return Ok(Some(found));
         }
         let path = &self.pinned.vars.search_path;
         if !path.iter().any(|schema| schema == self.name) {
@@ -353,8 +384,8 @@ impl SnapshotSchema {
             .map(String::as_str)
             .chain(name.starts_with("pg_").then_some("pg_catalog"))
         {
-            if let Some(table) = self.pinned.table(schema, name)? {
-                return Ok(Some(table));
+            if let Some(found) = self.pinned.find(schema, name)? {
+                return Ok(Some(found));
             }
         }
         Ok(None)
@@ -368,7 +399,14 @@ impl SchemaProvider for SnapshotSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.lookup(name)
+        Ok(match self.lookup(name)? {
+            None => None,
+            Some(Found::Table(table)) => Some(table),
+            Some(Found::View(view)) => {
+                let session = || self.pinned.view_session();
+                Some(self.pinned.views.table(view, session).await?)
+            }
+        })
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -20,6 +20,9 @@ mod sql_parity;
 /// Streaming queries and batches say what the events of their logs say, field by field.
 mod streaming;
 
+/// The views of `advice` and `rollup`: numbers of made-up logs, and the same sums made again from the tables.
+mod advice;
+
 /// The fold on its own: cut anywhere, compacted lines.
 mod replay;
 

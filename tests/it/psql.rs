@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use serde_json::{Map, Value};
+use sparkgate::catalog::views;
 use sparkgate::table::TableDef;
 use tokio_postgres::NoTls;
 use tokio_postgres::types::Type;
@@ -59,7 +60,7 @@ fn psql_lists_the_tables_and_schemas() {
         .into_iter()
         .map(|mut row| row.remove(0))
         .collect();
-    assert_eq!(schemas, ["public", "system"]);
+    assert_eq!(schemas, ["advice", "public", "rollup", "system"]);
     let system: Vec<String> = cells(&server, "\\dt system.*")
         .into_iter()
         .map(|mut row| row.remove(1))
@@ -103,6 +104,69 @@ fn psql_describes_every_column_of_every_table_with_its_comment() {
         missing.stderr.contains("Did not find any relation named \"nowhere\""),
         "{}",
         missing.stderr
+    );
+}
+
+#[test]
+fn psql_lists_and_describes_the_views() {
+    let server = serve();
+    for schema in ["advice", "rollup"] {
+        let mut expected: Vec<&str> = views()
+            .iter()
+            .filter(|view| view.schema == schema)
+            .map(|view| view.name)
+            .collect();
+        expected.sort_unstable();
+        let rows = cells(&server, &format!("\\dv+ {schema}.*"));
+        let names: Vec<&str> = rows.iter().map(|row| row[1].as_str()).collect();
+        assert_eq!(names, expected);
+        for row in &rows {
+            assert_eq!((row[0].as_str(), row[2].as_str()), (schema, "view"), "{row:?}");
+            let comment = row.last().expect("some cells");
+            assert!(comment.starts_with("one row per "), "{row:?}");
+        }
+    }
+    for view in views() {
+        let name = format!("{}.{}", view.schema, view.name);
+        let shown = psql(&server, &["-A", "-F", CELL, "-c", &format!("\\d+ {name}")]);
+        assert!(
+            shown.status.success() && shown.stderr.is_empty(),
+            "{name}: {}",
+            shown.stderr
+        );
+        assert!(
+            shown.stdout.contains("View definition:") && shown.stdout.contains(view.sql),
+            "{name}: {}",
+            shown.stdout
+        );
+        let rows = shown.stdout.lines().map(|line| line.split(CELL).collect::<Vec<_>>());
+        let described: Vec<_> = rows.filter(|row| row.len() > 5).skip(1).collect();
+        assert_eq!(described.len(), view.columns.len(), "{name}");
+        for (column, row) in view.columns.iter().zip(described) {
+            assert_eq!((row[0], row[1]), (column.name, column.ty.sql_name().as_str()), "{name}");
+            assert_eq!(row.last(), Some(&column.doc), "{name}.{}", column.name);
+        }
+    }
+    let definition = "select definition = view_definition and definition = pg_get_viewdef('advice.skewed_stages'::regclass), \
+                      length(definition) > 100 from pg_views join information_schema.views on table_schema = schemaname \
+                      and table_name = viewname where schemaname = 'advice' and viewname = 'skewed_stages'";
+    assert_eq!(cells(&server, definition), [["t", "t"]]);
+    let comments = "select obj_description('rollup.stage_summary'::regclass), \
+                    col_description('rollup.stage_summary'::regclass, 3), obj_description('advice'::regnamespace, 'pg_namespace')";
+    assert_eq!(
+        cells(&server, comments),
+        [[
+            "one row per stage attempt with tasks",
+            "stage",
+            "what to look at in applications, with reasons and settings"
+        ]]
+    );
+    assert_eq!(
+        cells(
+            &server,
+            "set search_path = advice, public; select count(*) from gc_pressure"
+        ),
+        [vec!["SET"], vec!["0"]]
     );
 }
 

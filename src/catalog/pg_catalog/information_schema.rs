@@ -22,7 +22,8 @@ pub(super) fn rows(directory: &Directory, relation: &str, vars: &SessionVars) ->
         "views" => super::rows::relations_of_kind(directory, "v")
             .map(|view| {
                 row![
-                    table_catalog: catalog, table_schema: view.schema, table_name: view.name, check_option: "NONE", is_updatable: "NO",
+                    table_catalog: catalog, table_schema: view.schema, table_name: view.name,
+                    view_definition: view.definition, check_option: "NONE", is_updatable: "NO",
                     is_insertable_into: "NO", is_trigger_updatable: "NO", is_trigger_deletable: "NO", is_trigger_insertable_into: "NO",
                 ]
             })

@@ -21,10 +21,10 @@ use datafusion::error::Result;
 
 pub(crate) use parameters::parameter_value;
 pub use parameters::{Parameter, parameters};
-pub(crate) use rows::{role_oid, table_size};
+pub(crate) use rows::{role_oid, schema_comment, table_size};
 
 use super::fixed::FixedTable;
-use super::{SessionVars, pg_types};
+use super::{SessionVars, View, ViewColumn, pg_types};
 use crate::history::Snapshot;
 use crate::table::TableDef;
 
@@ -48,8 +48,10 @@ pub(crate) struct Relation {
     /// `r` or `v`.
     pub(crate) kind: &'static str,
     pub(crate) columns: Vec<RelationColumn>,
-    /// The grain of a table of ours.
+    /// The grain of a table or view of ours.
     pub(crate) comment: Option<String>,
+    /// The statement of a view of ours.
+    pub(crate) definition: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,25 @@ impl Relation {
             kind: "r",
             columns: table.columns.iter().map(column).collect(),
             comment: Some(table.grain.to_owned()),
+            definition: None,
+        }
+    }
+
+    fn view(view: &View) -> Self {
+        let column = |column: &ViewColumn| RelationColumn {
+            name: column.name,
+            type_oid: pg_types::pg_type_oid(&column.ty.arrow()),
+            not_null: false,
+            comment: Some(column.doc.to_owned()),
+        };
+        Relation {
+            oid: stable_oid(&format!("{}.{}", view.schema, view.name)),
+            schema: view.schema,
+            name: view.name,
+            kind: "v",
+            columns: view.columns.iter().map(column).collect(),
+            comment: Some(view.grain.to_owned()),
+            definition: Some(view.sql),
         }
     }
 }
@@ -115,8 +136,9 @@ impl std::fmt::Debug for Directory {
 }
 
 impl Directory {
-    pub(crate) fn new<'a>(tables: impl IntoIterator<Item = &'a &'static TableDef>) -> Self {
+    pub(crate) fn new<'a>(tables: impl IntoIterator<Item = &'a &'static TableDef>, views: &[View]) -> Self {
         let mut relations: Vec<Relation> = tables.into_iter().map(|table| Relation::ours(table)).collect();
+        relations.extend(views.iter().map(Relation::view));
         relations.extend(postgres_relations());
         let mut by_oid = HashMap::new();
         let mut by_name = HashMap::new();
@@ -406,6 +428,7 @@ fn postgres_relations() -> impl Iterator<Item = Relation> {
             kind,
             columns,
             comment: None,
+            definition: None,
         })
     })
 }
@@ -427,7 +450,7 @@ mod tests {
 
     #[test]
     fn every_relation_has_its_own_oid_and_known_column_types() {
-        let directory = Directory::new(&[]);
+        let directory = Directory::new(&[], &[]);
         assert!(
             directory.relations.len() > 190,
             "{} relations",

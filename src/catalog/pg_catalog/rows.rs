@@ -3,6 +3,7 @@
 use super::cells::{Cell, Row, read_tsv, row};
 use super::parameters::set_in;
 use super::{DATABASE_OID, Directory, OWNER, OWNER_OID, PG_CATALOG_OID, Relation, parameters, stable_oid};
+use crate::catalog::views::SCHEMAS as VIEW_SCHEMAS;
 use crate::catalog::{SessionVars, pg_types};
 use crate::history::Snapshot;
 
@@ -43,7 +44,7 @@ pub(super) fn rows(directory: &Directory, relation: &str, vars: &SessionVars, sn
             .map(|r| row![schemaname: r.schema, tablename: r.name, tableowner: OWNER])
             .collect(),
         "pg_views" => relations_of_kind(directory, "v")
-            .map(|r| row![schemaname: r.schema, viewname: r.name, viewowner: OWNER])
+            .map(|r| row![schemaname: r.schema, viewname: r.name, viewowner: OWNER, definition: r.definition])
             .collect(),
         "pg_stat_activity" => vec![row![
             datid: DATABASE_OID, datname: vars.database.as_str(), pid: vars.backend_pid, usename: vars.user.as_str(),
@@ -159,12 +160,11 @@ fn attributes(relation: &Relation) -> impl Iterator<Item = Row> + '_ {
 }
 
 fn descriptions(directory: &Directory) -> Vec<Row> {
-    let mut rows = vec![
-        row![objoid: PG_CATALOG_OID, classoid: PG_NAMESPACE, objsubid: 0, description: "system catalog schema"],
-        row![objoid: super::PUBLIC_OID, classoid: PG_NAMESPACE, objsubid: 0, description: "tables of all applications"],
-    ];
-    if let Some(oid) = directory.schemas.get("system") {
-        rows.push(row![objoid: *oid, classoid: PG_NAMESPACE, objsubid: 0, description: "the gateway's own state"]);
+    let mut rows = Vec::new();
+    for (name, oid) in &directory.schemas {
+        if let Some(comment) = schema_comment(name) {
+            rows.push(row![objoid: *oid, classoid: PG_NAMESPACE, objsubid: 0, description: comment]);
+        }
     }
     for relation in &directory.relations {
         if let Some(comment) = &relation.comment {
@@ -179,6 +179,19 @@ fn descriptions(directory: &Directory) -> Vec<Row> {
         }
     }
     rows
+}
+
+/// What a schema is for.
+pub(crate) fn schema_comment(name: &str) -> Option<&'static str> {
+    match name {
+        "pg_catalog" => Some("system catalog schema"),
+        "public" => Some("tables of all applications"),
+        "system" => Some("the gateway's own state"),
+        name => VIEW_SCHEMAS
+            .iter()
+            .find(|(schema, _)| *schema == name)
+            .map(|(_, comment)| *comment),
+    }
 }
 
 fn databases(vars: &SessionVars) -> Vec<Row> {

@@ -283,7 +283,10 @@ async fn psql_lists_the_tables() {
             .await
             .contains("one row per task attempt that was launched")
     );
-    assert_eq!(psql(r"\dn", 0).await, "public|sparkgate\nsystem|sparkgate");
+    assert_eq!(
+        psql(r"\dn", 0).await,
+        "advice|sparkgate\npublic|sparkgate\nrollup|sparkgate\nsystem|sparkgate"
+    );
     assert_eq!(psql(r"\dv", 0).await, "");
     assert!(psql(r"\l", 0).await.starts_with("spark|sparkgate|UTF8|C.UTF-8"));
     assert!(psql(r"\du", 0).await.starts_with("sparkgate|"));

@@ -101,6 +101,7 @@ fn value(row: &Row, at: usize, ty: &Type) -> Value {
         Type::TIMESTAMPTZ => row.get::<_, Option<DateTime<Utc>>>(at).map(instant).into(),
         Type::INT4_ARRAY => list(row.get::<_, Option<Vec<Option<i32>>>>(at)),
         Type::INT8_ARRAY => list(row.get::<_, Option<Vec<Option<i64>>>>(at)),
+        Type::FLOAT8_ARRAY => list(row.get::<_, Option<Vec<Option<f64>>>>(at)),
         Type::TEXT_ARRAY => list(row.get::<_, Option<Vec<Option<String>>>>(at)),
         Type::JSONB => row.get::<_, Option<Value>>(at).unwrap_or_default(),
         ref other => panic!("no table has the type {other}"),
