@@ -49,7 +49,7 @@ impl Cache {
         let _one_at_a_time = self.compacting.lock().await;
         let mut done = self.drop_dead_segments().await?;
         for table in table::all() {
-            // Each merge leaves fewer or larger segments; the bound is for a cache whose sizes were set oddly.
+            // Each merge leaves fewer segments, all but one of them full, so this ends; the bound is for a defect of ours.
             for _ in 0..1000 {
                 let Some(plan) = plan(&self.snapshot(), table, &self.options) else {
                     break;

@@ -83,9 +83,9 @@ impl SegmentWriter {
         })
     }
 
-    /// Bytes written so far, about.
+    /// Bytes of the row groups that are done: what the last one will be is only known when it is compressed.
     pub(super) fn bytes(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        self.writer.bytes_written()
     }
 
     /// Rows in the order of the segment, with the internal columns.

@@ -13,13 +13,22 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::support::{Dice, Fault, TableKeys, TestStore, info, keys_of, small, table_rows, write};
 use crate::cache::local::DurableLocal;
-use crate::cache::{AttemptOrd, Cache, CacheError, CacheReader, Changes, Snapshot};
+use crate::cache::{AttemptOrd, Cache, CacheError, CacheOptions, CacheReader, Changes, Snapshot};
 use crate::table::{ENVIRONMENT, JOBS, TASKS, TableDef};
 
 const TABLES: [&TableDef; 3] = [&TASKS, &JOBS, &ENVIRONMENT];
 
-/// Histories in memory; many more were run while this was written.
-const SEEDS: u64 = 12;
+/// After the last one the writer does not know what readers see; the random histories leave it out.
+const FAULTS: [Fault; 5] = [
+    Fault::CrashBefore,
+    Fault::CrashAfter,
+    Fault::FailOnce,
+    Fault::LoseAnswer,
+    Fault::LoseAnswerAndRead,
+];
+
+/// Histories in memory.
+const SEEDS: u64 = 6;
 
 /// What is live: keys of rows by attempt and table.
 type Model = BTreeMap<(String, String), TableKeys>;
@@ -90,13 +99,7 @@ impl World {
     async fn step(&mut self) {
         let armed = self.dice.roll(3) == 0;
         if armed {
-            let faults = [
-                Fault::CrashBefore,
-                Fault::CrashAfter,
-                Fault::FailOnce,
-                Fault::LoseAnswer,
-            ];
-            let (after, fault) = (self.dice.roll(9), faults[self.dice.roll(4)]);
+            let (after, fault) = (self.dice.roll(9), FAULTS[self.dice.roll(4)]);
             self.store.arm(after, fault);
         }
         let before = self.cache.snapshot().seq();
@@ -225,7 +228,11 @@ impl World {
 }
 
 async fn open(store: &TestStore) -> Cache {
-    Cache::open_store(Arc::new(store.clone()), "test", small())
+    let options = CacheOptions {
+        part_bytes: 50_000,
+        ..small()
+    };
+    Cache::open_store(Arc::new(store.clone()), "test", options)
         .await
         .unwrap()
 }
@@ -306,7 +313,7 @@ async fn every_snapshot_is_a_prefix_of_the_history_whatever_fails_in_memory() {
         faults += failed;
     }
     assert!(
-        crashes >= 20 && faults >= 40,
+        crashes >= 10 && faults >= 25,
         "{crashes} crashes and {faults} faults prove little"
     );
 }
@@ -337,12 +344,7 @@ async fn a_crash_at_any_write_leaves_the_state_before_or_after() {
             .unwrap();
     }
     let files = all_files(&store).await;
-    for fault in [
-        Fault::CrashBefore,
-        Fault::CrashAfter,
-        Fault::FailOnce,
-        Fault::LoseAnswer,
-    ] {
+    for fault in FAULTS {
         for at in 0.. {
             let inner = copy_of(&files).await;
             let store = TestStore::new(Arc::clone(&inner));

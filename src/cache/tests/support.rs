@@ -28,6 +28,8 @@ pub(super) enum Fault {
     /// The write fails, or is done and its answer lost; then all is well again.
     FailOnce,
     LoseAnswer,
+    /// The answer is lost, and the next read fails as well.
+    LoseAnswerAndRead,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +37,7 @@ struct State {
     /// Writes until one fails, and how.
     armed: Option<(usize, Fault)>,
     crashed: bool,
+    fail_read: bool,
     writes: Vec<String>,
     reads: Vec<String>,
 }
@@ -73,7 +76,9 @@ impl TestStore {
 
     /// Takes back what has not happened; `true` if it has.
     pub(super) fn disarm(&self) -> bool {
-        self.state.lock().unwrap().armed.take().is_none()
+        let mut state = self.state.lock().unwrap();
+        state.fail_read = false;
+        state.armed.take().is_none()
     }
 
     pub(super) fn is_crashed(&self) -> bool {
@@ -92,7 +97,8 @@ impl TestStore {
     fn read(&self, path: &Path) -> Result<()> {
         let mut state = self.state.lock().unwrap();
         state.reads.push(path.to_string());
-        if state.crashed { Err(fault()) } else { Ok(()) }
+        let fails = std::mem::take(&mut state.fail_read) || state.crashed;
+        if fails { Err(fault()) } else { Ok(()) }
     }
 
     /// Before a write: whether it is to be answered with an error after all.
@@ -106,9 +112,10 @@ impl TestStore {
             Some((0, kind)) => {
                 state.armed = None;
                 state.crashed = matches!(kind, Fault::CrashBefore | Fault::CrashAfter);
+                state.fail_read = kind == Fault::LoseAnswerAndRead;
                 match kind {
                     Fault::CrashBefore | Fault::FailOnce => Err(fault()),
-                    Fault::CrashAfter | Fault::LoseAnswer => Ok(true),
+                    Fault::CrashAfter | Fault::LoseAnswer | Fault::LoseAnswerAndRead => Ok(true),
                 }
             }
             Some((left, kind)) => {
@@ -295,7 +302,7 @@ pub(super) async fn write(
 pub(super) fn small() -> CacheOptions {
     CacheOptions {
         zstd_level: 1,
-        part_bytes: 50_000,
+        part_bytes: 100_000,
         checkpoint_every: 5,
         level1_bytes: 60_000,
         level2_bytes: 120_000,
