@@ -7,6 +7,7 @@
 //! event       one JSON line              -> one typed event     (borrowed, skips what nobody reads)
 //! replay      one application's events   -> rows                (as Spark's AppStatusListener folds them)
 //! table       what a row is              -> names, types, units, docs
+//! cache       rows                        <-> column files (Parquet segments, numbered commits)
 //! history     keeps rows and logs in step -> one immutable snapshot a statement
 //! catalog     snapshots                  -> DataFusion tables
 //! server      statements                 -> answers over the PostgreSQL wire
@@ -15,6 +16,7 @@
 //! `config` and `telemetry` may be used by all and use nothing of ours; [`app`] wires the parts together.
 
 pub mod app;
+pub mod cache;
 pub mod catalog;
 pub mod config;
 pub mod event;

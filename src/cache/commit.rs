@@ -1,0 +1,148 @@
+//! Commits and checkpoints as files: `_m/log/<20 digits>.json.zst`, `_m/ckpt/<20 digits>.json.zst`.
+//!
+//! Each is JSON in a zstd frame with a checksum. `format` comes first in what is read, so a later format is told apart from damage.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::CacheError;
+use super::manifest::{Attempt, AttemptOrd, Removed, Segment, Snapshot};
+
+/// The format of commits, checkpoints and segments together. Raised when an earlier release could misread what this one writes.
+pub(super) const FORMAT: u32 = 1;
+const ZSTD_LEVEL: i32 = 3;
+
+pub(super) const LOG: &str = "_m/log";
+pub(super) const CHECKPOINTS: &str = "_m/ckpt";
+/// The number of the newest checkpoint, perhaps: saves listing, decides nothing.
+pub(super) const HINT: &str = "_m/_last";
+const SUFFIX: &str = ".json.zst";
+
+/// One step from a snapshot to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Action {
+    /// The attempt is live from now on, or what is known of it has changed.
+    PutApp(Attempt),
+    /// Its rows must not be seen any more.
+    DropApp {
+        ord: AttemptOrd,
+    },
+    AddSegment(Segment),
+    /// The file stays until [`Action::ForgetSegment`].
+    RemoveSegment {
+        table: String,
+        path: String,
+    },
+    /// The file of a removed segment was deleted.
+    ForgetSegment {
+        path: String,
+    },
+}
+
+/// What becomes visible at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Commit {
+    pub(super) format: u32,
+    pub(super) seq: u64,
+    /// Tells a commit of ours, whose answer was lost, from that of another.
+    pub(super) commit_uuid: String,
+    pub(super) writer: String,
+    pub(super) at_ms: i64,
+    pub(super) actions: Vec<Action>,
+}
+
+/// A whole snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+struct Checkpoint {
+    format: u32,
+    seq: u64,
+    next_ord: i64,
+    attempts: Vec<Arc<Attempt>>,
+    segments: Vec<Arc<Segment>>,
+    removed: Vec<Removed>,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
+pub(super) fn log_name(seq: u64) -> String {
+    format!("{LOG}/{seq:020}{SUFFIX}")
+}
+
+pub(super) fn checkpoint_name(seq: u64) -> String {
+    format!("{CHECKPOINTS}/{seq:020}{SUFFIX}")
+}
+
+/// The number in the name of a commit or a checkpoint.
+pub(super) fn seq_of(name: &str) -> Option<u64> {
+    let (_, file) = name.rsplit_once('/')?;
+    file.strip_suffix(SUFFIX)?.parse().ok()
+}
+
+pub(super) fn encode_commit(commit: &Commit) -> Vec<u8> {
+    encode(commit)
+}
+
+/// `file` is for messages.
+pub(super) fn decode_commit(file: &str, bytes: &[u8]) -> Result<Commit, CacheError> {
+    decode(file, bytes)
+}
+
+pub(super) fn encode_checkpoint(snapshot: &Snapshot) -> Vec<u8> {
+    let mut attempts: Vec<_> = snapshot.attempts().cloned().collect();
+    attempts.sort_by_key(|attempt| attempt.ord);
+    encode(&Checkpoint {
+        format: FORMAT,
+        seq: snapshot.seq,
+        next_ord: snapshot.next_ord,
+        attempts,
+        segments: snapshot.all_segments().cloned().collect(),
+        removed: snapshot.removed().cloned().collect(),
+    })
+}
+
+pub(super) fn decode_checkpoint(file: &str, bytes: &[u8], seq: u64) -> Result<Snapshot, CacheError> {
+    let checkpoint: Checkpoint = decode(file, bytes)?;
+    let damaged = |reason: String| CacheError::damaged(file, reason);
+    if checkpoint.seq != seq {
+        return Err(damaged(format!("it says it is checkpoint {}", checkpoint.seq)));
+    }
+    let mut snapshot = Snapshot::empty(seq, checkpoint.next_ord);
+    for attempt in checkpoint.attempts {
+        snapshot.put(attempt).map_err(damaged)?;
+    }
+    for segment in checkpoint.segments {
+        snapshot.add_segment(segment).map_err(damaged)?;
+    }
+    for removed in checkpoint.removed {
+        snapshot.add_removed(removed);
+    }
+    Ok(snapshot)
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let write = || -> std::io::Result<Vec<u8>> {
+        let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
+        encoder.include_checksum(true)?;
+        serde_json::to_writer(&mut encoder, value)?;
+        encoder.finish()
+    };
+    write().expect("plain structs are written to memory")
+}
+
+fn decode<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, CacheError> {
+    let json = zstd::decode_all(bytes).map_err(|error| CacheError::damaged(file, error))?;
+    let head: Head = serde_json::from_slice(&json).map_err(|error| CacheError::damaged(file, error))?;
+    let (found, known) = (head.format, FORMAT);
+    let file = file.to_owned();
+    match found.cmp(&known) {
+        std::cmp::Ordering::Greater => Err(CacheError::NewerFormat { file, found, known }),
+        std::cmp::Ordering::Less => Err(CacheError::OlderFormat { file, found, known }),
+        std::cmp::Ordering::Equal => serde_json::from_slice(&json).map_err(|error| CacheError::damaged(&file, error)),
+    }
+}

@@ -1,0 +1,20 @@
+//! What the rows of an attempt depend on besides its log: the columns of all tables.
+
+use std::fmt::Write;
+
+use crate::table;
+
+/// A number that changes with the name, type, order or nullability of any column of any table. The same on every machine.
+pub fn schema_hash() -> u64 {
+    let mut text = String::new();
+    for table in table::all() {
+        let _ = write!(text, "{}\n{:?}\n", table.name, table.sort_order);
+        for column in table.columns {
+            let _ = writeln!(text, "{} {:?} {}", column.name, column.ty, column.nullable);
+        }
+    }
+    // FNV-1a: Rust's own hasher may change from one release to the next.
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

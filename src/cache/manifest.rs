@@ -1,0 +1,343 @@
+//! What the cache holds at one moment: which attempts are live, and which rows of which segment are whose.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::commit::{Action, Commit};
+use super::sharded::ShardedMap;
+
+/// One generation of one attempt of one application: the rows of one reading of one log. Never used again for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AttemptOrd(pub i64);
+
+/// How far the log of an attempt was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptState {
+    /// The application ended and everything was read.
+    Complete,
+    /// The log may grow.
+    InProgress,
+    /// Some of the log could not be read.
+    Damaged,
+}
+
+/// The log that rows come from, and how much of it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStamp {
+    /// `EventLog::identity`.
+    pub identity: String,
+    /// Stored bytes that were read.
+    pub size_bytes: u64,
+    /// Modification time when it was read, milliseconds since the epoch.
+    pub modified_ms: i64,
+}
+
+/// What is known of the rows of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptInfo {
+    pub log: LogStamp,
+    pub state: AttemptState,
+    /// The first problem of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// [`super::schema_hash`] of the release that wrote the rows.
+    pub schema_hash: u64,
+    /// Raised whenever a replay gives other rows for the same log.
+    pub replay_version: u32,
+}
+
+/// A live attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub ord: AttemptOrd,
+    pub app_id: String,
+    /// `''` where Spark has none.
+    pub attempt_id: String,
+    /// How often the attempt was replaced.
+    pub generation: u32,
+    /// Who may see the rows; 0 until access lists are read.
+    pub acl_id: i32,
+    /// Start of the attempt, milliseconds since the epoch.
+    pub start_ms: i64,
+    #[serde(flatten)]
+    pub info: AttemptInfo,
+}
+
+/// The rows of one attempt in one segment: they lie together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(i64, u64, u64)", into = "(i64, u64, u64)")]
+pub struct RowRange {
+    pub ord: AttemptOrd,
+    pub rows: Range<u64>,
+}
+
+impl From<(i64, u64, u64)> for RowRange {
+    fn from((ord, start, end): (i64, u64, u64)) -> Self {
+        RowRange {
+            ord: AttemptOrd(ord),
+            rows: start..end,
+        }
+    }
+}
+
+impl From<RowRange> for (i64, u64, u64) {
+    fn from(range: RowRange) -> Self {
+        (range.ord.0, range.rows.start, range.rows.end)
+    }
+}
+
+/// A bound of a key column: numbers wide, instants in microseconds, days since the epoch.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeyValue {
+    Number(i64),
+    Text(String),
+}
+
+/// The least and the greatest value of a key column in a segment, never cut short. A column without values has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRange {
+    pub column: String,
+    pub min: KeyValue,
+    pub max: KeyValue,
+}
+
+/// One Parquet file of one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    pub table: String,
+    /// Relative to the root of the cache.
+    pub path: String,
+    /// 0 as committed, 1 and 2 by compaction.
+    pub level: u8,
+    pub bytes: u64,
+    /// Bytes behind the last page: page indexes and footer, to be read in one go.
+    pub footer_bytes: u64,
+    pub rows: u64,
+    /// By ord. Together they are all rows.
+    pub attempts: Vec<RowRange>,
+    pub keys: Vec<KeyRange>,
+}
+
+impl Segment {
+    /// The rows of an attempt, live or not.
+    pub fn rows_of(&self, ord: AttemptOrd) -> Option<Range<u64>> {
+        let found = self.attempts.binary_search_by_key(&ord, |range| range.ord).ok()?;
+        Some(self.attempts[found].rows.clone())
+    }
+}
+
+/// A segment that no commit holds any more; its file stays for those who still read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    pub path: String,
+    pub bytes: u64,
+    /// The commit that removed it, and when.
+    pub seq: u64,
+    pub at_ms: i64,
+}
+
+/// Segments of one table by path.
+pub(super) type Segments = Arc<BTreeMap<String, Arc<Segment>>>;
+
+/// The cache as of one commit. Immutable; a clone shares almost everything.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub(super) seq: u64,
+    /// Greater than every ord that a commit or a segment ever named.
+    pub(super) next_ord: i64,
+    attempts: ShardedMap<AttemptOrd, Arc<Attempt>>,
+    /// Attempts of an application by its id.
+    index: ShardedMap<String, Arc<BTreeMap<String, AttemptOrd>>>,
+    tables: BTreeMap<String, Segments>,
+    removed: Arc<BTreeMap<String, Removed>>,
+}
+
+impl Snapshot {
+    pub(super) fn empty(seq: u64, next_ord: i64) -> Self {
+        Snapshot {
+            seq,
+            next_ord,
+            ..Snapshot::default()
+        }
+    }
+
+    /// The number of the commit that this is the state after; 0 is the empty cache.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Live attempts.
+    pub fn attempt_count(&self) -> usize {
+        self.attempts.len()
+    }
+
+    /// Live attempts, in no particular order.
+    pub fn attempts(&self) -> impl Iterator<Item = &Arc<Attempt>> {
+        self.attempts.iter().map(|(_, attempt)| attempt)
+    }
+
+    pub fn attempt(&self, app_id: &str, attempt_id: &str) -> Option<&Arc<Attempt>> {
+        self.by_ord(*self.index.get(app_id)?.get(attempt_id)?)
+    }
+
+    /// The attempts of an application by their ids.
+    pub fn attempts_of(&self, app_id: &str) -> impl Iterator<Item = &Arc<Attempt>> {
+        let attempts = self
+            .index
+            .get(app_id)
+            .into_iter()
+            .flat_map(|attempts| attempts.values());
+        attempts.filter_map(|ord| self.by_ord(*ord))
+    }
+
+    /// `None` if it was replaced or dropped: its rows must not be seen.
+    pub fn by_ord(&self, ord: AttemptOrd) -> Option<&Arc<Attempt>> {
+        self.attempts.get(&ord)
+    }
+
+    /// The segments of a table by path.
+    pub fn segments(&self, table: &str) -> impl Iterator<Item = &Arc<Segment>> {
+        self.tables
+            .get(table)
+            .into_iter()
+            .flat_map(|segments| segments.values())
+    }
+
+    /// The segments of all tables.
+    pub fn all_segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.tables.values().flat_map(|segments| segments.values())
+    }
+
+    /// The segments with rows of an attempt, and which rows.
+    pub fn rows_of(&self, table: &str, ord: AttemptOrd) -> Vec<(&Arc<Segment>, Range<u64>)> {
+        self.segments(table)
+            .filter_map(|segment| Some((segment, segment.rows_of(ord)?)))
+            .collect()
+    }
+
+    /// The rows of a segment that are to be seen, ascending, joined where they touch.
+    pub fn live_rows(&self, segment: &Segment) -> Vec<Range<u64>> {
+        let live = segment.attempts.iter().filter(|range| self.by_ord(range.ord).is_some());
+        let mut rows: Vec<Range<u64>> = live.map(|range| range.rows.clone()).collect();
+        rows.sort_by_key(|range| range.start);
+        rows.dedup_by(|next, before| {
+            let touches = before.end == next.start;
+            if touches {
+                before.end = next.end;
+            }
+            touches
+        });
+        rows
+    }
+
+    /// Segments whose files may be deleted some time after they were removed.
+    pub fn removed(&self) -> impl Iterator<Item = &Removed> {
+        self.removed.values()
+    }
+
+    /// Whether a file is a segment of this moment, or was one and is not yet deleted.
+    pub(super) fn knows_segment(&self, path: &str) -> bool {
+        self.removed.contains_key(path) || self.tables.values().any(|segments| segments.contains_key(path))
+    }
+
+    /// The state after one more commit. An error is what the commit contradicts.
+    pub(super) fn after(&self, commit: &Commit) -> Result<Snapshot, String> {
+        if commit.seq != self.seq + 1 {
+            return Err(format!("it says it is commit {}, not {}", commit.seq, self.seq + 1));
+        }
+        let mut next = self.clone();
+        next.seq = commit.seq;
+        for action in &commit.actions {
+            next.apply(action, commit.at_ms)?;
+        }
+        Ok(next)
+    }
+
+    fn apply(&mut self, action: &Action, at_ms: i64) -> Result<(), String> {
+        match action {
+            Action::PutApp(attempt) => self.put(Arc::new(attempt.clone())),
+            Action::DropApp { ord } => self.drop_attempt(*ord),
+            Action::AddSegment(segment) => self.add_segment(Arc::new(segment.clone())),
+            Action::RemoveSegment { table, path } => self.remove_segment(table, path, at_ms),
+            Action::ForgetSegment { path } => {
+                let forgotten = Arc::make_mut(&mut self.removed).remove(path);
+                forgotten.map(|_| ()).ok_or_else(|| format!("{path} was not removed"))
+            }
+        }
+    }
+
+    pub(super) fn put(&mut self, attempt: Arc<Attempt>) -> Result<(), String> {
+        let ord = attempt.ord;
+        let mut of_app = self.index.get(&attempt.app_id).cloned().unwrap_or_default();
+        let before = Arc::make_mut(&mut of_app).insert(attempt.attempt_id.clone(), ord);
+        if let Some(other) = before.filter(|before| *before != ord) {
+            return Err(format!(
+                "attempt {:?} of {} has ords {} and {}",
+                attempt.attempt_id, attempt.app_id, other.0, ord.0
+            ));
+        }
+        if before.is_none() && self.attempts.get(&ord).is_some() {
+            return Err(format!("ord {} belongs to two attempts", ord.0));
+        }
+        self.index.insert(attempt.app_id.clone(), of_app);
+        self.next_ord = self.next_ord.max(ord.0.saturating_add(1));
+        self.attempts.insert(ord, attempt);
+        Ok(())
+    }
+
+    fn drop_attempt(&mut self, ord: AttemptOrd) -> Result<(), String> {
+        let attempt = self.attempts.remove(&ord);
+        let attempt = attempt.ok_or_else(|| format!("there is no attempt with ord {}", ord.0))?;
+        let mut of_app = self.index.remove(&attempt.app_id).unwrap_or_default();
+        Arc::make_mut(&mut of_app).remove(&attempt.attempt_id);
+        if !of_app.is_empty() {
+            self.index.insert(attempt.app_id.clone(), of_app);
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_segment(&mut self, segment: Arc<Segment>) -> Result<(), String> {
+        let path = segment.path.clone();
+        let (mut in_order, mut next_row) = (segment.attempts.clone(), 0);
+        in_order.sort_by_key(|range| range.rows.start);
+        for range in &in_order {
+            if range.rows.start != next_row || range.rows.is_empty() {
+                return Err(format!("the rows of {path} do not follow each other"));
+            }
+            next_row = range.rows.end;
+            self.next_ord = self.next_ord.max(range.ord.0.saturating_add(1));
+        }
+        if next_row != segment.rows || !segment.attempts.is_sorted_by_key(|range| range.ord) {
+            return Err(format!("the attempts of {path} do not have its {} rows", segment.rows));
+        }
+        if self.knows_segment(&path) {
+            return Err(format!("{path} is added twice"));
+        }
+        let segments = self.tables.entry(segment.table.clone()).or_default();
+        Arc::make_mut(segments).insert(path, segment);
+        Ok(())
+    }
+
+    fn remove_segment(&mut self, table: &str, path: &str, at_ms: i64) -> Result<(), String> {
+        let segments = self.tables.get_mut(table);
+        let removed = segments.and_then(|segments| Arc::make_mut(segments).remove(path));
+        let removed = removed.ok_or_else(|| format!("there is no segment {path} to remove"))?;
+        self.add_removed(Removed {
+            path: path.to_owned(),
+            bytes: removed.bytes,
+            seq: self.seq,
+            at_ms,
+        });
+        Ok(())
+    }
+
+    pub(super) fn add_removed(&mut self, removed: Removed) {
+        Arc::make_mut(&mut self.removed).insert(removed.path.clone(), removed);
+    }
+}

@@ -1,0 +1,6 @@
+//! The cache as a whole, on a store in memory and on the local disk.
+
+mod files;
+mod model;
+mod rows;
+mod support;
