@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::concat_batches;
+use arrow::datatypes::Int64Type;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
@@ -165,14 +166,13 @@ async fn a_segment_is_sorted_by_application_attempt_and_key_and_says_so() {
             .key_value_metadata()
             .is_none_or(|pairs| pairs.is_empty())
     );
-    let columns = file
+    let columns: Vec<&str> = file
         .schema()
         .fields()
         .iter()
-        .rev()
-        .take(3)
-        .map(|field| field.to_string());
-    assert_eq!(columns.collect::<Vec<_>>().len(), 3);
+        .map(|field| field.name().as_str())
+        .collect();
+    assert_eq!(columns[columns.len() - 3..], ["app_ord", "acl_id", "day"]);
 }
 
 /// Counts the requests for segments; a `get_ranges` is one.
@@ -328,7 +328,7 @@ async fn a_large_attempt_becomes_parts_and_is_seen_only_when_it_is_committed() {
     assert_eq!(keys, (0..2_000).collect::<Vec<_>>());
 }
 
-/// Bytes and rows a second of real tasks, repeated: `cargo test --release --lib cache -- --ignored --nocapture`.
+/// Bytes and rows a second of real tasks, repeated with other numbers: `cargo test --release --lib cache -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn measure_tasks() {
@@ -342,9 +342,9 @@ async fn measure_tasks() {
         .unwrap();
     let start = std::time::Instant::now();
     let mut writer = cache.attempt("app", "", 0, 0);
-    let mut rows = 0;
+    let (mut rows, mut dice) = (0, Dice::new(1));
     while rows < 500_000 {
-        writer.push(&TASKS, one.clone()).await.unwrap();
+        writer.push(&TASKS, varied(&one, rows, &mut dice)).await.unwrap();
         rows += one.num_rows();
     }
     let put = vec![writer.finish(info(1))];
@@ -374,4 +374,23 @@ async fn measure_tasks() {
         per_second(wrote.as_secs_f64()),
         per_second(start.elapsed().as_secs_f64())
     );
+}
+
+/// Tasks as another stage could have run: ids go on, numbers differ by up to a quarter.
+fn varied(batch: &RecordBatch, first_id: usize, dice: &mut Dice) -> RecordBatch {
+    let schema = batch.schema();
+    let mut columns = Vec::new();
+    for (column, field) in batch.columns().iter().zip(schema.fields()) {
+        let Some(numbers) = column.as_primitive_opt::<Int64Type>() else {
+            columns.push(Arc::clone(column));
+            continue;
+        };
+        let mut vary = |(row, value): (usize, Option<i64>)| match value? {
+            _ if field.name() == "task_id" => Some((first_id + row) as i64),
+            value => Some(value + dice.roll(usize::try_from(value / 4).unwrap_or(0) + 1) as i64),
+        };
+        let varied: Int64Array = numbers.iter().enumerate().map(&mut vary).collect();
+        columns.push(Arc::new(varied));
+    }
+    RecordBatch::try_new(schema, columns).unwrap()
 }
