@@ -4,12 +4,13 @@
 -- freshness: the snapshot of the request
 -- parameters: $1 app_id
 SELECT
-  app_id AS "@id",
-  name AS "@name",
-  cores_granted AS "@coresGranted",
-  max_cores AS "@maxCores",
-  cores_per_executor AS "@coresPerExecutor",
-  memory_per_executor_mb AS "@memoryPerExecutorMB",
+  app_id AS "id",
+  name,
+  cores_granted AS "coresGranted",
+  max_cores AS "maxCores",
+  cores_per_executor AS "coresPerExecutor",
+  memory_per_executor_mb AS "memoryPerExecutorMB",
+  NULL::boolean AS "#attempts",
   nullif(attempt_id, '') AS "attemptId",
   start_time AS "startTime",
   coalesce(end_time, to_timestamp_millis(-1)) AS "endTime",

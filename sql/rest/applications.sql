@@ -5,12 +5,13 @@
 -- parameters: $1 whether ended ones count, $2 whether others do, $3 and $4 first and last start, $5 and $6 first and last end (ms since
 -- the epoch), $7 whether the last end lies ahead, $8 applications at most
 SELECT
-  a.app_id AS "@id",
-  a.name AS "@name",
-  a.cores_granted AS "@coresGranted",
-  a.max_cores AS "@maxCores",
-  a.cores_per_executor AS "@coresPerExecutor",
-  a.memory_per_executor_mb AS "@memoryPerExecutorMB",
+  a.app_id AS "id",
+  a.name,
+  a.cores_granted AS "coresGranted",
+  a.max_cores AS "maxCores",
+  a.cores_per_executor AS "coresPerExecutor",
+  a.memory_per_executor_mb AS "memoryPerExecutorMB",
+  NULL::boolean AS "#attempts",
   nullif(t.attempt_id, '') AS "attemptId",
   t.start_time AS "startTime",
   coalesce(t.end_time, to_timestamp_millis(-1)) AS "endTime",

@@ -1,7 +1,6 @@
 //! `applications`: the list with its filters, one application, one attempt.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Int32Type;
+use arrow::array::RecordBatch;
 
 use super::answer::{Failure, JsonBody};
 use super::json::Json;
@@ -46,18 +45,18 @@ impl Rest {
         body.json.begin_array();
         while let Some(batch) = rows.next().await? {
             for row in 0..batch.num_rows() {
-                let id = text(&batch, "@id", row).unwrap_or_default();
+                let id = text(&batch, "id", row).unwrap_or_default();
                 if open.as_deref() != Some(id) {
                     if open.is_some() {
                         end_application(&mut body.json);
                         body.flush().await?;
                     }
                     body.json.element();
-                    begin_application(&mut body.json, &batch, row);
+                    begin_application(&mut body.json, &rows.shape, &batch, row);
                     open = Some(id.to_owned());
                 }
                 body.json.element();
-                rows.shape.object(&mut body.json, &batch, row);
+                write_attempt(&mut body.json, &rows.shape, &batch, row);
             }
         }
         if open.is_some() {
@@ -72,11 +71,11 @@ impl Rest {
         let Some(newest) = batches.first() else {
             return Err(Failure::not_found(format!("unknown app: {app_id}")));
         };
-        begin_application(&mut body.json, newest, 0);
+        begin_application(&mut body.json, &shape, newest, 0);
         for batch in &batches {
             for row in 0..batch.num_rows() {
                 body.json.element();
-                shape.object(&mut body.json, batch, row);
+                write_attempt(&mut body.json, &shape, batch, row);
             }
         }
         end_application(&mut body.json);
@@ -92,7 +91,7 @@ impl Rest {
         let (shape, batches) = self.attempts(app_id).await?;
         for batch in &batches {
             if let Some(row) = (0..batch.num_rows()).find(|row| text(batch, "attemptId", *row) == Some(attempt_id)) {
-                shape.object(&mut body.json, batch, row);
+                write_attempt(&mut body.json, &shape, batch, row);
                 return Ok(());
             }
         }
@@ -108,33 +107,18 @@ impl Rest {
     }
 }
 
-fn begin_application(json: &mut Json, batch: &RecordBatch, row: usize) {
+/// The part of a row that is about the application, up to its attempts.
+fn begin_application(json: &mut Json, shape: &Shape, batch: &RecordBatch, row: usize) {
     json.begin_object();
-    for (name, column) in [("id", "@id"), ("name", "@name")] {
-        if let Some(text) = text(batch, column, row) {
-            json.key(name);
-            json.string(text);
-        }
-    }
-    let numbers = [
-        "@coresGranted",
-        "@maxCores",
-        "@coresPerExecutor",
-        "@memoryPerExecutorMB",
-    ];
-    for column in numbers {
-        let value = batch
-            .column_by_name(column)
-            .and_then(|array| array.as_primitive_opt::<Int32Type>())
-            .filter(|array| array.is_valid(row))
-            .map(|array| array.value(row));
-        if let Some(value) = value {
-            json.key(&column[1..]);
-            json.int(value.into());
-        }
-    }
+    shape.part(0, json, batch, row);
     json.key("attempts");
     json.begin_array();
+}
+
+fn write_attempt(json: &mut Json, shape: &Shape, batch: &RecordBatch, row: usize) {
+    json.begin_object();
+    shape.part(1, json, batch, row);
+    json.end_object();
 }
 
 fn end_application(json: &mut Json) {

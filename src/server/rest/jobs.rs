@@ -1,6 +1,5 @@
 //! `jobs`: the list, newest first, and one job.
 
-use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 
 use super::answer::{Failure, JsonBody};
@@ -19,8 +18,7 @@ impl Rest {
     }
 
     pub(super) async fn job(&self, attempt: &Attempt, job_id: i32, body: &mut JsonBody) -> Result<(), Failure> {
-        let any_status = ScalarValue::new_null_list(DataType::Utf8, true, 1);
-        let params = attempt.params([job_id.into(), any_status]);
+        let params = attempt.params([job_id.into(), optional_texts(&Choices::default())]);
         let missing = || Failure::not_found(format!("unknown job: {job_id}"));
         self.write_one(body, JOBS, params, missing).await
     }

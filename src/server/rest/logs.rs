@@ -14,8 +14,8 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::Rest;
 use super::answer::{Failure, respond};
-use super::no_such_app;
 use super::routes::Route;
+use super::{attempt_in, no_such_app};
 use crate::history::{AttemptRows, History};
 
 /// Read at a time.
@@ -33,10 +33,7 @@ pub(super) async fn zip(rest: &Arc<Rest>, route: &Route, is_head: bool) -> Resul
     let snapshot = rest.snapshot();
     let app_id = &route.app_id;
     let attempts: Vec<Arc<AttemptRows>> = match &route.attempt_id {
-        Some(attempt_id) => {
-            rest.attempt(app_id, Some(attempt_id))?;
-            snapshot.attempt(app_id, attempt_id).cloned().into_iter().collect()
-        }
+        Some(attempt_id) => vec![Arc::clone(attempt_in(&snapshot, app_id, Some(attempt_id))?)],
         None => snapshot.attempts_of(app_id).into_iter().cloned().collect(),
     };
     // Spark looks for an attempt without an id, then for the attempt "1", and names the second.

@@ -27,6 +27,7 @@ mod tasks;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arrow::datatypes::DataType;
 use axum::extract::State;
 use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HOST, LOCATION};
 use axum::http::request::Parts;
@@ -111,11 +112,7 @@ impl Rest {
 
     /// The attempt that a path names, or Spark's words for that there is none.
     fn attempt(&self, app_id: &str, attempt_id: Option<&str>) -> Result<Attempt, Failure> {
-        match self.snapshot().attempt(app_id, attempt_id.unwrap_or_default()) {
-            // An empty attempt id in a path is not the one that Spark leaves out.
-            Some(rows) if attempt_id != Some("") => Ok(attempt_of(rows)),
-            _ => Err(no_such_app(app_id, attempt_id)),
-        }
+        attempt_in(&self.snapshot(), app_id, attempt_id).map(|rows| attempt_of(rows))
     }
 
     /// Runs a statement of `sql/rest`.
@@ -164,6 +161,18 @@ impl Rest {
     }
 }
 
+fn attempt_in<'a>(
+    snapshot: &'a Snapshot,
+    app_id: &str,
+    attempt_id: Option<&str>,
+) -> Result<&'a Arc<AttemptRows>, Failure> {
+    match snapshot.attempt(app_id, attempt_id.unwrap_or_default()) {
+        // An empty attempt id in a path is not the one that Spark leaves out.
+        Some(rows) if attempt_id != Some("") => Ok(rows),
+        _ => Err(no_such_app(app_id, attempt_id)),
+    }
+}
+
 fn attempt_of(rows: &AttemptRows) -> Attempt {
     Attempt {
         app_id: rows.app_id.clone(),
@@ -186,22 +195,13 @@ fn now_ms() -> i64 {
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A list of texts as one parameter.
-fn texts(values: &[&str]) -> ScalarValue {
-    let items: Vec<ScalarValue> = values.iter().map(|value| ScalarValue::from(*value)).collect();
-    ScalarValue::List(ScalarValue::new_list_nullable(
-        &items,
-        &arrow::datatypes::DataType::Utf8,
-    ))
-}
-
-/// A list parameter that may be absent.
+/// A list parameter; nothing asked for is null.
 fn optional_texts(choices: &request::Choices) -> ScalarValue {
     if choices.is_empty() {
-        ScalarValue::new_null_list(arrow::datatypes::DataType::Utf8, true, 1)
-    } else {
-        texts(&choices.values)
+        return ScalarValue::new_null_list(DataType::Utf8, true, 1);
     }
+    let items: Vec<ScalarValue> = choices.values.iter().map(|value| ScalarValue::from(*value)).collect();
+    ScalarValue::List(ScalarValue::new_list_nullable(&items, &DataType::Utf8))
 }
 
 /// Everything below `/api`.

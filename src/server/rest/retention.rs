@@ -46,9 +46,9 @@ impl Retention {
     /// A statement of `sql/rest` over what Spark would have kept.
     pub(super) fn applied<'a>(&self, sql: &'a str) -> Cow<'a, str> {
         let mut sql = Cow::Borrowed(sql);
-        for (table, statement, limit) in self.limits {
+        for (table, statement, limit) in self.limits.into_iter().filter(|(_, _, limit)| *limit > 0) {
             let from = format!("FROM {table}\n");
-            if limit > 0 && sql.contains(&from) {
+            if sql.contains(&from) {
                 let kept = statement
                     .replace("{limit}", &limit.to_string())
                     .replace("{step}", &(limit / 10).max(1).to_string());

@@ -115,7 +115,7 @@ fn stage_params(
 }
 
 fn any_status() -> ScalarValue {
-    ScalarValue::new_null_list(DataType::Utf8, true, 1)
+    optional_texts(&Choices::default())
 }
 
 /// In [`stage_params`].

@@ -139,13 +139,6 @@ impl Window {
             }
         };
         let statuses = request.choices("status", &STATUSES)?;
-        if length <= 0 {
-            // Spark's store refuses it.
-            return Ok(Window {
-                length: 0,
-                ..Window::all(&statuses)?
-            });
-        }
         Ok(Window {
             order,
             statuses: status_filter(&statuses)?,
@@ -184,6 +177,7 @@ impl Rest {
         body: &mut JsonBody,
     ) -> Result<(), Failure> {
         if window.length <= 0 {
+            // Spark's store refuses it.
             return Err(Failure::REQUEST_FAILED);
         }
         let mut tasks = self.task_rows(attempt, key, window).await?;
