@@ -6,9 +6,10 @@
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -17,10 +18,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::cache::{self, Cache, CacheError, CacheOptions, CacheReader};
 use crate::catalog::{Catalog, SessionVars, Setting, SnapshotSource};
-use crate::config::args::{CheckArgs, Command, CommandLine, OutputFormat, SqlArgs};
-use crate::config::{self, ConfigError, DoorAddr, Loaded};
-use crate::history::{History, HistoryOptions, LogState, Snapshot, Source, SourceError};
+use crate::config::args::{CacheAction, CacheArgs, CheckArgs, Command, CommandLine, OutputFormat, SqlArgs};
+use crate::config::{self, CacheLocation, ConfigError, DoorAddr, Loaded};
+use crate::history::{CacheHandle, History, HistoryOptions, LogState, Snapshot, Source, SourceError};
 use crate::output::{self, OutputError};
 use crate::server::http;
 use crate::server::pg::{self, PgOptions};
@@ -151,26 +153,29 @@ fn command(
     let loaded = config::load(line, environment)?;
     telemetry::init(match line.command {
         Command::Serve(_) => "info",
-        Command::Sql(_) => "warn",
+        Command::Sql(_) | Command::Ingest(_) | Command::Cache(_) => "warn",
         // The lines of `check` say what is wrong with a log; saying it twice helps nobody.
         Command::Check(_) => "error",
     })
     .map_err(AppError::Usage)?;
     match &line.command {
-        Command::Serve(_) => serve(&loaded, out),
-        Command::Sql(args) => sql(args, &loaded, out),
+        Command::Serve(_) => serve(&loaded, environment, out),
+        Command::Sql(args) => sql(args, &loaded, environment, out),
+        Command::Ingest(_) => ingest(&loaded, environment, out, err),
+        Command::Cache(args) => look_after_cache(args, &loaded, environment, out),
         Command::Check(args) => check(args, &loaded, out, err),
     }
 }
 
-fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> {
+fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn Write + Send)) -> Result<(), AppError> {
     let config = &loaded.config;
     if (config.pg.addr, config.http.addr) == (DoorAddr::Off, DoorAddr::Off) {
         return Err(AppError::Usage(
             "no door is open: give --pg or --http an address, such as 127.0.0.1:5433".into(),
         ));
     }
-    let history = Arc::new(history(loaded)?);
+    let cache = open_cache(loaded, environment, WhenLocked::Fail)?;
+    let history = Arc::new(history(loaded, cache)?);
     // The parts outlive the runtime of the network, so that whatever still runs there finds them.
     let engine = engine(&history, loaded, loaded.config.query.timeout.0)?;
     let network = tokio::runtime::Builder::new_multi_thread()
@@ -181,7 +186,7 @@ fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> 
         .map_err(|error| failed("cannot start the threads of the network", &error))?;
 
     let result = network.block_on(async {
-        let mut shutdown = on_signal()?;
+        let shutdown = on_signal()?;
         history.check_sources().await?;
         let mut doors: JoinSet<io::Result<()>> = JoinSet::new();
         let mut open = Vec::new();
@@ -201,16 +206,20 @@ fn serve(loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> 
         }
         let open = open.join(" ");
 
-        tokio::select! {
-            _ = history.scan_once() => {}
-            _ = shutdown.wait_for(|stop| *stop) => {}
-        }
-        if !*shutdown.borrow() {
+        let announce = async {
+            history.until_listed().await;
             // A reader of standard output that is gone does not stop a server.
             output::write_line(out, &format!("ready {open}")).ok();
             tracing::info!(doors = open, "ready");
-        }
-        let scans = history.run(config.sources.scan_interval.0, shutdown.clone());
+        };
+        let scans = async {
+            let mut stop = shutdown.clone();
+            tokio::select! {
+                _ = async { tokio::join!(history.scan_once(), announce) } => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            history.run(config.sources.scan_interval.0, shutdown.clone()).await;
+        };
         tokio::select! {
             () = scans => {}
             // No door ends before the signal unless it cannot go on.
@@ -284,7 +293,12 @@ fn on_signal() -> Result<watch::Receiver<bool>, AppError> {
     Ok(stopped)
 }
 
-fn sql(args: &SqlArgs, loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> {
+fn sql(
+    args: &SqlArgs,
+    loaded: &Loaded,
+    environment: &[(OsString, OsString)],
+    out: &mut (dyn Write + Send),
+) -> Result<(), AppError> {
     let is_binary = matches!(args.format, OutputFormat::Arrow | OutputFormat::Parquet);
     if is_binary && io::stdout().is_terminal() {
         return Err(AppError::Usage(
@@ -292,7 +306,8 @@ fn sql(args: &SqlArgs, loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<
         ));
     }
     let texts = statement_texts(args)?;
-    let history = Arc::new(history(loaded)?);
+    let cache = open_cache(loaded, environment, WhenLocked::Read)?;
+    let history = Arc::new(history(loaded, cache)?);
     // Whoever asks for one statement waits for it, unless told otherwise.
     let timeout = loaded.config.query.timeout.0.filter(|_| loaded.is_set("query.timeout"));
     let engine = engine(&history, loaded, timeout)?;
@@ -359,7 +374,8 @@ fn statement_texts(args: &SqlArgs) -> Result<Vec<String>, AppError> {
 }
 
 fn check(args: &CheckArgs, loaded: &Loaded, out: &mut (dyn Write + Send), err: &mut dyn Write) -> Result<(), AppError> {
-    let history = Arc::new(history(loaded)?);
+    // What a log is, only the log can say.
+    let history = Arc::new(history(loaded, None)?);
     runtime()?.block_on(scan_all(&history))?;
     let snapshot = history.snapshot();
     output::write_check(out, args.format, &snapshot)?;
@@ -412,19 +428,198 @@ async fn scan_all(history: &History) -> Result<(), AppError> {
     }
 }
 
-fn history(loaded: &Loaded) -> Result<History, AppError> {
+fn sources(loaded: &Loaded) -> Result<Vec<Source>, SourceError> {
+    let paths = loaded.config.sources.paths.iter();
+    paths.map(|given| Source::parse(given)).collect()
+}
+
+fn history(loaded: &Loaded, cache: Option<CacheHandle>) -> Result<History, AppError> {
     let config = &loaded.config;
-    let sources = config
-        .sources
-        .paths
-        .iter()
-        .map(|given| Source::parse(given))
-        .collect::<Result<_, _>>()?;
     let options = HistoryOptions {
         threads: config.ingest.threads.into(),
         follow_log_deletion: config.sources.follow_log_deletion,
     };
-    History::new(sources, options).map_err(|error| failed("cannot start the threads that read logs", &error))
+    History::with_cache(sources(loaded)?, options, cache)
+        .map_err(|error| failed("cannot start the threads that read logs", &error))
+}
+
+/// What to do where another process writes the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WhenLocked {
+    Fail,
+    /// Its rows are as good as ours.
+    Read,
+}
+
+fn open_cache(
+    loaded: &Loaded,
+    environment: &[(OsString, OsString)],
+    when_locked: WhenLocked,
+) -> Result<Option<CacheHandle>, AppError> {
+    let sources = sources(loaded)?;
+    let runtime = runtime()?;
+    // A source that was mistyped gets no cache.
+    runtime.block_on(async {
+        for source in &sources {
+            source.check().await?;
+        }
+        Ok::<(), AppError>(())
+    })?;
+    let Some(location) = cache_location(loaded, environment)? else {
+        return Ok(None);
+    };
+    let failed = |error: CacheError| AppError::Failed(error_chain(&error));
+    runtime.block_on(async {
+        let reader = || async {
+            let reader = Box::pin(CacheReader::open(&location)).await.map_err(failed)?;
+            Ok(Some(CacheHandle::Reader(Arc::new(reader))))
+        };
+        if loaded.config.cache.read_only {
+            return reader().await;
+        }
+        let opened = match Box::pin(Cache::open(&location, CacheOptions::default())).await {
+            Err(error) if error.needs_rebuild() => {
+                tracing::warn!(
+                    error = error_chain(&error),
+                    "the column cache is emptied, and the logs are read again"
+                );
+                Box::pin(Cache::clear(&location, CacheOptions::default())).await
+            }
+            opened => opened,
+        };
+        match opened {
+            Ok(cache) => Ok(Some(CacheHandle::Writer(Arc::new(cache)))),
+            Err(CacheError::Locked { .. }) if when_locked == WhenLocked::Read => reader().await,
+            Err(error @ CacheError::Locked { .. }) => Err(AppError::Failed(format!(
+                "{}; or read it with --read-only",
+                error_chain(&error)
+            ))),
+            Err(error @ CacheError::Location { .. }) => Err(AppError::Failed(format!(
+                "{}; name another directory with --cache, or keep rows in memory with --cache off",
+                error_chain(&error)
+            ))),
+            Err(error) => Err(failed(error)),
+        }
+    })
+}
+
+/// The directory of the cache. That of some sources is named by them, so that those who read other logs do not share it.
+fn cache_location(loaded: &Loaded, environment: &[(OsString, OsString)]) -> Result<Option<String>, AppError> {
+    match &loaded.config.cache.location {
+        CacheLocation::Off => return Ok(None),
+        CacheLocation::At(location) => return Ok(Some(location.clone())),
+        CacheLocation::Default => {}
+    }
+    let variable = |name: &str| {
+        let found = environment
+            .iter()
+            .find(|(known, value)| known == name && !value.is_empty());
+        found.map(|(_, value)| PathBuf::from(value))
+    };
+    let directory = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    let Some(directory) = directory else {
+        return Err(AppError::Usage(
+            "there is no place for the column cache, because neither HOME nor XDG_CACHE_HOME is set: name a directory with \
+             --cache, or keep rows in memory with --cache off"
+                .into(),
+        ));
+    };
+    let mut paths: Vec<String> = sources(loaded)?.iter().map(|source| source.path().to_owned()).collect();
+    paths.sort();
+    let name = format!("columns-{:016x}", cache::fingerprint(&paths.join("\n")));
+    let directory = directory.join("sparkgate").join(name);
+    match directory.into_os_string().into_string() {
+        Ok(location) => Ok(Some(location)),
+        Err(location) => Err(AppError::Usage(format!(
+            "the path of the column cache is no text: {}; name another directory with --cache",
+            location.to_string_lossy()
+        ))),
+    }
+}
+
+/// Reads everything into the cache.
+fn ingest(
+    loaded: &Loaded,
+    environment: &[(OsString, OsString)],
+    out: &mut (dyn Write + Send),
+    err: &mut dyn Write,
+) -> Result<(), AppError> {
+    let Some(cache) = open_cache(loaded, environment, WhenLocked::Fail)? else {
+        return Err(AppError::Usage(
+            "there is no column cache to fill: name a directory with --cache, or leave `off` out".into(),
+        ));
+    };
+    let CacheHandle::Writer(writer) = &cache else {
+        return Err(AppError::Usage(
+            "a column cache that is only read cannot be filled".into(),
+        ));
+    };
+    let writer = Arc::clone(writer);
+    let history = Arc::new(history(loaded, Some(cache))?);
+    let start = Instant::now();
+    let summary = runtime()?.block_on(async {
+        history.check_sources().await?;
+        let scan = history.scan_once();
+        let summary = output::with_progress(scan, || history.progress(), err).await;
+        history.settle().await;
+        Ok::<_, AppError>(summary)
+    })?;
+    if let Some(source) = summary.unreachable.first() {
+        return Err(AppError::Failed(format!("cannot list source {source}")));
+    }
+    let status = writer.status();
+    let line = output::ingested(&summary, &status, start.elapsed());
+    output::write_line(out, &line)?;
+    let unread = history
+        .snapshot()
+        .event_logs
+        .iter()
+        .filter(|entry| entry.status == LogState::Failed)
+        .count();
+    if unread > 0 {
+        return Err(AppError::Failed(format!(
+            "{unread} of {} logs could not be read; `sparkgate check` says why",
+            summary.logs
+        )));
+    }
+    Ok(())
+}
+
+fn look_after_cache(
+    args: &CacheArgs,
+    loaded: &Loaded,
+    environment: &[(OsString, OsString)],
+    out: &mut (dyn Write + Send),
+) -> Result<(), AppError> {
+    let Some(location) = cache_location(loaded, environment)? else {
+        return Err(AppError::Usage(
+            "the column cache is off: name its directory with --cache".into(),
+        ));
+    };
+    let failed = |error: CacheError| AppError::Failed(error_chain(&error));
+    let status = runtime()?.block_on(async {
+        match &args.action {
+            CacheAction::Status(_) => Box::pin(CacheReader::open(&location))
+                .await
+                .map(|reader| reader.status()),
+            CacheAction::Compact(_) => {
+                // It is not made by tidying it up.
+                drop(Box::pin(CacheReader::open(&location)).await?);
+                let cache = Box::pin(Cache::open(&location, CacheOptions::default())).await?;
+                Box::pin(cache.compact()).await?;
+                Box::pin(cache.collect()).await?;
+                Ok(cache.status())
+            }
+            CacheAction::Clear(_) => match Box::pin(CacheReader::open(&location)).await {
+                Err(error @ CacheError::NotACache { .. }) => Err(error),
+                _ => Box::pin(Cache::clear(&location, CacheOptions::default()))
+                    .await
+                    .map(|cache| cache.status()),
+            },
+        }
+    });
+    output::write_cache_status(out, &status.map_err(failed)?)?;
+    Ok(())
 }
 
 fn engine(history: &Arc<History>, loaded: &Loaded, timeout: Option<Duration>) -> Result<Arc<QueryEngine>, AppError> {
@@ -440,8 +635,12 @@ fn engine(history: &Arc<History>, loaded: &Loaded, timeout: Option<Duration>) ->
         .collect();
     let catalog = Arc::new(Catalog::new(Arc::<History>::clone(history), settings));
     let memory_bytes = usize::try_from(loaded.config.query.memory_limit.0).unwrap_or(usize::MAX);
-    QueryEngine::start(catalog, QueryLimits { timeout, memory_bytes })
-        .map_err(|error| failed("cannot start the threads of statements", &error))
+    let limits = QueryLimits {
+        timeout,
+        memory_bytes,
+        wait_for_logs: loaded.config.query.wait_for_logs.0,
+    };
+    QueryEngine::start(catalog, limits).map_err(|error| failed("cannot start the threads of statements", &error))
 }
 
 /// For commands that end by themselves; their work is done on threads of other parts.
@@ -469,7 +668,9 @@ mod tests {
     fn ran(args: &[&str]) -> Ran {
         let args = std::iter::once(&"sparkgate").chain(args).map(OsString::from).collect();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = run(args, &[], &mut out, &mut err);
+        let cache = tempfile::tempdir().unwrap();
+        let environment = [("XDG_CACHE_HOME".into(), cache.path().into())];
+        let code = run(args, &environment, &mut out, &mut err);
         Ran {
             code,
             out: String::from_utf8(out).unwrap(),
@@ -481,7 +682,8 @@ mod tests {
     fn wrong_usage_ends_with_2_and_says_why_on_standard_error() {
         let wrong: &[(&[&str], &str)] = &[
             (&[], "Usage"),
-            (&["ingest", "x"], "unrecognized subcommand"),
+            (&["digest", "x"], "unrecognized subcommand"),
+            (&["cache", "status"], "no source is given"),
             (&["serve", "--colour", "x"], "--colour"),
             (&["sql", "x", "-c", "SELECT 1", "-f", "y"], "cannot be used with"),
             (&["serve"], "no source is given"),

@@ -1,9 +1,12 @@
 //! The order of rows in a segment, and the internal columns.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Date32Array, Int32Array, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::{
+    Array, ArrayRef, Date32Array, DynComparator, Int32Array, Int64Array, RecordBatch, UInt32Array, make_comparator,
+};
+use arrow::compute::{SortOptions, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
@@ -11,8 +14,9 @@ use arrow::row::{RowConverter, Rows, SortField};
 use super::manifest::AttemptOrd;
 use crate::table::TableDef;
 
-/// Columns that every segment has behind those of its table, never seen in SQL.
-pub(super) const APP_ORD: &str = "app_ord";
+/// Column that every segment has behind those of its table, never seen in SQL: the attempt that a row belongs to ([`AttemptOrd`]).
+pub const APP_ORD: &str = "app_ord";
+/// And two more: who may see the row, and the day of the attempt's start.
 pub(super) const ACL_ID: &str = "acl_id";
 pub(super) const DAY: &str = "day";
 
@@ -51,44 +55,80 @@ pub(super) fn segment_schema(table: &TableDef) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// The rows of one attempt in their order, with the internal columns.
+/// Rows of one attempt, in any order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AttemptPart<'a> {
+    pub(super) internal: Internal,
+    pub(super) batches: &'a [RecordBatch],
+}
+
+/// The rows of some attempts, which follow each other as given, each in its order; with the internal columns.
 pub(super) fn arrange(
     table: &TableDef,
     schema: &SchemaRef,
-    batches: &[RecordBatch],
-    internal: Internal,
+    parts: &[AttemptPart<'_>],
 ) -> Result<RecordBatch, ArrowError> {
-    let joined = match batches {
-        [one] => one.clone(),
-        many => concat_batches(&table.arrow_schema(), many)?,
+    let batches = parts.iter().flat_map(|part| part.batches);
+    let joined = match parts {
+        [AttemptPart { batches: [one], .. }] => one.clone(),
+        _ => concat_batches(&table.arrow_schema(), batches)?,
     };
-    let rows = sorted(table, joined)?;
-    let count = rows.num_rows();
-    let mut columns = rows.columns().to_vec();
+    let counts: Vec<usize> = parts
+        .iter()
+        .map(|part| part.batches.iter().map(RecordBatch::num_rows).sum())
+        .collect();
+    let of_each = || {
+        let internals = parts.iter().map(|part| part.internal);
+        internals
+            .zip(&counts)
+            .flat_map(|(internal, count)| std::iter::repeat_n(internal, *count))
+    };
+    let mut columns = joined.columns().to_vec();
     columns.extend([
-        Arc::new(Int64Array::from_value(internal.ord.0, count)) as ArrayRef,
-        Arc::new(Int32Array::from_value(internal.acl_id, count)),
-        Arc::new(Date32Array::from_value(internal.day, count)),
+        Arc::new(Int64Array::from_iter_values(of_each().map(|internal| internal.ord.0))) as ArrayRef,
+        Arc::new(Int32Array::from_iter_values(of_each().map(|internal| internal.acl_id))),
+        Arc::new(Date32Array::from_iter_values(of_each().map(|internal| internal.day))),
     ]);
-    RecordBatch::try_new(Arc::clone(schema), columns)
+    let rows = RecordBatch::try_new(Arc::clone(schema), columns)?;
+    sorted(table, rows, &counts)
 }
 
-fn sorted(table: &TableDef, batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let key: Vec<&str> = natural_key(table).collect();
-    if key.is_empty() || batch.num_rows() < 2 {
+/// Sorts each run of `counts` rows by the natural key. Rows usually come in their order, so that is looked at first.
+fn sorted(table: &TableDef, batch: RecordBatch, counts: &[usize]) -> Result<RecordBatch, ArrowError> {
+    let order_of = |name: &str| {
+        let column = batch.column(batch.schema_ref().index_of(name)?);
+        make_comparator(column, column, SortOptions::default())
+    };
+    let keys: Vec<DynComparator> = natural_key(table).map(order_of).collect::<Result<_, _>>()?;
+    let compare = |a: u32, b: u32| {
+        let mut orders = keys.iter().map(|key| key(a as usize, b as usize));
+        orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    };
+    let rows = u32::try_from(batch.num_rows())
+        .map_err(|_| ArrowError::InvalidArgumentError("a part has more rows than 32 bits count".to_owned()))?;
+    let mut order: Vec<u32> = Vec::new();
+    let mut start = 0;
+    for count in counts {
+        let run = start..start + u32::try_from(*count).unwrap_or(rows);
+        start = run.end;
+        if run.clone().skip(1).all(|at| compare(at - 1, at).is_le()) {
+            if !order.is_empty() {
+                order.extend(run);
+            }
+            continue;
+        }
+        // All runs before were in order.
+        if order.is_empty() {
+            order.extend(0..run.start);
+        }
+        let mut of_run: Vec<u32> = run.collect();
+        // Stable: the same log gives the same file.
+        of_run.sort_by(|a, b| compare(*a, *b));
+        order.extend(of_run);
+    }
+    if order.is_empty() {
         return Ok(batch);
     }
-    let rows = Keys::new(&batch.schema(), &key)?.of(&batch)?;
-    let count = u32::try_from(rows.num_rows()).map_err(|_| {
-        ArrowError::InvalidArgumentError("an attempt has more rows in one part than 32 bits count".to_owned())
-    })?;
-    let row = |at: &u32| rows.row(*at as usize);
-    let mut order: Vec<u32> = (0..count).collect();
-    if order.is_sorted_by(|a, b| row(a) <= row(b)) {
-        return Ok(batch);
-    }
-    // Stable: the same log gives the same file.
-    order.sort_by(|a, b| row(a).cmp(&row(b)));
     take_record_batch(&batch, &UInt32Array::from(order))
 }
 

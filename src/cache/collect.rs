@@ -10,7 +10,7 @@ use super::store::Storage;
 use super::{Cache, CacheError, CacheOptions, name};
 
 /// Where segments are.
-const SEGMENTS: &str = "t";
+pub(super) const SEGMENTS: &str = "t";
 
 /// What was deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,13 +2,14 @@
 //!
 //! Each is JSON in a zstd frame with a checksum. `format` comes first in what is read, so a later format is told apart from damage.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::CacheError;
-use super::manifest::{Attempt, AttemptOrd, Removed, Segment, Snapshot};
+use super::manifest::{Attempt, AttemptOrd, OtherLog, Removed, Segment, Snapshot};
 
 /// The format of commits, checkpoints and segments together. Raised when an earlier release could misread what this one writes.
 pub(super) const FORMAT: u32 = 1;
@@ -40,6 +41,16 @@ pub(super) enum Action {
     ForgetSegment {
         path: String,
     },
+    /// A log was read that no rows are kept of.
+    PutOtherLog(OtherLog),
+    DropOtherLog {
+        identity: String,
+    },
+    /// What an `acl_id` means, before any row has it.
+    PutAcl {
+        acl_id: i32,
+        acl: String,
+    },
 }
 
 /// What becomes visible at once.
@@ -63,6 +74,8 @@ struct Checkpoint {
     attempts: Vec<Arc<Attempt>>,
     segments: Vec<Arc<Segment>>,
     removed: Vec<Removed>,
+    other_logs: Vec<Arc<OtherLog>>,
+    acls: BTreeMap<i32, String>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +116,8 @@ pub(super) fn encode_checkpoint(snapshot: &Snapshot) -> Vec<u8> {
         attempts,
         segments: snapshot.all_segments().cloned().collect(),
         removed: snapshot.removed().cloned().collect(),
+        other_logs: snapshot.other_logs().cloned().collect(),
+        acls: snapshot.acls().clone(),
     })
 }
 
@@ -121,6 +136,12 @@ pub(super) fn decode_checkpoint(file: &str, bytes: &[u8], seq: u64) -> Result<Sn
     }
     for removed in checkpoint.removed {
         snapshot.add_removed(removed);
+    }
+    for log in checkpoint.other_logs {
+        snapshot.put_other_log(log);
+    }
+    for (acl_id, acl) in checkpoint.acls {
+        snapshot.put_acl(acl_id, acl).map_err(damaged)?;
     }
     Ok(snapshot)
 }

@@ -13,7 +13,11 @@ pub fn schema_hash() -> u64 {
             let _ = writeln!(text, "{} {:?} {}", column.name, column.ty, column.nullable);
         }
     }
-    // FNV-1a: Rust's own hasher may change from one release to the next.
+    fingerprint(&text)
+}
+
+/// A number of a text that is the same on every machine and in every release. (FNV-1a: Rust's own hasher may change.)
+pub fn fingerprint(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -1,6 +1,6 @@
 //! What the cache holds at one moment: which attempts are live, and which rows of which segment are whose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,10 +20,13 @@ pub struct AttemptOrd(pub i64);
 pub enum AttemptState {
     /// The application ended and everything was read.
     Complete,
-    /// The log may grow.
+    /// The log may grow. All rows of what was read are here.
     InProgress,
     /// Some of the log could not be read.
     Damaged,
+    /// The log grows, and only rows that cannot change any more are here: the others are in the memory of the process that writes. For any
+    /// other process the attempt has to be read again.
+    Partial,
 }
 
 /// The log that rows come from, and how much of it was read.
@@ -31,24 +34,64 @@ pub enum AttemptState {
 pub struct LogStamp {
     /// `EventLog::identity`.
     pub identity: String,
+    /// Where it lay: a log that got its final name is the same log, and its rows name the path.
+    pub path: String,
     /// Stored bytes that were read.
     pub size_bytes: u64,
     /// Modification time when it was read, milliseconds since the epoch.
     pub modified_ms: i64,
 }
 
-/// What is known of the rows of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptInfo {
-    pub log: LogStamp,
-    pub state: AttemptState,
-    /// The first problem of the log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+/// What reading a log gave besides rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogReport {
+    pub lines: u64,
+    /// Lines that were understood.
+    pub events: u64,
+    /// Lines with an event that this version does not know.
+    pub unknown_events: u64,
+    /// Lines that could not be read, or not in full.
+    pub malformed_lines: u64,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// [`super::schema_hash`] of the release that wrote the rows.
+    pub application_start_seen: bool,
+    pub application_end_seen: bool,
+}
+
+/// One reading of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogReading {
+    pub log: LogStamp,
+    pub report: LogReport,
+    /// Why the log was not read to its end; its rows are those up to there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// When it was read, milliseconds since the epoch.
+    pub read_ms: i64,
+    /// [`super::schema_hash`] of the release that read it.
     pub schema_hash: u64,
     /// Raised whenever a replay gives other rows for the same log.
     pub replay_version: u32,
+}
+
+/// What is known of the rows of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptInfo {
+    #[serde(flatten)]
+    pub reading: LogReading,
+    pub state: AttemptState,
+}
+
+/// A log that no rows are kept of: it has no application, or the rows of its attempt come from another log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherLog {
+    #[serde(flatten)]
+    pub reading: LogReading,
+    /// Application id, attempt id and start of the attempt that it tells of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<(String, String, i64)>,
 }
 
 /// A live attempt.
@@ -155,7 +198,13 @@ pub struct Snapshot {
     /// Attempts of an application by its id.
     index: ShardedMap<String, Arc<BTreeMap<String, AttemptOrd>>>,
     tables: BTreeMap<String, Segments>,
+    /// Dead ords of the segments that have rows of any, by path.
+    dead: Arc<BTreeMap<String, BTreeSet<AttemptOrd>>>,
     removed: Arc<BTreeMap<String, Removed>>,
+    /// Logs without rows by their identity.
+    other_logs: ShardedMap<String, Arc<OtherLog>>,
+    /// Access lists by `acl_id`.
+    acls: Arc<BTreeMap<i32, String>>,
 }
 
 impl Snapshot {
@@ -236,6 +285,26 @@ impl Snapshot {
         rows
     }
 
+    /// Attempts with rows in a segment that must not be seen: replaced or dropped.
+    pub fn dead_in(&self, segment: &Segment) -> Option<&BTreeSet<AttemptOrd>> {
+        self.dead.get(&segment.path)
+    }
+
+    /// A log without rows, by its identity.
+    pub fn other_log(&self, identity: &str) -> Option<&Arc<OtherLog>> {
+        self.other_logs.get(identity)
+    }
+
+    /// Logs without rows, in no particular order.
+    pub fn other_logs(&self) -> impl Iterator<Item = &Arc<OtherLog>> {
+        self.other_logs.iter().map(|(_, log)| log)
+    }
+
+    /// Access lists by `acl_id`, as they were given to [`super::Cache::acl_id`].
+    pub fn acls(&self) -> &BTreeMap<i32, String> {
+        &self.acls
+    }
+
     /// Segments whose files may be deleted some time after they were removed.
     pub fn removed(&self) -> impl Iterator<Item = &Removed> {
         self.removed.values()
@@ -265,6 +334,17 @@ impl Snapshot {
             Action::DropApp { ord } => self.drop_attempt(*ord),
             Action::AddSegment(segment) => self.add_segment(Arc::new(segment.clone())),
             Action::RemoveSegment { table, path } => self.remove_segment(table, path, at_ms),
+            Action::PutOtherLog(log) => {
+                self.put_other_log(Arc::new(log.clone()));
+                Ok(())
+            }
+            Action::DropOtherLog { identity } => {
+                let dropped = self.other_logs.remove(identity);
+                dropped
+                    .map(|_| ())
+                    .ok_or_else(|| format!("nothing is known of {identity}"))
+            }
+            Action::PutAcl { acl_id, acl } => self.put_acl(*acl_id, acl.clone()),
             Action::ForgetSegment { path } => {
                 let forgotten = Arc::make_mut(&mut self.removed).remove(path);
                 forgotten.map(|_| ()).ok_or_else(|| format!("{path} was not removed"))
@@ -291,9 +371,31 @@ impl Snapshot {
         Ok(())
     }
 
+    pub(super) fn put_other_log(&mut self, log: Arc<OtherLog>) {
+        self.other_logs.insert(log.reading.log.identity.clone(), log);
+    }
+
+    pub(super) fn put_acl(&mut self, acl_id: i32, acl: String) -> Result<(), String> {
+        match Arc::make_mut(&mut self.acls).insert(acl_id, acl.clone()) {
+            Some(before) if before != acl => Err(format!("access list {acl_id} is given twice")),
+            _ => Ok(()),
+        }
+    }
+
     fn drop_attempt(&mut self, ord: AttemptOrd) -> Result<(), String> {
         let attempt = self.attempts.remove(&ord);
         let attempt = attempt.ok_or_else(|| format!("there is no attempt with ord {}", ord.0))?;
+        let segments = self.tables.values().flat_map(|segments| segments.values());
+        let with_rows: Vec<String> = segments
+            .filter(|segment| segment.rows_of(ord).is_some())
+            .map(|segment| segment.path.clone())
+            .collect();
+        if !with_rows.is_empty() {
+            let dead = Arc::make_mut(&mut self.dead);
+            for path in with_rows {
+                dead.entry(path).or_default().insert(ord);
+            }
+        }
         let mut of_app = self.index.remove(&attempt.app_id).unwrap_or_default();
         Arc::make_mut(&mut of_app).remove(&attempt.attempt_id);
         if !of_app.is_empty() {
@@ -319,6 +421,11 @@ impl Snapshot {
         if self.knows_segment(&path) {
             return Err(format!("{path} is added twice"));
         }
+        let ords = segment.attempts.iter().map(|range| range.ord);
+        let dead: BTreeSet<AttemptOrd> = ords.filter(|ord| self.by_ord(*ord).is_none()).collect();
+        if !dead.is_empty() {
+            Arc::make_mut(&mut self.dead).insert(path.clone(), dead);
+        }
         let segments = self.tables.entry(segment.table.clone()).or_default();
         Arc::make_mut(segments).insert(path, segment);
         Ok(())
@@ -328,6 +435,9 @@ impl Snapshot {
         let segments = self.tables.get_mut(table);
         let removed = segments.and_then(|segments| Arc::make_mut(segments).remove(path));
         let removed = removed.ok_or_else(|| format!("there is no segment {path} to remove"))?;
+        if self.dead.contains_key(path) {
+            Arc::make_mut(&mut self.dead).remove(path);
+        }
         self.add_removed(Removed {
             path: path.to_owned(),
             bytes: removed.bytes,

@@ -41,8 +41,10 @@ mod status;
 mod store;
 #[cfg(test)]
 mod tests;
+mod view;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
@@ -52,18 +54,22 @@ use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 
+pub use arrange::APP_ORD;
 pub use collect::Collected;
 pub use compact::Compacted;
 pub use error::CacheError;
-pub use fingerprint::schema_hash;
+pub use fingerprint::{fingerprint, schema_hash};
 pub use manifest::{
-    Attempt, AttemptInfo, AttemptOrd, AttemptState, KeyRange, KeyValue, LogStamp, Removed, RowRange, Segment, Snapshot,
+    Attempt, AttemptInfo, AttemptOrd, AttemptState, KeyRange, KeyValue, LogReading, LogReport, LogStamp, OtherLog,
+    Removed, RowRange, Segment, Snapshot,
 };
 pub use status::{CacheStatus, TableStatus};
+pub use view::{CacheView, Missing};
 pub use writer::{AttemptWriter, Changes, Written};
 
 use commit::{Action, Commit, FORMAT};
 use store::Storage;
+use view::Decoded;
 use writer::AttemptKey;
 
 use crate::table::TableDef;
@@ -121,6 +127,9 @@ pub struct Cache {
     pinned: Mutex<Vec<Weak<Snapshot>>>,
     /// Held while segments are rewritten or files deleted: nothing else removes them.
     compacting: tokio::sync::Mutex<()>,
+    /// Access lists by id: those of commits, and those that the next commits will name.
+    acls: Mutex<BTreeMap<i32, String>>,
+    decoded: Arc<Decoded>,
 }
 
 #[derive(Debug)]
@@ -137,6 +146,7 @@ struct Committing {
 pub struct CacheReader {
     storage: Arc<Storage>,
     current: RwLock<Arc<Snapshot>>,
+    decoded: Arc<Decoded>,
 }
 
 /// Attempts to write one commit: each but the last found an earlier one of ours whose answer was lost.
@@ -175,9 +185,27 @@ impl Cache {
             }),
             next_ord: AtomicI64::new(snapshot.next_ord),
             pinned: Mutex::default(),
+            acls: Mutex::new(snapshot.acls().clone()),
             current: RwLock::new(Arc::new(snapshot)),
             compacting: tokio::sync::Mutex::default(),
+            decoded: Arc::default(),
         }
+    }
+
+    /// The state after the last commit with the means to read it.
+    pub fn view(&self) -> CacheView {
+        CacheView::new(Arc::clone(&self.storage), self.snapshot(), Arc::clone(&self.decoded))
+    }
+
+    /// The number of an access list, whose text is the caller's business. The same text has the same number.
+    pub fn acl_id(&self, acl: &str) -> i32 {
+        let mut acls = self.acls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((acl_id, _)) = acls.iter().find(|(_, known)| *known == acl) {
+            return *acl_id;
+        }
+        let acl_id = acls.last_key_value().map_or(1, |(last, _)| last + 1);
+        acls.insert(acl_id, acl.to_owned());
+        acl_id
     }
 
     /// The state after the last commit. What it names stays readable while it is held.
@@ -225,9 +253,10 @@ impl Cache {
     /// Makes changes durable and visible, all at once or not at all. After an error nothing of them is visible (where the storage's
     /// answer was lost, they may turn up with the next commit, as a whole).
     pub async fn commit(&self, changes: Changes) -> Result<Arc<Snapshot>, CacheError> {
-        let Changes { mut put, drop } = changes;
-        let segments = Box::pin(writer::write_rest(&self.storage, &self.options, &mut put)).await?;
-        self.commit_actions(|snapshot| writer::actions(&put, &drop, &segments, snapshot))
+        let mut changes = changes;
+        let segments = Box::pin(writer::write_rest(&self.storage, &self.options, &mut changes.put)).await?;
+        let acls = self.acls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.commit_actions(|snapshot| writer::actions(&changes, &segments, &acls, snapshot))
             .await
     }
 
@@ -371,7 +400,13 @@ impl CacheReader {
         Ok(CacheReader {
             storage: Arc::new(storage),
             current: RwLock::new(Arc::new(snapshot)),
+            decoded: Arc::default(),
         })
+    }
+
+    /// The state as of the last [`Self::refresh`] with the means to read it.
+    pub fn view(&self) -> CacheView {
+        CacheView::new(Arc::clone(&self.storage), self.snapshot(), Arc::clone(&self.decoded))
     }
 
     /// The state as of the last [`Self::refresh`]. Its files stay for [`CacheOptions::removed_grace`] at least.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::arrange::{self, Internal};
+use super::arrange::{self, AttemptPart, Internal};
 use super::commit::Action;
-use super::manifest::{Attempt, AttemptInfo, AttemptOrd, Segment, Snapshot};
+use super::manifest::{Attempt, AttemptInfo, AttemptOrd, OtherLog, Segment, Snapshot};
 use super::segment::SegmentWriter;
 use super::store::Storage;
 use super::{CacheError, CacheOptions};
@@ -20,6 +20,10 @@ use crate::table::{self, TableDef};
 const MS_PER_DAY: i64 = 86_400_000;
 /// Rows that are handed to Parquet at once.
 const WRITE_ROWS: usize = 65_536;
+/// A part of this fraction of a segment's worth is large.
+const LARGE_PART: usize = 8;
+/// Rows of several attempts that are put together, in bytes.
+const GROUP_BYTES: usize = 32 * 1024 * 1024;
 
 /// Rows of one attempt on their way into the cache.
 #[derive(Debug)]
@@ -44,9 +48,8 @@ pub(super) struct AttemptKey {
 }
 
 /// Rows of one table that are not in a segment yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Part {
-    table: &'static TableDef,
     batches: Vec<RecordBatch>,
     bytes: usize,
 }
@@ -67,6 +70,16 @@ pub struct Changes {
     pub put: Vec<Written>,
     /// Attempts that go, by application and attempt id. One that is not there is none.
     pub drop: Vec<(String, String)>,
+    /// Logs that were read and have no rows here.
+    pub put_logs: Vec<OtherLog>,
+    /// Such logs that went, by their identity. One that is not known is none.
+    pub drop_logs: Vec<String>,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.put.is_empty() && self.drop.is_empty() && self.put_logs.is_empty() && self.drop_logs.is_empty()
+    }
 }
 
 impl AttemptKey {
@@ -95,19 +108,13 @@ impl AttemptWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let part = self.tables.entry(table.name).or_insert_with(|| Part {
-            table,
-            batches: Vec::new(),
-            bytes: 0,
-        });
+        let part = self.tables.entry(table.name).or_default();
         part.bytes += batch.get_array_memory_size();
         part.batches.push(batch);
         if part.bytes >= self.options.part_bytes
             && let Some(part) = self.tables.remove(table.name)
         {
-            let mut writer = SegmentWriter::start(&self.storage, table, 0, &self.options)?;
-            write_part(&mut writer, &part, self.key.internal()).await?;
-            self.segments.push(writer.finish().await?);
+            self.write_part(table, part).await?;
         }
         Ok(())
     }
@@ -122,9 +129,34 @@ impl AttemptWriter {
         Ok(())
     }
 
+    /// Writes what is worth a segment of its own, so that little is left for the commit, which is made for many attempts at once.
+    pub async fn write_large_parts(&mut self) -> Result<(), CacheError> {
+        for table in table::all() {
+            let is_large = |part: &Part| part.bytes >= self.options.part_bytes / LARGE_PART;
+            if self.tables.get(table.name).is_some_and(is_large)
+                && let Some(part) = self.tables.remove(table.name)
+            {
+                self.write_part(table, part).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_part(&mut self, table: &'static TableDef, part: Part) -> Result<(), CacheError> {
+        let mut writer = SegmentWriter::start(&self.storage, table, 0, &self.options)?;
+        write_parts(&mut writer, table, &[(self.key.clone(), part)]).await?;
+        self.segments.push(writer.finish().await?);
+        Ok(())
+    }
+
     /// Rows that wait in memory, in bytes.
     pub fn buffered_bytes(&self) -> usize {
         self.tables.values().map(|part| part.bytes).sum()
+    }
+
+    /// The number that the rows have.
+    pub fn ord(&self) -> AttemptOrd {
+        self.key.ord
     }
 
     /// There will be no more rows.
@@ -139,19 +171,34 @@ impl AttemptWriter {
 }
 
 impl Written {
+    /// The number that the rows have.
+    pub fn ord(&self) -> AttemptOrd {
+        self.key.ord
+    }
+
     /// Rows that wait in memory, in bytes: what a commit has still to write.
     pub fn buffered_bytes(&self) -> usize {
         self.tables.values().map(|part| part.bytes).sum()
     }
 }
 
-async fn write_part(writer: &mut SegmentWriter, part: &Part, internal: Internal) -> Result<(), CacheError> {
-    let schema = arrange::segment_schema(part.table);
-    let rows =
-        arrange::arrange(part.table, &schema, &part.batches, internal).map_err(|source| CacheError::Arrange {
-            table: part.table.name.to_owned(),
-            source,
-        })?;
+async fn write_parts(
+    writer: &mut SegmentWriter,
+    table: &'static TableDef,
+    parts: &[(AttemptKey, Part)],
+) -> Result<(), CacheError> {
+    let schema = arrange::segment_schema(table);
+    let parts: Vec<AttemptPart<'_>> = parts
+        .iter()
+        .map(|(key, part)| AttemptPart {
+            internal: key.internal(),
+            batches: &part.batches,
+        })
+        .collect();
+    let rows = arrange::arrange(table, &schema, &parts).map_err(|source| CacheError::Arrange {
+        table: table.name.to_owned(),
+        source,
+    })?;
     for start in (0..rows.num_rows()).step_by(WRITE_ROWS) {
         let length = WRITE_ROWS.min(rows.num_rows() - start);
         writer.write(&rows.slice(start, length)).await?;
@@ -160,6 +207,8 @@ async fn write_part(writer: &mut SegmentWriter, part: &Part, internal: Internal)
 }
 
 /// Writes what is left of the attempts, one segment a table, and gives all their segments.
+///
+/// Most attempts have few rows of a table, and Parquet wants many at once: they are put together first.
 pub(super) async fn write_rest(
     storage: &Storage,
     options: &CacheOptions,
@@ -173,37 +222,41 @@ pub(super) async fn write_rest(
     }
     let mut segments: Vec<Segment> = put.iter_mut().flat_map(|written| written.segments.drain(..)).collect();
     for table in table::all() {
-        let mut writer = None;
-        for written in put.iter_mut() {
-            let Some(part) = written.tables.remove(table.name) else {
-                continue;
-            };
-            let writer = match &mut writer {
-                Some(writer) => writer,
-                none => none.insert(SegmentWriter::start(storage, table, 0, options)?),
-            };
-            write_part(writer, &part, written.key.internal()).await?;
+        let mut parts = put.iter_mut().filter_map(|written| {
+            let part = written.tables.remove(table.name)?;
+            Some((written.key.clone(), part))
+        });
+        let Some(first) = parts.next() else { continue };
+        let mut writer = SegmentWriter::start(storage, table, 0, options)?;
+        let mut bytes = first.1.bytes;
+        let mut group = vec![first];
+        for next in parts {
+            if bytes >= GROUP_BYTES {
+                write_parts(&mut writer, table, &std::mem::take(&mut group)).await?;
+                bytes = 0;
+            }
+            bytes += next.1.bytes;
+            group.push(next);
         }
-        if let Some(writer) = writer {
-            segments.push(writer.finish().await?);
-        }
+        write_parts(&mut writer, table, &group).await?;
+        segments.push(writer.finish().await?);
     }
     Ok(segments)
 }
 
 /// The actions that make changes visible, seen from a snapshot.
 pub(super) fn actions(
-    put: &[Written],
-    drop: &[(String, String)],
+    changes: &Changes,
     segments: &[Segment],
+    acls: &BTreeMap<i32, String>,
     snapshot: &Snapshot,
 ) -> Result<Vec<Action>, CacheError> {
     let mut dropped = BTreeSet::new();
     let mut puts = Vec::new();
-    for (app_id, attempt_id) in drop {
+    for (app_id, attempt_id) in &changes.drop {
         dropped.extend(snapshot.attempt(app_id, attempt_id).map(|attempt| attempt.ord));
     }
-    for Written { key, info, .. } in put {
+    for Written { key, info, .. } in &changes.put {
         let before = snapshot.attempt(&key.app_id, &key.attempt_id);
         let generation = match before {
             Some(live) if key.extends && live.ord == key.ord && !dropped.contains(&live.ord) => live.generation,
@@ -229,7 +282,27 @@ pub(super) fn actions(
             info: info.clone(),
         }));
     }
+    let known = snapshot.acls();
+    let used = changes
+        .put
+        .iter()
+        .map(|written| written.key.acl_id)
+        .collect::<BTreeSet<i32>>();
+    let new_acls = used.iter().filter(|acl_id| !known.contains_key(acl_id));
+    let put_acls = new_acls.filter_map(|acl_id| {
+        let (acl_id, acl) = (*acl_id, acls.get(acl_id)?.clone());
+        Some(Action::PutAcl { acl_id, acl })
+    });
+    let gone = changes
+        .drop_logs
+        .iter()
+        .filter(|identity| snapshot.other_log(identity).is_some());
+    let drop_logs = gone.map(|identity| Action::DropOtherLog {
+        identity: identity.clone(),
+    });
     let drops = dropped.into_iter().map(|ord| Action::DropApp { ord });
     let adds = segments.iter().cloned().map(Action::AddSegment);
-    Ok(drops.chain(puts).chain(adds).collect())
+    let put_logs = changes.put_logs.iter().cloned().map(Action::PutOtherLog);
+    let attempts = put_acls.chain(drops).chain(puts).chain(adds);
+    Ok(attempts.chain(drop_logs).chain(put_logs).collect())
 }

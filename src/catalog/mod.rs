@@ -15,6 +15,7 @@ pub mod pg_types;
 mod planner;
 mod quantiles;
 pub mod rewrite;
+mod segments;
 mod system;
 mod table;
 #[cfg(test)]
@@ -24,29 +25,33 @@ mod views;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::config::Dialect;
 use datafusion::error::Result;
-use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::physical_optimizer::combine_partial_final_agg::CombinePartialFinalAggregate;
 use datafusion::physical_optimizer::limit_pushdown::LimitPushdown;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::future::BoxFuture;
 
 pub use events::EVENTS;
 pub use functions::version;
 pub use pg_catalog::{Parameter, SERVER_VERSION, SERVER_VERSION_NUM, parameters};
-pub use system::{EVENT_LOGS, SETTINGS};
+pub use system::{EVENT_LOGS, SCANS, SEGMENTS, SETTINGS};
 pub use table::HistoryTable;
 pub use views::{View, ViewColumn, render as render_views, views};
 
+use crate::cache::CacheView;
 use crate::event_log::{EventLog, LogReader};
-use crate::history::Snapshot;
+use crate::history::{NotReadYet, Snapshot};
 use crate::table::TableDef;
 use functions::FunctionContext;
 use pg_catalog::Directory;
@@ -62,6 +67,14 @@ pub trait SnapshotSource: Debug + Send + Sync {
     fn snapshot(&self) -> Arc<Snapshot>;
     /// A reader from the first line of a log, for the table `events`.
     fn open_log(&self, log: &Arc<EventLog>) -> LogReader;
+    /// Waits until the logs of some applications that were seen are read. Without it, what was seen is read.
+    fn ensure_read<'a>(&'a self, _app_ids: &'a [String], _within: Duration) -> BoxFuture<'a, Result<(), NotReadYet>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+    /// The column cache, if there is one: where the files of snapshots lie.
+    fn cache(&self) -> Option<CacheView> {
+        None
+    }
 }
 
 /// One row of `system.settings`.
@@ -137,6 +150,11 @@ impl Catalog {
             .chain(system.iter().map(|table| table.def()))
             .collect();
         let base = base_state();
+        if let Some(cache) = source.cache() {
+            let store = Arc::clone(cache.store());
+            base.runtime_env()
+                .register_object_store(segments::store_url().as_ref(), store);
+        }
         Catalog {
             source,
             tables,
@@ -209,6 +227,27 @@ impl Catalog {
         SessionContext::new_with_state(state)
     }
 
+    /// Whether logs were seen that are not read yet, as of a session.
+    pub fn has_unread(&self, session: &SessionState) -> bool {
+        let snapshot = session.config().get_extension::<Snapshot>();
+        snapshot.is_some_and(|snapshot| !snapshot.unread.is_empty())
+    }
+
+    /// The applications that an optimised plan names, and whose logs are not all read.
+    pub fn unread_applications(&self, session: &SessionState, plan: &LogicalPlan) -> Vec<String> {
+        let Some(snapshot) = session.config().get_extension::<Snapshot>() else {
+            return Vec::new();
+        };
+        let mut named = table::named_applications(session, plan);
+        named.retain(|app_id| snapshot.unread.contains(app_id));
+        named.into_iter().collect()
+    }
+
+    /// Waits until the logs of some applications are read.
+    pub async fn ensure_read(&self, app_ids: &[String], within: Duration) -> Result<(), NotReadYet> {
+        self.source.ensure_read(app_ids, within).await
+    }
+
     fn pin(&self, vars: SessionVars, snapshot: Arc<Snapshot>) -> Pinned {
         Pinned {
             vars,
@@ -223,6 +262,9 @@ impl Catalog {
     }
 }
 
+/// Footers of segments that are kept, with their page indexes: those of about a thousand files of the widest table.
+const FOOTER_CACHE_BYTES: usize = 256 * 1024 * 1024;
+
 /// What all sessions have in common.
 fn base_state() -> SessionState {
     let mut config = SessionConfig::new()
@@ -235,11 +277,18 @@ fn base_state() -> SessionState {
     options.sql_parser.dialect = Dialect::PostgreSQL;
     // Tables and clients have `Utf8`; a cast in a query should not bring in another type.
     options.sql_parser.map_string_types_to_utf8view = false;
+    let runtime = RuntimeEnvBuilder::new()
+        .with_metadata_cache_limit(FOOTER_CACHE_BYTES)
+        .build_arc();
+    let runtime = runtime.unwrap_or_else(|error| {
+        tracing::error!(%error, "the footers of segments are kept in a cache of the usual size");
+        Arc::new(RuntimeEnv::default())
+    });
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(planner::CatalogSubqueries)];
     rules.extend(Analyzer::new().rules);
     let mut state = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(Arc::new(RuntimeEnv::default()))
+        .with_runtime_env(runtime)
         .with_expr_planners(vec![Arc::new(planner::LiteralPlanner)])
         .with_default_features()
         .with_analyzer_rules(rules)

@@ -11,8 +11,9 @@ use datafusion::error::Result;
 
 use super::Setting;
 use super::fixed::FixedTable;
+use crate::cache::KeyValue;
 use crate::history::Snapshot;
-use crate::table::{Column, TableDef, Type};
+use crate::table::{Column, Rows, TableDef, Type, Value};
 
 /// One table of `system`.
 pub(crate) trait SystemTable: Debug + Send + Sync {
@@ -23,7 +24,12 @@ pub(crate) trait SystemTable: Debug + Send + Sync {
 
 /// All of them.
 pub(crate) fn tables(settings: Vec<Setting>) -> Vec<Arc<dyn SystemTable>> {
-    vec![Arc::new(EventLogs), Arc::new(Settings(settings))]
+    vec![
+        Arc::new(EventLogs),
+        Arc::new(Scans),
+        Arc::new(Segments),
+        Arc::new(Settings(settings)),
+    ]
 }
 
 /// The adapter: a system table with the rows of a snapshot.
@@ -139,7 +145,7 @@ impl SystemTable for EventLogs {
         let logs = &snapshot.event_logs;
         let micros = |ms: Option<i64>| ms.and_then(|ms| ms.checked_mul(1000));
         let text = |value: fn(&crate::history::LogEntry) -> Option<&str>| -> ArrayRef {
-            Arc::new(logs.iter().map(value).collect::<StringArray>())
+            Arc::new(logs.iter().map(|log| value(log)).collect::<StringArray>())
         };
         let number = |value: fn(&crate::history::LogEntry) -> i64| -> ArrayRef {
             Arc::new(logs.iter().map(|log| Some(value(log))).collect::<Int64Array>())
@@ -166,6 +172,188 @@ impl SystemTable for EventLogs {
             time(|log| log.read_ms),
         ];
         Ok(RecordBatch::try_new(EVENT_LOGS.arrow_schema(), columns)?)
+    }
+}
+
+pub static SCANS: TableDef = TableDef {
+    schema: "system",
+    name: "scans",
+    grain: "one row per scan of the sources, of the last thousand",
+    sort_order: &["start_time"],
+    columns: &[
+        Column::new("start_time", Type::Timestamp, "", "clock", "when the scan began"),
+        Column::new(
+            "duration_ms",
+            Type::Int64,
+            "",
+            "clock",
+            "from its begin until everything was read",
+        ),
+        Column::new("logs", Type::Int64, "", "listing", "files and directories seen"),
+        Column::new(
+            "new_logs",
+            Type::Int64,
+            "",
+            "listing",
+            "logs that were read for the first time",
+        ),
+        Column::new(
+            "grown_logs",
+            Type::Int64,
+            "",
+            "listing",
+            "logs that had changed since they were read",
+        ),
+        Column::new(
+            "removed_logs",
+            Type::Int64,
+            "",
+            "listing",
+            "logs that were deleted since the last scan",
+        ),
+        Column::new(
+            "restored_logs",
+            Type::Int64,
+            "",
+            "column cache",
+            "logs whose rows were found in the column cache, so that they were not read",
+        ),
+        Column::new(
+            "failed_logs",
+            Type::Int64,
+            "",
+            "reading",
+            "logs that could not be read to their end",
+        ),
+        Column::new("read_bytes", Type::Int64, "", "reading", "stored bytes that were new"),
+        Column::new(
+            "commits",
+            Type::Int64,
+            "",
+            "column cache",
+            "commits to the column cache",
+        ),
+        Column::null(
+            "error",
+            Type::Text,
+            "",
+            "listing",
+            "sources that could not be listed, with the reason",
+        ),
+    ],
+};
+
+#[derive(Debug)]
+struct Scans;
+
+impl SystemTable for Scans {
+    fn def(&self) -> &'static TableDef {
+        &SCANS
+    }
+
+    fn rows(&self, snapshot: &Snapshot) -> Result<RecordBatch> {
+        let mut rows = Rows::new(&SCANS, 16);
+        for scan in snapshot.scans.scans() {
+            let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+            rows.push(Value::Millis(scan.start_ms))
+                .push(i64::try_from(scan.elapsed.as_millis()).unwrap_or(i64::MAX))
+                .push(count(scan.logs))
+                .push(count(scan.new))
+                .push(count(scan.grown))
+                .push(count(scan.removed))
+                .push(count(scan.restored))
+                .push(count(scan.failed))
+                .push(i64::try_from(scan.bytes).unwrap_or(i64::MAX))
+                .push(count(scan.commits));
+            let error = scan.unreachable.join("; ");
+            rows.push((!error.is_empty()).then_some(error.as_str()));
+            rows.end_row();
+        }
+        Ok(rows.finish())
+    }
+}
+
+pub static SEGMENTS: TableDef = TableDef {
+    schema: "system",
+    name: "segments",
+    grain: "one row per file of the column cache",
+    sort_order: &["table_name", "path"],
+    columns: &[
+        Column::new(
+            "table_name",
+            Type::Text,
+            "",
+            "manifest",
+            "the table that its rows belong to",
+        ),
+        Column::new(
+            "path",
+            Type::Text,
+            "",
+            "manifest",
+            "path of the Parquet file below the cache's own",
+        ),
+        Column::new(
+            "level",
+            Type::Int32,
+            "",
+            "manifest",
+            "0 as committed, 1 and 2 merged from those of the level below",
+        ),
+        Column::new("size_bytes", Type::Int64, "", "manifest", "size of the file"),
+        Column::new("rows", Type::Int64, "", "manifest", "rows, dead ones included"),
+        Column::new(
+            "dead_rows",
+            Type::Int64,
+            "",
+            "manifest",
+            "rows of attempts that were replaced or dropped; no statement sees them, and merging leaves them out",
+        ),
+        Column::new(
+            "attempts",
+            Type::Int64,
+            "",
+            "manifest",
+            "application attempts that have rows in it",
+        ),
+        Column::null("first_app_id", Type::Text, "", "manifest", "least application id"),
+        Column::null("last_app_id", Type::Text, "", "manifest", "greatest application id"),
+    ],
+};
+
+#[derive(Debug)]
+struct Segments;
+
+impl SystemTable for Segments {
+    fn def(&self) -> &'static TableDef {
+        &SEGMENTS
+    }
+
+    fn rows(&self, snapshot: &Snapshot) -> Result<RecordBatch> {
+        let mut rows = Rows::new(&SEGMENTS, 16);
+        let cache = snapshot.cache.as_ref().map(|cache| cache.snapshot());
+        let long = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        for segment in cache.into_iter().flat_map(|cache| cache.all_segments()) {
+            let dead = cache.and_then(|cache| cache.dead_in(segment));
+            let of = |ord| segment.rows_of(ord).map_or(0, |rows| rows.end - rows.start);
+            let dead_rows: u64 = dead.into_iter().flatten().map(|ord| of(*ord)).sum();
+            let app_ids = segment.keys.iter().find(|key| key.column == "app_id");
+            rows.push(segment.table.as_str())
+                .push(segment.path.as_str())
+                .push(i64::from(segment.level))
+                .push(long(segment.bytes))
+                .push(long(segment.rows))
+                .push(long(dead_rows))
+                .push(i64::try_from(segment.attempts.len()).unwrap_or(i64::MAX));
+            for bound in [app_ids.map(|key| &key.min), app_ids.map(|key| &key.max)] {
+                rows.push(match bound {
+                    Some(KeyValue::Text(app_id)) => Some(app_id.as_str()),
+                    _ => None,
+                });
+            }
+            rows.end_row();
+        }
+        Ok(rows.finish())
     }
 }
 

@@ -1,9 +1,10 @@
 //! [`HistoryTable`]: the one table provider for every base table.
 //!
-//! It plans and does not work: rows are already in the snapshot. Filters on `app_id` and `attempt_id` decide which applications are
-//! touched at all; everything else is filtered by DataFusion again, so no filter is exact.
+//! It plans and does not work. Rows of applications that grow are in memory; the others lie in segments of the column cache, and which
+//! of these a statement touches is decided by the manifest: exactly for filters on `app_id` and `attempt_id`, by bounds otherwise. The few
+//! rows of one application are kept decoded. Everything is filtered by DataFusion again, so no filter is exact.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,16 +12,20 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, ScalarValue, internal_datafusion_err};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, ScalarValue, internal_datafusion_err};
 use datafusion::datasource::TableType;
 use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown};
 use datafusion::physical_expr::utils::{Guarantee, LiteralGuarantee};
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
+use super::segments::SegmentScan;
+use crate::cache::{AttemptOrd, CacheView, Segment};
 use crate::history::Snapshot;
 use crate::table::TableDef;
 
@@ -47,35 +52,86 @@ impl HistoryTable {
         }
     }
 
-    /// Batches of the applications that the filters leave.
-    fn batches<'a>(&self, snapshot: &'a Snapshot, wanted: &Wanted) -> Vec<&'a RecordBatch> {
-        let with_rows = |batch: &&RecordBatch| batch.num_rows() > 0;
-        if *wanted == Wanted::default()
-            && let Some(batches) = snapshot.listing.get(self.table.name)
-        {
-            return batches.iter().collect();
-        }
-        if self.table.name == "applications" {
-            return match &wanted.app_ids {
-                // Its rows describe the newest attempt: only the application decides here.
-                Some(ids) => {
-                    let mut ids: Vec<&String> = ids.iter().collect();
-                    ids.sort();
-                    ids.into_iter()
-                        .filter_map(|id| snapshot.applications.get(id))
-                        .filter(with_rows)
-                        .collect()
-                }
-                None => snapshot.applications.values().filter(with_rows).collect(),
+    /// Batches in memory of the applications that the filters leave.
+    async fn batches(&self, snapshot: &Snapshot, wanted: &Wanted) -> Result<Vec<RecordBatch>> {
+        if let Some(all) = snapshot.listing.table(self.table.name) {
+            let Some(app_ids) = &wanted.app_ids else {
+                return Ok(all.into_iter().cloned().collect());
             };
+            let mut app_ids: Vec<&String> = app_ids.iter().collect();
+            app_ids.sort();
+            let of_application = |app_id: &String| snapshot.listing.of_application(self.table.name, app_id);
+            return Ok(app_ids.into_iter().filter_map(of_application).collect());
         }
-        wanted
-            .attempts(snapshot)
-            .into_iter()
-            .filter_map(|attempt| attempt.tables.get(self.table.name))
-            .flatten()
-            .filter(with_rows)
-            .collect()
+        let mut batches = Vec::new();
+        match wanted.app_ids {
+            None => {
+                let tables = snapshot.in_memory.iter().map(|attempt| &attempt.tables);
+                batches.extend(
+                    tables
+                        .filter_map(|tables| tables.get(self.table.name))
+                        .flatten()
+                        .cloned(),
+                );
+            }
+            Some(_) => {
+                for attempt in wanted.attempts(snapshot) {
+                    batches.extend(attempt.tables.get(self.table.name).into_iter().flatten().cloned());
+                    if let (Some(cache), Some(ord)) = (&snapshot.cache, attempt.stored)
+                        && self.is_decoded(cache, ord)
+                    {
+                        let rows = cache.rows(self.table, ord).await;
+                        let rows = rows.map_err(|error| DataFusionError::External(Box::new(error)))?;
+                        batches.extend(rows.iter().cloned());
+                    }
+                }
+            }
+        }
+        batches.retain(|batch| batch.num_rows() > 0);
+        Ok(batches)
+    }
+
+    /// Whether the rows of one attempt are worth to be kept decoded: more are read where they lie.
+    fn is_decoded(&self, cache: &CacheView, ord: AttemptOrd) -> bool {
+        cache.row_count(self.table, ord) <= MOST_DECODED_ROWS
+    }
+
+    /// The segments that hold what is not in memory, each with the attempts in it that must not be seen.
+    fn segments(&self, snapshot: &Snapshot, wanted: &Wanted) -> Vec<(Arc<Segment>, Vec<AttemptOrd>)> {
+        let Some(cache) = &snapshot.cache else {
+            return Vec::new();
+        };
+        if snapshot.listing.table(self.table.name).is_some() {
+            return Vec::new();
+        }
+        let manifest = cache.snapshot();
+        let mut segments: BTreeMap<&str, &Arc<Segment>> = BTreeMap::new();
+        match wanted.app_ids {
+            None => segments.extend(
+                manifest
+                    .segments(self.table.name)
+                    .map(|segment| (segment.path.as_str(), segment)),
+            ),
+            Some(_) => {
+                let stored = wanted
+                    .attempts(snapshot)
+                    .into_iter()
+                    .filter_map(|attempt| attempt.stored);
+                for ord in stored.filter(|ord| !self.is_decoded(cache, *ord)) {
+                    let with_rows = manifest.rows_of(self.table.name, ord).into_iter();
+                    segments.extend(with_rows.map(|(segment, _)| (segment.path.as_str(), segment)));
+                }
+            }
+        }
+        let with_mask = segments.into_values().filter_map(|segment| {
+            let mut masked: Vec<AttemptOrd> = manifest.dead_in(segment).into_iter().flatten().copied().collect();
+            if !snapshot.hidden.is_empty() {
+                let ords = segment.attempts.iter().map(|range| range.ord);
+                masked.extend(ords.filter(|ord| snapshot.hidden.contains(ord)));
+            }
+            (masked.len() < segment.attempts.len()).then(|| (Arc::clone(segment), masked))
+        });
+        with_mask.collect()
     }
 }
 
@@ -106,26 +162,76 @@ impl TableProvider for HistoryTable {
         let limit = limit.filter(|_| filters.is_empty());
         let snapshot = session.config().get_extension::<Snapshot>();
         let snapshot = snapshot.ok_or_else(|| internal_datafusion_err!("the session is not pinned on a snapshot"))?;
-        let batches = self.batches(&snapshot, &wanted);
-        let batches = match &wanted.keys {
-            Some((key, values)) => batches
-                .into_iter()
-                .flat_map(|batch| rows_of(batch, *key, values))
-                .collect(),
+        let batches = self.batches(&snapshot, &wanted).await?;
+        let batches: Vec<RecordBatch> = match &wanted.keys {
+            Some((key, values)) => batches.iter().flat_map(|batch| rows_of(batch, *key, values)).collect(),
             None => take_rows(batches, limit),
         };
-        if batches.is_empty() {
-            let schema = match projection {
-                Some(columns) => Arc::new(self.schema.project(columns)?),
-                None => Arc::clone(&self.schema),
-            };
-            return Ok(Arc::new(EmptyExec::new(schema)));
+        let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        if !batches.is_empty() {
+            let partitions = spread(batches, session.config().target_partitions());
+            let source = MemorySourceConfig::try_new(&partitions, Arc::clone(&self.schema), projection.cloned())?;
+            plans.push(DataSourceExec::from_data_source(source.with_limit(limit)));
         }
-        let partitions = spread(batches, session.config().target_partitions());
-        let source =
-            MemorySourceConfig::try_new(&partitions, Arc::clone(&self.schema), projection.cloned())?.with_limit(limit);
-        Ok(DataSourceExec::from_data_source(source))
+        let segments = self.segments(&snapshot, &wanted);
+        if !segments.is_empty() {
+            let scan = SegmentScan {
+                schema: &self.schema,
+                session,
+                projection,
+                filter: wanted.filter.clone(),
+                limit,
+            };
+            plans.extend(scan.plans(segments)?);
+        }
+        match plans.len() {
+            0 => {
+                let schema = match projection {
+                    Some(columns) => Arc::new(self.schema.project(columns)?),
+                    None => Arc::clone(&self.schema),
+                };
+                Ok(Arc::new(EmptyExec::new(schema)))
+            }
+            1 => Ok(plans.remove(0)),
+            _ => UnionExec::try_new(plans),
+        }
     }
+}
+
+/// More rows of one attempt are not decoded as a whole for a statement that may want a few of them.
+const MOST_DECODED_ROWS: u64 = 32_768;
+
+/// The applications that scans of an optimised plan are restricted to.
+pub(crate) fn named_applications(session: &dyn Session, plan: &LogicalPlan) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    // Plans inside of expressions are scans too.
+    let visited = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(filter) = conjunction(scan.filters.iter().cloned())
+        {
+            let schema = DFSchema::try_from(scan.source.schema())?;
+            let filter = unqualified(filter)?;
+            let filter = session.create_physical_expr(filter, &schema)?;
+            for guarantee in LiteralGuarantee::analyze(&filter) {
+                if guarantee.guarantee == Guarantee::In && guarantee.column.name() == "app_id" {
+                    named.extend(guarantee.literals.iter().filter_map(literal_text));
+                }
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    if let Err(error) = visited {
+        tracing::debug!(%error, "a plan does not say which applications it names");
+    }
+    named
+}
+
+fn unqualified(filter: Expr) -> Result<Expr> {
+    let unqualify = |expr: Expr| match expr {
+        Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))),
+        other => Ok(Transformed::no(other)),
+    };
+    Ok(filter.transform(unqualify)?.data)
 }
 
 /// Whether a scan may look at a filter: never as its only reader.
@@ -139,7 +245,6 @@ pub(crate) fn filter_support(filter: &Expr) -> TableProviderFilterPushDown {
 }
 
 fn filter_contains_subquery(filter: &Expr) -> bool {
-    use datafusion::common::tree_node::TreeNode;
     filter
         .exists(|expr| {
             Ok(matches!(
@@ -155,12 +260,14 @@ fn filter_contains_subquery(filter: &Expr) -> bool {
 }
 
 /// What the filters of a scan guarantee about the keys of its rows; `None` is no guarantee.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) app_ids: Option<HashSet<String>>,
     pub(crate) attempt_ids: Option<HashSet<String>>,
     /// The column that rows of an attempt are sorted by, with its values; only few whole numbers.
     keys: Option<(usize, Vec<i64>)>,
+    /// All filters together, for statistics of files.
+    filter: Option<Arc<dyn PhysicalExpr>>,
 }
 
 impl Wanted {
@@ -200,6 +307,7 @@ impl Wanted {
                 None => texts,
             });
         }
+        wanted.filter = Some(filter);
         Ok(wanted)
     }
 
@@ -294,9 +402,9 @@ fn rows_of_keys<T: Copy + Ord + Into<i64>>(batch: &RecordBatch, keys: &[T], valu
 }
 
 /// The first rows, whole batches where possible.
-fn take_rows(batches: Vec<&RecordBatch>, limit: Option<usize>) -> Vec<RecordBatch> {
+fn take_rows(batches: Vec<RecordBatch>, limit: Option<usize>) -> Vec<RecordBatch> {
     let Some(mut left) = limit else {
-        return batches.into_iter().cloned().collect();
+        return batches;
     };
     let mut taken = Vec::new();
     for batch in batches {

@@ -26,8 +26,12 @@ pub enum Command {
     Serve(ServeArgs),
     /// Run statements without a server and print their results.
     Sql(SqlArgs),
+    /// Fill the column cache, so that logs are not read when they are asked for.
+    Ingest(IngestArgs),
     /// Read every log and say what it is, what could not be read, and why.
     Check(CheckArgs),
+    /// Look after the column cache of some sources, or of --cache.
+    Cache(CacheArgs),
 }
 
 impl Command {
@@ -35,7 +39,19 @@ impl Command {
         match self {
             Command::Serve(args) => &args.common,
             Command::Sql(args) => &args.common,
+            Command::Ingest(args) => &args.common,
             Command::Check(args) => &args.common,
+            Command::Cache(args) => match &args.action {
+                CacheAction::Status(common) | CacheAction::Compact(common) | CacheAction::Clear(common) => common,
+            },
+        }
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        match self {
+            Command::Serve(args) => args.read_only,
+            Command::Sql(args) => args.read_only,
+            _ => false,
         }
     }
 }
@@ -48,8 +64,8 @@ pub struct CommonArgs {
     /// Configuration file; without it, SPARKGATE_CONFIG names one. No file is read unless one is named.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where the column cache lies (not built yet).
-    #[arg(long, value_name = "DIR_OR_URI", hide = true)]
+    /// Where the column cache lies: a directory, or `off` [default: one for each set of sources in the user's cache directory].
+    #[arg(long, value_name = "DIR_OR_URI")]
     pub cache: Option<String>,
 }
 
@@ -69,6 +85,9 @@ pub struct ServeArgs {
     /// Time from one look at the sources to the next [default: 10s].
     #[arg(long, value_name = "SPAN")]
     pub scan_interval: Option<String>,
+    /// Take rows from a column cache that another process writes, and write nothing.
+    #[arg(long)]
+    pub read_only: bool,
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +103,31 @@ pub struct SqlArgs {
     /// How results are written to standard output.
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
+    /// Take rows from a column cache that another process writes, and write nothing.
+    #[arg(long)]
+    pub read_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CacheAction {
+    /// Say what is in the cache.
+    Status(CommonArgs),
+    /// Merge its files now, and delete those that nobody needs.
+    Compact(CommonArgs),
+    /// Empty it: the logs are read again.
+    Clear(CommonArgs),
 }
 
 #[derive(Debug, Args)]

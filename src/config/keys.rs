@@ -62,7 +62,7 @@ pub(super) const OTHER_VARIABLES: [(&str, &str); 2] = [
     (
         "SPARKGATE_LOG",
         "What is logged to standard error, as `tracing` filters are written (`info`, `sparkgate=debug`); \
-         `info` for `serve`, `warn` for `sql`, `error` for `check`.",
+         `info` for `serve`, `warn` for `sql`, `ingest` and `cache`, `error` for `check`.",
     ),
 ];
 
@@ -96,6 +96,20 @@ pub static KEYS: &[Key] = &[
               cores helps only where storage is slow.",
     },
     Key {
+        name: "cache.location",
+        form: KeyForm::Text,
+        flag: Some("--cache"),
+        doc: "Directory of the column cache, which holds the rows of logs that were read, so that they are read once: a path or a \
+              `file://` URI. `default` is a directory for each set of sources below `$XDG_CACHE_HOME/sparkgate` (`~/.cache/sparkgate`); \
+              `off` keeps all rows in memory, and every start reads all logs. It can be deleted at any time.",
+    },
+    Key {
+        name: "cache.read_only",
+        form: KeyForm::Bool,
+        flag: Some("--read-only"),
+        doc: "Take rows from a column cache that another process writes, and write nothing. What is not in it is read into memory.",
+    },
+    Key {
         name: "query.timeout",
         form: KeyForm::Text,
         flag: None,
@@ -107,6 +121,13 @@ pub static KEYS: &[Key] = &[
         form: KeyForm::Text,
         flag: None,
         doc: "Memory that one statement may hold before it spills to disk, or fails where it cannot. At least 1MiB.",
+    },
+    Key {
+        name: "query.wait_for_logs",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "How long a statement or a REST request that names an application waits for its log to be read, if it was seen and not read \
+              yet; then it fails with SQLSTATE 57014 or HTTP status 503, and says how far reading is.",
     },
     Key {
         name: "pg.addr",

@@ -13,7 +13,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::args::{Command, CommandLine};
 use super::keys::{self, KEYS, KeyForm, OTHER_VARIABLES, PREFIX};
-use super::{ByteSize, Config, DoorAddr};
+use super::{ByteSize, CacheLocation, Config, DoorAddr};
 
 /// Where a value comes from, the weakest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,12 +266,11 @@ fn environment_value(form: KeyForm, value: &str) -> Value {
 fn flag_layer(command: &Command) -> Result<Dict, ConfigError> {
     let mut dict = Dict::new();
     let common = command.common();
-    if common.cache.is_some() {
-        return Err(ConfigError::NotBuilt {
-            place: "--cache".into(),
-            what: "the column cache",
-            instead: "",
-        });
+    if let Some(location) = &common.cache {
+        put(&mut dict, "cache.location", Value::from(location.as_str()));
+    }
+    if command.is_read_only() {
+        put(&mut dict, "cache.read_only", Value::from(true));
     }
     if !common.sources.is_empty() {
         put(&mut dict, "sources.paths", Value::from(common.sources.clone()));
@@ -410,11 +409,14 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
     if config.pg.max_connections == 0 {
         return invalid("pg.max_connections", "nobody could connect; at least 1".into());
     }
-    if config.sources.paths.is_empty() {
+    let has_cache_alone = matches!(command, Command::Cache(_)) && config.cache.location != CacheLocation::Default;
+    if config.sources.paths.is_empty() && !has_cache_alone {
         let command = match command {
             Command::Serve(_) => "serve",
             Command::Sql(_) => "sql",
+            Command::Ingest(_) => "ingest",
             Command::Check(_) => "check",
+            Command::Cache(_) => "cache status",
         };
         return Err(ConfigError::NoSource { command });
     }
@@ -491,8 +493,11 @@ mod tests {
                 "sources.scan_interval=4s (environment)",
                 "sources.follow_log_deletion=true (default)",
                 "ingest.threads=0 (default)",
+                "cache.location=default (default)",
+                "cache.read_only=false (default)",
                 "query.timeout=5m (default)",
                 "query.memory_limit=1GiB (default)",
+                "query.wait_for_logs=10s (default)",
                 "pg.addr=127.0.0.1:3 (flag)",
                 "pg.max_connections=7 (file)",
                 "flight.addr=off (default)",
@@ -578,7 +583,6 @@ mod tests {
         assert!(
             error(&["serve", "x"], &[("SPARKGATE_HTTP__ADDR", "0.0.0.0:0")]).contains("there is no authentication yet")
         );
-        assert!(error(&["check", "x", "--cache", "/tmp/c"], &[]).contains("the column cache is not built yet"));
         assert_eq!(
             error(&["serve", "x", "--pg", "0.0.0.0:5433"], &[]),
             "--pg: 0.0.0.0:5433 can be reached from other machines, and there is no authentication yet; use an address of \

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use docs::render_docs;
 pub use keys::{KEYS, Key, KeyForm};
 pub use load::{ConfigError, Layer, Loaded, ResolvedSetting, load};
-pub use units::{ByteSize, DoorAddr, Span, TimeLimit};
+pub use units::{ByteSize, CacheLocation, DoorAddr, Span, TimeLimit};
 
 /// Everything that can be set. What each key means stands beside its name in [`KEYS`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,7 @@ pub use units::{ByteSize, DoorAddr, Span, TimeLimit};
 pub struct Config {
     pub sources: SourcesConfig,
     pub ingest: IngestConfig,
+    pub cache: CacheConfig,
     pub query: QueryConfig,
     pub pg: PgConfig,
     pub flight: FlightConfig,
@@ -59,12 +60,21 @@ pub struct IngestConfig {
     pub threads: u16,
 }
 
+/// `[cache]`: rows of logs that were read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheConfig {
+    pub location: CacheLocation,
+    pub read_only: bool,
+}
+
 /// `[query]`: what one statement may use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueryConfig {
     pub timeout: TimeLimit,
     pub memory_limit: ByteSize,
+    pub wait_for_logs: Span,
 }
 
 impl Default for QueryConfig {
@@ -72,6 +82,7 @@ impl Default for QueryConfig {
         QueryConfig {
             timeout: TimeLimit(Some(std::time::Duration::from_secs(300))),
             memory_limit: ByteSize(1 << 30),
+            wait_for_logs: Span(std::time::Duration::from_secs(10)),
         }
     }
 }

@@ -47,6 +47,45 @@ impl fmt::Display for DoorAddr {
     }
 }
 
+/// Where the column cache lies.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CacheLocation {
+    /// A directory for each set of sources in the user's cache directory.
+    #[default]
+    Default,
+    /// There is none.
+    Off,
+    /// A path or a URI.
+    At(String),
+}
+
+impl CacheLocation {
+    const FORM: &str = "a directory, \"default\" or \"off\"";
+}
+
+impl FromStr for CacheLocation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "default" => Ok(CacheLocation::Default),
+            "off" => Ok(CacheLocation::Off),
+            "" => Err(format!("{text:?} is not {}", Self::FORM)),
+            location => Ok(CacheLocation::At(location.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for CacheLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CacheLocation::Default => "default",
+            CacheLocation::Off => "off",
+            CacheLocation::At(location) => location,
+        })
+    }
+}
+
 /// A span of time that is always there: `10s`, `1m 30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
@@ -192,6 +231,7 @@ macro_rules! as_text {
 }
 
 as_text!(DoorAddr);
+as_text!(CacheLocation);
 as_text!(Span);
 as_text!(TimeLimit);
 as_text!(ByteSize);

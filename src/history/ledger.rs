@@ -5,18 +5,18 @@
 //! Invariant: each `(application, attempt)` has the rows of exactly one log, however many logs claim it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
-
+use crate::cache::{self, Attempt, AttemptOrd, AttemptState, CacheView, Changes, LogReading, LogReport, OtherLog};
 use crate::event_log::{Discovery, EventLog, NotALog, SkipReason};
-use crate::replay::{ReplayReport, merge_attempts};
+use crate::replay::REPLAY_VERSION;
+use crate::table::APPLICATION_ATTEMPTS;
 
-use super::listing::Listing;
-use super::read::{Failure, Live, Outcome};
-use super::{AttemptRows, LogEntry, LogState, Snapshot};
+use super::listing::{ListedRow, Lister};
+use super::read::{Failure, Live, Outcome, reading};
+use super::{AttemptRows, LogEntry, LogState, ScanLog, Snapshot};
 
 /// [`EventLog::identity`]: the path without `.inprogress`.
 pub(super) type LogKey = String;
@@ -27,6 +27,8 @@ type AttemptKey = (String, String);
 const IDLE_FOLD_KEPT: Duration = Duration::from_secs(3600);
 /// A damaged log is tried again after 1, 2, 4 … scans, and at least every so many.
 const MOST_SCANS_BETWEEN_TRIES: u32 = 256;
+/// A log that takes a thread for longer than a moment.
+const LARGE_LOG: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -38,17 +40,27 @@ pub(super) struct Ledger {
     changed: BTreeSet<AttemptKey>,
     winners: BTreeMap<AttemptKey, LogKey>,
     attempts: BTreeMap<AttemptKey, Arc<AttemptRows>>,
-    applications: BTreeMap<String, RecordBatch>,
-    listing: Listing,
+    lister: Lister,
+    /// What the cache knew when we started, by log, until the log is listed.
+    restored: BTreeMap<LogKey, Restored>,
+    /// Rows in the cache that do not count any more.
+    dropped: BTreeSet<AttemptOrd>,
+    /// Logs without rows that the cache should know, or forget.
+    other_logs: BTreeMap<LogKey, Option<OtherLog>>,
+    /// Rows can be put away, so that no fold has to be kept for them.
+    has_cache: bool,
+    scans: ScanLog,
 }
 
 /// What the last listing of a source gave besides logs.
 #[derive(Debug, Default)]
 struct SourceBook {
     given: String,
+    /// Its path in its store: what lies in it belongs to it.
+    path: String,
     /// Why the source could not be listed the last time.
     unreachable: Option<String>,
-    skipped: Vec<LogEntry>,
+    skipped: Vec<Arc<LogEntry>>,
 }
 
 #[derive(Debug)]
@@ -66,12 +78,25 @@ struct TrackedLog {
     deleted: bool,
     live: Option<Box<Live>>,
     rows: Option<Arc<AttemptRows>>,
+    /// The attempt's own row, until it is in the listing.
+    listed: Option<ListedRow>,
     /// Of the lines that gave `rows`.
-    report: Option<ReplayReport>,
+    report: Option<LogReport>,
     /// Bytes of the listing that was read last.
     read_bytes: u64,
     read_ms: Option<i64>,
     changed_at: Instant,
+    /// Its row of `system.event_logs`, made when it is asked for.
+    entry: Option<Arc<LogEntry>>,
+}
+
+/// What the cache knows of a log.
+#[derive(Debug)]
+struct Restored {
+    reading: LogReading,
+    rows: Option<(Arc<Attempt>, ListedRow)>,
+    /// The attempt of a log without rows.
+    claims: Option<(String, String, i64)>,
 }
 
 /// A log to read.
@@ -81,6 +106,10 @@ pub(super) struct Job {
     pub(super) source: usize,
     pub(super) log: Arc<EventLog>,
     pub(super) live: Option<Box<Live>>,
+    /// The application, if it is known already.
+    pub(super) app_id: Option<String>,
+    /// Nothing at all is known of its application.
+    pub(super) unknown: bool,
     /// It was never read before.
     pub(super) new: bool,
     /// It failed before, and has not changed since.
@@ -97,20 +126,105 @@ pub(super) struct Listed {
     pub(super) reachability_changed: bool,
     /// Something that is no log, or does not count, came, went or changed.
     pub(super) skipped_changed: bool,
+    /// Logs were found again that the cache has rows of.
+    pub(super) restored: usize,
+}
+
+/// What the cache has to be told besides new rows.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    dropped: BTreeSet<AttemptOrd>,
+    other_logs: BTreeMap<LogKey, Option<OtherLog>>,
+}
+
+impl News {
+    /// As changes of what the cache has.
+    pub(super) fn changes(&self, cache: &cache::Snapshot) -> Changes {
+        let mut changes = Changes::default();
+        for attempt in self.dropped.iter().filter_map(|ord| cache.by_ord(*ord)) {
+            changes.drop.push((attempt.app_id.clone(), attempt.attempt_id.clone()));
+        }
+        for (key, log) in &self.other_logs {
+            let known = cache.other_log(key);
+            match log {
+                Some(log) if known.is_none_or(|known| **known != *log) => changes.put_logs.push(log.clone()),
+                None if known.is_some() => changes.drop_logs.push(key.clone()),
+                _ => {}
+            }
+        }
+        changes
+    }
+}
+
+/// What to do with an outcome.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Its rows count, or there are none.
+    Take,
+    /// Its rows are to be committed first.
+    Commit,
 }
 
 impl Ledger {
-    pub(super) fn new(sources: impl IntoIterator<Item = String>) -> Self {
+    /// `sources`: as each was given, and its path.
+    pub(super) fn new(sources: impl IntoIterator<Item = (String, String)>, has_cache: bool, scans: ScanLog) -> Self {
         let sources = sources
             .into_iter()
-            .map(|given| SourceBook {
+            .map(|(given, path)| SourceBook {
                 given,
+                path,
                 ..SourceBook::default()
             })
             .collect();
         Ledger {
             sources,
+            has_cache,
+            scans,
             ..Ledger::default()
+        }
+    }
+
+    /// Takes over what the cache knows. `rows` has the own rows of its attempts.
+    pub(super) fn restore(&mut self, cache: &CacheView, rows: &HashMap<AttemptOrd, ListedRow>) {
+        let snapshot = cache.snapshot();
+        self.restored.clear();
+        for attempt in snapshot.attempts() {
+            let identity = &attempt.info.reading.log.identity;
+            let known = self.logs.get(identity).and_then(|tracked| tracked.rows.as_ref());
+            if known.is_some_and(|rows| rows.stored == Some(attempt.ord)) {
+                continue;
+            }
+            let Some(row) = rows.get(&attempt.ord) else { continue };
+            // Only some rows of a growing log are there: it is read from its start.
+            if attempt.info.state == AttemptState::Partial {
+                self.drop_rows(Some(attempt.ord));
+                continue;
+            }
+            // Who writes the cache has read on.
+            if let Some(tracked) = self.logs.remove(identity)
+                && let Some(rows) = tracked.rows
+            {
+                self.unclaim(identity, (rows.app_id.clone(), rows.attempt_id.clone()));
+            }
+            let restored = Restored {
+                reading: attempt.info.reading.clone(),
+                rows: Some((Arc::clone(attempt), row.clone())),
+                claims: None,
+            };
+            self.restored.insert(identity.clone(), restored);
+        }
+        for log in snapshot.other_logs() {
+            if self.logs.contains_key(&log.reading.log.identity) {
+                continue;
+            }
+            let restored = Restored {
+                reading: log.reading.clone(),
+                rows: None,
+                claims: log.attempt.clone(),
+            };
+            self.restored
+                .entry(log.reading.log.identity.clone())
+                .or_insert(restored);
         }
     }
 
@@ -118,16 +232,31 @@ impl Ledger {
     pub(super) fn unreachable(&mut self, source: usize, message: String) -> Listed {
         let book = &mut self.sources[source];
         let reachability_changed = book.unreachable.is_none();
+        let message_changed = book.unreachable.as_ref() != Some(&message);
         book.unreachable = Some(message);
+        if message_changed {
+            self.forget_entries(source);
+        }
+        // What the cache has of it is shown all the same.
+        let restored = self.restored_of(source);
+        let count = restored.len();
+        for key in restored {
+            self.show_restored(source, &key, Instant::now(), false);
+        }
         Listed {
             reachability_changed,
+            restored: count,
             ..Listed::default()
         }
     }
 
     pub(super) fn listed(&mut self, source: usize, found: Discovery, follow_deletion: bool, now: Instant) -> Listed {
         let given = self.sources[source].given.clone();
-        let mut skipped: Vec<LogEntry> = found.skipped.iter().map(|entry| not_a_log(&given, entry)).collect();
+        let mut skipped: Vec<Arc<LogEntry>> = found
+            .skipped
+            .iter()
+            .map(|entry| Arc::new(not_a_log(&given, entry)))
+            .collect();
 
         // `discover` gives each log once.
         let current: BTreeMap<LogKey, EventLog> =
@@ -146,30 +275,80 @@ impl Ledger {
                 tracked.deleted = true;
                 tracked.unread = false;
                 tracked.live = None;
+                tracked.entry = None;
             }
         }
+        let mut restored = 0;
         for (key, log) in current {
+            restored += usize::from(self.restored.contains_key(&key));
             self.see(source, key, log, now);
         }
+        // Deleted while nobody looked.
+        for key in self.restored_of(source) {
+            if !follow_deletion {
+                self.show_restored(source, &key, now, true);
+            } else if let Some(lost) = self.restored.remove(&key) {
+                match lost.rows {
+                    Some((attempt, _)) => self.drop_rows(Some(attempt.ord)),
+                    None if self.has_cache => drop(self.other_logs.insert(key, None)),
+                    None => {}
+                }
+            }
+        }
 
-        let book = &mut self.sources[source];
         skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        let book = &mut self.sources[source];
         let listed = Listed {
             removed: gone.len(),
             reachability_changed: book.unreachable.is_some(),
             skipped_changed: book.skipped != skipped,
+            restored,
         };
         book.unreachable = None;
         book.skipped = skipped;
+        if listed.reachability_changed {
+            self.forget_entries(source);
+        }
         listed
+    }
+
+    /// Logs that the cache knows and no listing has named, as far as they lie in a source.
+    fn restored_of(&self, source: usize) -> Vec<LogKey> {
+        let path = self.sources[source].path.as_str();
+        let inside = |key: &&LogKey| {
+            let rest = key.strip_prefix(path.strip_suffix(".inprogress").unwrap_or(path));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || path == "/")
+        };
+        self.restored.keys().filter(inside).cloned().collect()
+    }
+
+    /// Shows rows of the cache whose log cannot be listed now, or is gone and may stay.
+    fn show_restored(&mut self, source: usize, key: &LogKey, now: Instant, deleted: bool) {
+        let Some(restored) = self.restored.get(key) else { return };
+        let stamp = &restored.reading.log;
+        let log = EventLog {
+            path: stamp.path.clone(),
+            identity: stamp.identity.clone(),
+            rolling: false,
+            files: Vec::new(),
+            in_progress: stamp.path.ends_with(".inprogress"),
+            size_bytes: stamp.size_bytes,
+            modified_ms: stamp.modified_ms,
+        };
+        self.see(source, key.clone(), log, now);
+        if let Some(tracked) = self.logs.get_mut(key) {
+            tracked.deleted = deleted;
+            tracked.unread = false;
+        }
     }
 
     /// Compares a listed log with what is known of it.
     fn see(&mut self, source: usize, key: LogKey, log: EventLog, now: Instant) {
         let Some(tracked) = self.logs.get_mut(&key) else {
-            let tracked = TrackedLog {
+            let log = Arc::new(log);
+            let mut tracked = TrackedLog {
                 source,
-                log: Arc::new(log),
+                log: Arc::clone(&log),
                 unread: true,
                 scans_to_wait: 0,
                 failures: 0,
@@ -177,11 +356,21 @@ impl Ledger {
                 deleted: false,
                 live: None,
                 rows: None,
+                listed: None,
                 report: None,
                 read_bytes: 0,
                 read_ms: None,
                 changed_at: now,
+                entry: None,
             };
+            if let Some(restored) = self.restored.remove(&key) {
+                restored.into_tracked(&mut tracked);
+                if let Some(rows) = &tracked.rows {
+                    let attempt = (rows.app_id.clone(), rows.attempt_id.clone());
+                    self.claims.entry(attempt.clone()).or_default().insert(key.clone());
+                    self.changed.insert(attempt);
+                }
+            }
             self.logs.insert(key, tracked);
             return;
         };
@@ -190,24 +379,45 @@ impl Ledger {
             return;
         }
         if *tracked.log != log || tracked.deleted {
+            // What was shown of the cache while the source was away had no files: is it the log that was read?
+            let is_shown = tracked.log.files.is_empty()
+                && tracked.log.path == log.path
+                && (tracked.log.size_bytes, tracked.log.modified_ms) == (log.size_bytes, log.modified_ms);
             tracked.log = Arc::new(log);
-            tracked.unread = true;
+            tracked.unread =
+                !is_shown || tracked.failure.is_some() || tracked.rows.as_ref().is_some_and(|r| !r.is_read);
             tracked.deleted = false;
             tracked.scans_to_wait = 0;
             tracked.changed_at = now;
+            tracked.entry = None;
         } else if tracked.failure.is_some() {
             tracked.unread |= tracked.scans_to_wait == 0;
             tracked.scans_to_wait = tracked.scans_to_wait.saturating_sub(1);
         } else if tracked.live.is_some() && now.duration_since(tracked.changed_at) > IDLE_FOLD_KEPT {
-            tracked.live = None;
+            if self.has_cache {
+                tracked.unread = true;
+                tracked.changed_at = now;
+            } else {
+                tracked.live = None;
+            }
         }
     }
 
     fn forget(&mut self, key: &LogKey) {
-        if let Some(tracked) = self.logs.remove(key)
-            && let Some(rows) = &tracked.rows
-        {
+        let Some(tracked) = self.logs.remove(key) else { return };
+        if let Some(rows) = &tracked.rows {
+            self.drop_rows(rows.stored);
             self.unclaim(key, (rows.app_id.clone(), rows.attempt_id.clone()));
+        }
+        if self.has_cache {
+            self.other_logs.insert(key.clone(), None);
+        }
+    }
+
+    /// Rows in the cache do not count any more, which who writes it has to say.
+    fn drop_rows(&mut self, ord: Option<AttemptOrd>) {
+        if self.has_cache {
+            self.dropped.extend(ord);
         }
     }
 
@@ -221,7 +431,13 @@ impl Ledger {
         self.changed.insert(attempt);
     }
 
-    /// The logs to read, the largest first: a large one that starts last would keep one thread busy after all others.
+    fn forget_entries(&mut self, source: usize) {
+        let of_source = self.logs.values_mut().filter(|tracked| tracked.source == source);
+        of_source.for_each(|tracked| tracked.entry = None);
+    }
+
+    /// The logs to read: those written last come first, because they are asked for first; but large ones before all others, because
+    /// one that starts last would keep one thread busy after all others.
     ///
     /// A log stays unread until [`Self::read`] has its outcome, so that a scan that is dropped half-way loses nothing.
     pub(super) fn work(&mut self) -> Vec<Job> {
@@ -237,21 +453,86 @@ impl Ledger {
                     source: tracked.source,
                     log: Arc::clone(&tracked.log),
                     live,
+                    app_id: tracked.rows.as_ref().map(|rows| rows.app_id.clone()),
+                    unknown: tracked.report.is_none() && tracked.rows.is_none(),
                     new: tracked.report.is_none(),
                     retry: tracked.failure.is_some() && tracked.read_bytes == tracked.log.size_bytes,
                     bytes: tracked.log.size_bytes.saturating_sub(known),
                 }
             })
             .collect();
-        jobs.sort_by_key(|job| Reverse(job.bytes));
+        jobs.sort_by_key(|job| {
+            let large = if job.bytes >= LARGE_LOG { job.bytes } else { 0 };
+            (Reverse(large), Reverse(job.log.modified_ms), Reverse(job.bytes))
+        });
         jobs
     }
 
-    /// Takes what reading a log gave; `false` if it failed just as it did before.
-    pub(super) fn read(&mut self, key: &LogKey, outcome: Outcome, now_ms: i64) -> bool {
+    /// Whether nothing is known of the application of a log.
+    pub(super) fn is_unknown(&self, key: &LogKey) -> bool {
+        let tracked = self.logs.get(key);
+        tracked.is_some_and(|tracked| tracked.report.is_none() && tracked.rows.is_none())
+    }
+
+    /// What looking at a log told of its application, before it is read.
+    pub(super) fn looked_at(&mut self, key: &LogKey, rows: AttemptRows) {
+        let Some(tracked) = self.logs.get_mut(key).filter(|tracked| tracked.rows.is_none()) else {
+            return;
+        };
+        let attempt = (rows.app_id.clone(), rows.attempt_id.clone());
+        tracked.listed = own_row(&rows);
+        tracked.rows = Some(Arc::new(AttemptRows {
+            tables: BTreeMap::new(),
+            ..rows
+        }));
+        tracked.entry = None;
+        self.claims.entry(attempt.clone()).or_default().insert(key.clone());
+        self.changed.insert(attempt);
+    }
+
+    /// Whether the rows of an outcome have to be committed before it is taken. Rows that would not count are left out.
+    pub(super) fn judge(&self, key: &LogKey, outcome: &mut Outcome) -> Verdict {
+        let Some(tracked) = self.logs.get(key) else {
+            outcome.written = None;
+            return Verdict::Take;
+        };
+        if outcome.written.is_none() {
+            return Verdict::Take;
+        }
+        let Some(rows) = &outcome.rows else {
+            return Verdict::Take;
+        };
+        let lines_before = tracked.report.as_ref().map_or(0, |report| report.lines);
+        let less = outcome.failure.is_some() && outcome.report.lines < lines_before;
+        let attempt = (rows.app_id.clone(), rows.attempt_id.clone());
+        let rank = rank_of(&outcome.report, outcome.failure.is_some(), outcome.log.modified_ms);
+        let others = self
+            .claims
+            .get(&attempt)
+            .into_iter()
+            .flatten()
+            .filter(|other| *other != key);
+        let others = others.filter_map(|other| self.logs.get(other));
+        let is_beaten = others
+            .filter(|other| other.report.is_some())
+            .any(|other| rank_of_tracked(other) > rank);
+        if less || is_beaten {
+            outcome.written = None;
+            if is_beaten && let Some(rows) = &mut outcome.rows {
+                rows.tables.clear();
+                rows.is_read = false;
+            }
+            return Verdict::Take;
+        }
+        Verdict::Commit
+    }
+
+    /// Takes what reading a log gave; `false` if it failed just as it did before. Rows that were written are committed by now.
+    pub(super) fn read(&mut self, key: &LogKey, mut outcome: Outcome, now_ms: i64) -> bool {
         let Some(tracked) = self.logs.get_mut(key) else {
             return false;
         };
+        tracked.entry = None;
         let lines_before = tracked.report.as_ref().map_or(0, |report| report.lines);
         let same_failure =
             tracked.failure.is_some() && tracked.failure == outcome.failure && outcome.report.lines <= lines_before;
@@ -265,26 +546,81 @@ impl Ledger {
         if same_failure || (tracked.failure.is_some() && outcome.report.lines < lines_before) {
             return !same_failure;
         }
+        // And so does what looking at the log told, if it cannot be read.
+        if tracked.failure.is_some() && outcome.rows.is_none() && tracked.rows.is_some() {
+            return true;
+        }
         tracked.report = Some(outcome.report);
-        let before = tracked
-            .rows
-            .take()
-            .map(|rows| (rows.app_id.clone(), rows.attempt_id.clone()));
-        let after = outcome
-            .rows
-            .as_ref()
-            .map(|rows| (rows.app_id.clone(), rows.attempt_id.clone()));
+        if let Some(rows) = &mut outcome.rows {
+            tracked.listed = own_row(rows);
+            if rows.stored.is_some() {
+                // Its own row is in the listing.
+                rows.tables.remove(APPLICATION_ATTEMPTS.name);
+            }
+        }
+        let before = tracked.rows.take();
         tracked.rows = outcome.rows.map(Arc::new);
-        if let Some(before) = before
-            && after.as_ref() != Some(&before)
-        {
-            self.unclaim(key, before);
+        let after = tracked.rows.clone();
+        self.note_other_log(key);
+        let id = |rows: &Arc<AttemptRows>| (rows.app_id.clone(), rows.attempt_id.clone());
+        if let Some(before) = &before {
+            // A commit replaces the rows of the same attempt; others have to be dropped.
+            let replaced = after
+                .as_ref()
+                .is_some_and(|after| id(after) == id(before) && after.stored.is_some());
+            if let Some(ord) = before.stored
+                && !replaced
+                && after.as_ref().is_none_or(|after| after.stored != Some(ord))
+            {
+                self.drop_rows(Some(ord));
+            }
+            if after.as_ref().map(id) != Some(id(before)) {
+                self.unclaim(key, id(before));
+            }
         }
         if let Some(after) = after {
-            self.claims.entry(after.clone()).or_default().insert(key.clone());
-            self.changed.insert(after);
+            let attempt = id(&after);
+            if after.stored.is_some() {
+                self.others_lose_rows(key, &attempt);
+            }
+            self.claims.entry(attempt.clone()).or_default().insert(key.clone());
+            self.changed.insert(attempt);
         }
         true
+    }
+
+    /// The cache has rows of one log for an attempt: those that it had of another are gone.
+    fn others_lose_rows(&mut self, key: &LogKey, attempt: &AttemptKey) {
+        let others: Vec<LogKey> = self.claims.get(attempt).into_iter().flatten().cloned().collect();
+        for other in others.iter().filter(|other| *other != key) {
+            if let Some(tracked) = self.logs.get_mut(other)
+                && let Some(rows) = &mut tracked.rows
+                && rows.stored.is_some()
+            {
+                let rows = Arc::make_mut(rows);
+                (rows.stored, rows.is_read) = (None, false);
+                self.note_other_log(other);
+            }
+        }
+    }
+
+    /// Lets the cache know of a log that was read and has no rows there, so that it is not read again by the next process.
+    fn note_other_log(&mut self, key: &LogKey) {
+        if !self.has_cache {
+            return;
+        }
+        let Some(tracked) = self.logs.get(key) else { return };
+        let has_rows = tracked.rows.as_ref().is_some_and(|rows| rows.is_read);
+        let (Some(report), Some(read_ms)) = (&tracked.report, tracked.read_ms) else {
+            return;
+        };
+        let is_done = tracked.live.is_none() && tracked.failure.is_none();
+        let attempt = tracked.rows.as_ref();
+        let other = (!has_rows && is_done).then(|| OtherLog {
+            reading: reading(&tracked.log, report.clone(), None, read_ms),
+            attempt: attempt.map(|rows| (rows.app_id.clone(), rows.attempt_id.clone(), rows.start_time_ms)),
+        });
+        self.other_logs.insert(key.clone(), other);
     }
 
     /// The task that read a log panicked: its fold is lost, its rows so far stay.
@@ -293,47 +629,56 @@ impl Ledger {
         tracked.unread = false;
         tracked.live = None;
         tracked.read_ms = Some(now_ms);
+        tracked.entry = None;
         let failure = Failure::panicked(&tracked.log.path);
         note_failure(tracked, Some(failure));
     }
 
-    /// A view of everything known now. Cheap: rows are shared with the books, and only applications that changed are merged.
-    pub(super) fn snapshot(&mut self) -> Snapshot {
-        let changed = std::mem::take(&mut self.changed);
-        let mut applications = BTreeSet::new();
-        for attempt in changed {
-            let winner = self.claims.get(&attempt).and_then(|claims| {
-                claims
-                    .iter()
-                    .filter_map(|key| self.logs.get_key_value(key))
-                    .max_by_key(|(_, tracked)| rank(tracked))
-            });
-            match winner {
-                Some((key, TrackedLog { rows: Some(rows), .. })) => {
-                    self.winners.insert(attempt.clone(), key.clone());
-                    self.attempts.insert(attempt.clone(), Arc::clone(rows));
+    /// Rows of these attempts cannot be read any more: their logs are read again.
+    pub(super) fn lost(&mut self, ords: &BTreeSet<AttemptOrd>) -> usize {
+        let mut lost = 0;
+        for tracked in self.logs.values_mut() {
+            let stored = tracked.rows.as_ref().and_then(|rows| rows.stored);
+            if stored.is_some_and(|ord| ords.contains(&ord)) {
+                lost += 1;
+                if let Some(rows) = &mut tracked.rows {
+                    let rows = Arc::make_mut(rows);
+                    (rows.stored, rows.is_read) = (None, false);
+                    self.changed.insert((rows.app_id.clone(), rows.attempt_id.clone()));
                 }
-                _ => {
-                    self.winners.remove(&attempt);
-                    self.attempts.remove(&attempt);
-                }
+                tracked.live = None;
+                tracked.unread = !tracked.deleted;
+                tracked.entry = None;
             }
-            applications.insert(attempt.0);
         }
-        for app_id in &applications {
-            let mut attempts: Vec<&AttemptRows> = self
-                .attempts
-                .range((app_id.clone(), String::new())..)
-                .take_while(|((app, _), _)| app == app_id)
-                .map(|(_, rows)| &**rows)
-                .collect();
-            attempts.sort_by_key(|rows| rows.start_time_ms);
-            match merge_attempts(&attempts) {
-                Some(merged) => self.applications.insert(app_id.clone(), merged),
-                None => self.applications.remove(app_id),
-            };
+        lost
+    }
+
+    /// What the cache has to be told besides new rows. It counts as told, unless [`Self::not_told`] says otherwise.
+    pub(super) fn news(&mut self) -> News {
+        News {
+            dropped: std::mem::take(&mut self.dropped),
+            other_logs: std::mem::take(&mut self.other_logs),
         }
-        self.listing.update(&self.applications, &self.attempts, &applications);
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        !self.dropped.is_empty() || !self.other_logs.is_empty()
+    }
+
+    /// The commit failed.
+    pub(super) fn not_told(&mut self, news: News) {
+        self.dropped.extend(news.dropped);
+        for (key, log) in news.other_logs {
+            self.other_logs.entry(key).or_insert(log);
+        }
+    }
+
+    /// A view of everything known now. Cheap: rows are shared with the books, and only applications that changed are merged.
+    pub(super) fn snapshot(&mut self, cache: Option<CacheView>) -> Snapshot {
+        for attempt in std::mem::take(&mut self.changed) {
+            self.elect(attempt);
+        }
         let event_logs = self.entries();
         let problems = event_logs
             .iter()
@@ -343,11 +688,29 @@ impl Ledger {
                 Some((attempt, entry.error.clone().unwrap_or_default()))
             })
             .collect();
+        let is_awaited = |tracked: &&TrackedLog| {
+            tracked.unread && tracked.failure.is_none() && self.sources[tracked.source].unreachable.is_none()
+        };
+        let unread = self.logs.values().filter(is_awaited);
+        let unread = unread.filter_map(|tracked| tracked.rows.as_ref().filter(|rows| !rows.is_read));
         Snapshot {
+            in_memory: self
+                .attempts
+                .values()
+                .filter(|rows| !rows.tables.is_empty())
+                .cloned()
+                .collect(),
             attempts: self.attempts.clone(),
-            applications: self.applications.clone(),
-            listing: self.listing.rows(),
+            listing: self.lister.listing(),
+            hidden: Arc::new(
+                cache
+                    .as_ref()
+                    .map_or_else(BTreeSet::new, |cache| self.hidden(cache.snapshot())),
+            ),
+            cache,
+            unread: unread.map(|rows| rows.app_id.clone()).collect(),
             event_logs,
+            scans: self.scans.clone(),
             problems,
             unreachable: self
                 .sources
@@ -357,11 +720,81 @@ impl Ledger {
         }
     }
 
+    /// Attempts that the cache shows and we do not.
+    fn hidden(&self, cache: &cache::Snapshot) -> BTreeSet<AttemptOrd> {
+        let shown: BTreeSet<AttemptOrd> = self.attempts.values().filter_map(|rows| rows.stored).collect();
+        if shown.len() == cache.attempt_count() {
+            return BTreeSet::new();
+        }
+        let live = cache.attempts().map(|attempt| attempt.ord);
+        live.filter(|ord| !shown.contains(ord)).collect()
+    }
+
+    /// Finds the log that counts for an attempt.
+    fn elect(&mut self, attempt: AttemptKey) {
+        let claims = self.claims.get(&attempt);
+        let claims = claims
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.logs.get_key_value(key));
+        let winner = claims
+            .max_by_key(|(_, tracked)| rank_of_tracked(tracked))
+            .map(|(key, _)| key.clone());
+        let before = match &winner {
+            Some(key) => self.winners.insert(attempt.clone(), key.clone()),
+            None => self.winners.remove(&attempt),
+        };
+        if before != winner {
+            // What they say of each other.
+            for key in self.claims.get(&attempt).into_iter().flatten().chain(&before) {
+                if let Some(tracked) = self.logs.get_mut(key) {
+                    tracked.entry = None;
+                }
+            }
+        }
+        let tracked = winner.as_ref().and_then(|key| self.logs.get_mut(key));
+        let Some((rows, tracked)) = tracked.and_then(|tracked| Some((tracked.rows.clone()?, tracked))) else {
+            self.attempts.remove(&attempt);
+            self.lister.remove(attempt);
+            return;
+        };
+        match tracked.listed.take() {
+            Some(row) => self.lister.put(attempt.clone(), row),
+            None if before == winner && self.attempts.contains_key(&attempt) => {}
+            None => match own_row(&rows) {
+                Some(row) => self.lister.put(attempt.clone(), row),
+                // It had lost before, and its rows were not kept.
+                None => {
+                    tracked.unread = !tracked.deleted;
+                    self.attempts.remove(&attempt);
+                    self.lister.remove(attempt);
+                    return;
+                }
+            },
+        }
+        if !rows.is_read && tracked.report.is_some() && !tracked.deleted {
+            tracked.unread = true;
+        }
+        self.attempts.insert(attempt, rows);
+    }
+
     /// One entry for each log and for everything else in the sources, by source and path.
-    fn entries(&self) -> Vec<LogEntry> {
-        let mut by_source: Vec<Vec<LogEntry>> = self.sources.iter().map(|book| book.skipped.clone()).collect();
-        for (key, tracked) in &self.logs {
-            by_source[tracked.source].push(self.entry(key, tracked));
+    fn entries(&mut self) -> Vec<Arc<LogEntry>> {
+        let stale: Vec<LogKey> = self
+            .logs
+            .iter()
+            .filter(|(_, tracked)| tracked.entry.is_none())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in stale {
+            let entry = self.logs.get(&key).map(|tracked| Arc::new(self.entry(&key, tracked)));
+            if let Some(tracked) = self.logs.get_mut(&key) {
+                tracked.entry = entry;
+            }
+        }
+        let mut by_source: Vec<Vec<Arc<LogEntry>>> = self.sources.iter().map(|book| book.skipped.clone()).collect();
+        for tracked in self.logs.values() {
+            by_source[tracked.source].extend(tracked.entry.clone());
         }
         for entries in &mut by_source {
             entries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -393,20 +826,77 @@ impl Ledger {
             error = Some(format!("the source cannot be listed, rows read before stay: {message}"));
         }
         let report = tracked.report.as_ref();
-        let count = |number: fn(&ReplayReport) -> u64| report.map_or(0, |report| as_i64(number(report)));
+        let count = |number: fn(&LogReport) -> u64| report.map_or(0, |report| as_i64(number(report)));
         LogEntry {
             app_id: tracked.rows.as_ref().map(|rows| rows.app_id.clone()),
             attempt_id: tracked.rows.as_ref().map(|rows| rows.attempt_id.clone()),
             status,
             lines: count(|report| report.lines),
             events: count(|report| report.events),
-            unknown_events: count(|report| report.unknown_events.values().sum()),
+            unknown_events: count(|report| report.unknown_events),
             malformed_lines: count(|report| report.malformed_lines),
             error,
             read_ms: tracked.read_ms,
             ..listed_only(&book.given, &tracked.log)
         }
     }
+}
+
+impl Restored {
+    /// What was read once need not be read again, if the log and the reader are the same.
+    fn into_tracked(self, tracked: &mut TrackedLog) {
+        let Restored { reading, rows, claims } = self;
+        let stamp = &reading.log;
+        let log = &tracked.log;
+        let is_same =
+            (&stamp.path, stamp.size_bytes, stamp.modified_ms) == (&log.path, log.size_bytes, log.modified_ms);
+        let is_current = reading.schema_hash == cache::schema_hash() && reading.replay_version == REPLAY_VERSION;
+        tracked.read_bytes = stamp.size_bytes;
+        tracked.read_ms = Some(reading.read_ms);
+        match (rows, claims) {
+            (Some((attempt, row)), _) => {
+                tracked.rows = Some(Arc::new(AttemptRows {
+                    app_id: attempt.app_id.clone(),
+                    attempt_id: attempt.attempt_id.clone(),
+                    start_time_ms: attempt.start_ms,
+                    log: Arc::clone(&tracked.log),
+                    tables: BTreeMap::new(),
+                    // Rows of another release may lack columns.
+                    stored: is_current.then_some(attempt.ord),
+                    is_read: is_current,
+                }));
+                tracked.listed = Some(row);
+                tracked.unread = !(is_same && is_current && reading.failure.is_none());
+            }
+            (None, Some((app_id, attempt_id, start_time_ms))) => {
+                tracked.rows = Some(Arc::new(AttemptRows {
+                    app_id,
+                    attempt_id,
+                    start_time_ms,
+                    log: Arc::clone(&tracked.log),
+                    tables: BTreeMap::new(),
+                    stored: None,
+                    is_read: false,
+                }));
+                tracked.unread = !(is_same && is_current);
+            }
+            (None, None) => tracked.unread = !(is_same && is_current),
+        }
+        tracked.failure = reading.failure.map(|message| Failure {
+            message,
+            corrupt: false,
+        });
+        tracked.report = Some(reading.report);
+    }
+}
+
+/// The attempt's own row of rows in memory.
+fn own_row(rows: &AttemptRows) -> Option<ListedRow> {
+    let batch = rows.tables.get(APPLICATION_ATTEMPTS.name)?.first()?;
+    Some(ListedRow {
+        batch: Arc::new(batch.clone()),
+        row: 0,
+    })
 }
 
 fn note_failure(tracked: &mut TrackedLog, failure: Option<Failure>) {
@@ -427,13 +917,16 @@ fn note_failure(tracked: &mut TrackedLog, failure: Option<Failure>) {
 
 /// Of several logs of one attempt the one with the highest rank counts: one that ended over one that did not, an
 /// undamaged one over a damaged one, then the newer.
-fn rank(tracked: &TrackedLog) -> (bool, bool, i64) {
-    let ended = tracked
-        .report
-        .as_ref()
-        .is_some_and(|report| report.application_end_seen);
-    let sound = !matches!(state(tracked).0, LogState::Damaged | LogState::Failed);
-    (ended, sound, tracked.log.modified_ms)
+fn rank_of(report: &LogReport, failed: bool, modified_ms: i64) -> (bool, bool, i64) {
+    let sound = !failed && report.malformed_lines == 0 && report.problem.is_none();
+    (report.application_end_seen, sound, modified_ms)
+}
+
+fn rank_of_tracked(tracked: &TrackedLog) -> (bool, bool, i64) {
+    match &tracked.report {
+        Some(report) => rank_of(report, tracked.failure.is_some(), tracked.log.modified_ms),
+        None => (false, false, tracked.log.modified_ms),
+    }
 }
 
 fn beaten((app_id, attempt_id): &AttemptKey, loser: &TrackedLog, winner: &TrackedLog) -> String {
@@ -442,7 +935,7 @@ fn beaten((app_id, attempt_id): &AttemptKey, loser: &TrackedLog, winner: &Tracke
     } else {
         format!(" attempt {attempt_id}")
     };
-    let (won, lost) = (rank(winner), rank(loser));
+    let (won, lost) = (rank_of_tracked(winner), rank_of_tracked(loser));
     let why = if won.0 != lost.0 {
         "which has the application's end"
     } else if won.1 != lost.1 {
@@ -468,10 +961,7 @@ fn state(tracked: &TrackedLog) -> (LogState, Option<String>) {
     let Some(report) = &tracked.report else {
         return (LogState::Waiting, None);
     };
-    let problem = report.problems.first().map(|problem| match &problem.event {
-        Some(event) => format!("line {} ({event}): {}", problem.line, problem.message),
-        None => format!("line {}: {}", problem.line, problem.message),
-    });
+    let problem = report.problem.clone();
     if tracked.rows.is_none() {
         let reason = if report.application_start_seen {
             "its SparkListenerApplicationStart has no application id"
@@ -553,7 +1043,12 @@ fn as_i64(number: u64) -> i64 {
 mod tests {
     use super::*;
     use crate::event_log::{Codec, LogFile};
-    use crate::replay::LineProblem;
+    use crate::table::{Rows, Type, Value};
+    use arrow::array::RecordBatch;
+
+    fn ledger() -> Ledger {
+        Ledger::new([("logs".to_owned(), String::new())], false, ScanLog::default())
+    }
 
     fn log(path: &str, size_bytes: u64, modified_ms: i64) -> EventLog {
         let file = LogFile {
@@ -588,21 +1083,39 @@ mod tests {
             attempt_id: String::new(),
             start_time_ms: 0,
             log: Arc::clone(log),
-            tables: BTreeMap::new(),
+            tables: BTreeMap::from([(APPLICATION_ATTEMPTS.name, vec![own(app_id)])]),
+            stored: None,
+            is_read: true,
         }
     }
 
+    /// The attempt's own row.
+    fn own(app_id: &str) -> RecordBatch {
+        let mut rows = Rows::new(&APPLICATION_ATTEMPTS, 1);
+        for column in APPLICATION_ATTEMPTS.columns {
+            match column.ty {
+                Type::Text => rows.push(if column.name == "app_id" { app_id } else { "" }),
+                Type::Timestamp => rows.push(Value::Millis(0)),
+                Type::Bool => rows.push(true),
+                _ => rows.push(0),
+            };
+        }
+        rows.end_row();
+        rows.finish()
+    }
+
     fn outcome(log: &Arc<EventLog>, app_id: &str, lines: u64, ended: bool) -> Outcome {
-        let report = ReplayReport {
+        let report = LogReport {
             lines,
             events: lines,
             application_start_seen: true,
             application_end_seen: ended,
-            ..ReplayReport::default()
+            ..LogReport::default()
         };
         Outcome {
             log: Arc::clone(log),
             rows: Some(rows(log, app_id)),
+            written: None,
             report,
             failure: None,
             live: None,
@@ -620,19 +1133,19 @@ mod tests {
 
     fn status(ledger: &mut Ledger) -> Vec<(String, LogState, Option<String>)> {
         ledger
-            .snapshot()
+            .snapshot(None)
             .event_logs
             .into_iter()
-            .map(|e| (e.path, e.status, e.error))
+            .map(|e| (e.path.clone(), e.status, e.error.clone()))
             .collect()
     }
 
     #[test]
     fn what_did_not_change_is_not_read_again_and_the_largest_goes_first() {
-        let mut ledger = Ledger::new(["logs".to_owned()]);
+        let mut ledger = ledger();
         let now = Instant::now();
         ledger.listed(0, found(&[log("a", 1, 0), log("b", 9, 0), log("c", 5, 0)]), true, now);
-        assert_eq!(ledger.snapshot().event_logs[0].status, LogState::Waiting);
+        assert_eq!(ledger.snapshot(None).event_logs[0].status, LogState::Waiting);
         assert_eq!(
             ledger.work().iter().map(|job| job.key.as_str()).collect::<Vec<_>>(),
             ["b", "c", "a"]
@@ -647,15 +1160,15 @@ mod tests {
 
     #[test]
     fn rows_of_a_deleted_log_go_and_rows_of_a_source_that_is_down_stay() {
-        let mut ledger = Ledger::new(["logs".to_owned()]);
+        let mut ledger = ledger();
         let now = Instant::now();
         ledger.listed(0, found(&[log("a", 1, 0)]), true, now);
         read_all(&mut ledger, true);
-        assert_eq!(ledger.snapshot().attempts.len(), 1);
+        assert_eq!(ledger.snapshot(None).attempts.len(), 1);
 
         assert!(ledger.unreachable(0, "no route to host".into()).reachability_changed);
         assert!(!ledger.unreachable(0, "no route to host".into()).reachability_changed);
-        let snapshot = ledger.snapshot();
+        let snapshot = ledger.snapshot(None);
         assert_eq!(snapshot.attempts.len(), 1);
         assert_eq!(snapshot.event_logs[0].status, LogState::Failed);
         assert!(
@@ -679,25 +1192,25 @@ mod tests {
         );
 
         assert_eq!(ledger.listed(0, found(&[]), true, now).removed, 1);
-        let snapshot = ledger.snapshot();
-        assert!(snapshot.attempts.is_empty() && snapshot.event_logs.is_empty() && snapshot.applications.is_empty());
+        let snapshot = ledger.snapshot(None);
+        assert!(snapshot.attempts.is_empty() && snapshot.event_logs.is_empty() && snapshot.listing.applications() == 0);
     }
 
     #[test]
     fn rows_of_a_deleted_log_can_be_told_to_stay() {
-        let mut ledger = Ledger::new(["logs".to_owned()]);
+        let mut ledger = ledger();
         let now = Instant::now();
         ledger.listed(0, found(&[log("a", 1, 0)]), false, now);
         read_all(&mut ledger, true);
         ledger.listed(0, found(&[]), false, now);
-        let snapshot = ledger.snapshot();
+        let snapshot = ledger.snapshot(None);
         assert_eq!(snapshot.attempts.len(), 1);
         assert!(snapshot.event_logs[0].error.as_ref().unwrap().contains("was deleted"));
     }
 
     #[test]
     fn the_log_that_ended_counts_then_the_newer_and_the_other_names_it() {
-        let mut ledger = Ledger::new(["logs".to_owned()]);
+        let mut ledger = ledger();
         let now = Instant::now();
         ledger.listed(0, found(&[log("new", 1, 20), log("old", 1, 10)]), true, now);
         for job in ledger.work() {
@@ -718,14 +1231,14 @@ mod tests {
         ledger.listed(0, found(&[log("new", 1, 20)]), true, now);
         assert_eq!(status(&mut ledger), [("new".into(), LogState::InProgress, None)]);
         assert_eq!(
-            ledger.snapshot().attempts[&("app".into(), String::new())].log.path,
+            ledger.snapshot(None).attempts[&("app".into(), String::new())].log.path,
             "new"
         );
     }
 
     #[test]
     fn a_failed_log_is_tried_again_and_what_was_read_before_stays() {
-        let mut ledger = Ledger::new(["logs".to_owned()]);
+        let mut ledger = ledger();
         let now = Instant::now();
         ledger.listed(0, found(&[log("a", 1, 0)]), true, now);
         read_all(&mut ledger, true);
@@ -738,12 +1251,13 @@ mod tests {
         let failed = |log: &Arc<EventLog>, failure: &Failure| Outcome {
             log: Arc::clone(log),
             rows: None,
-            report: ReplayReport::default(),
+            written: None,
+            report: LogReport::default(),
             failure: Some(failure.clone()),
             live: None,
         };
         ledger.read(&job.key, failed(&job.log, &failure), 2);
-        assert_eq!(ledger.snapshot().attempts.len(), 1);
+        assert_eq!(ledger.snapshot(None).attempts.len(), 1);
         assert_eq!(
             status(&mut ledger),
             [("a".into(), LogState::Damaged, Some(failure.message))]
@@ -771,7 +1285,7 @@ mod tests {
 
     #[test]
     fn states_and_reasons_follow_what_was_read() {
-        let mut ledger = Ledger::new(["logs".to_owned()]);
+        let mut ledger = ledger();
         let now = Instant::now();
         let logs = [
             log("a", 5, 0),
@@ -780,15 +1294,11 @@ mod tests {
             log("d.inprogress", 2, 0),
         ];
         ledger.listed(0, found(&logs), true, now);
-        let problem = LineProblem {
-            line: 7,
-            event: Some("SparkListenerTaskEnd".into()),
-            message: "no Task Info".into(),
-        };
+        let problem = Some("line 7 (SparkListenerTaskEnd): no Task Info".to_owned());
         for job in ledger.work() {
             let mut outcome = outcome(&job.log, &job.key, 3, false);
             match job.key.as_str() {
-                "a" => (outcome.report.malformed_lines, outcome.report.problems) = (1, vec![problem.clone()]),
+                "a" => (outcome.report.malformed_lines, outcome.report.problem) = (1, problem.clone()),
                 "b" => outcome.rows = None,
                 "c" => (outcome.rows, outcome.report.application_start_seen) = (None, false),
                 _ => {}

@@ -5,45 +5,45 @@
 //! statements wait for them.
 //!
 //! What happens to logs:
-//! - A log that grows is read from where it was left; one that was replaced is read again from its start.
+//! - Rows of a log that ended go into the column cache, and are read from there; the next process reads no log that did not change. Rows of
+//!   a log that grows are in memory, and it is read from where it was left; one that was replaced is read again from its start.
+//! - A first scan that takes long looks at the head and the tail of every log before it reads on, so that all applications are listed.
+//!   A statement that names an application whose log is not read yet has it read first ([`History::ensure_read`]).
 //! - Rows of a deleted log go away (`follow_log_deletion`). Rows of a source that cannot be listed **stay**, and its entries
 //!   say why: storage that is down must not empty the tables. It recovers by itself with a later scan.
 //! - A log that cannot be read is an entry with the reason, and is tried again. It never stops the rest.
 //!
-//! There is no column cache yet: all rows are in memory.
+//! Without a cache all rows are in memory.
 
 mod ledger;
-mod listing;
+pub mod listing;
 mod read;
+mod scan;
 pub mod snapshot;
 mod source;
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::runtime::Runtime;
-use tokio::sync::{Mutex, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
+use crate::cache::{Cache, CacheReader, CacheView};
 use crate::catalog::SnapshotSource;
-use crate::event_log::{Discovery, EventLog, LogReader, LogStore, StoreError, discover};
-use crate::telemetry::error_chain;
+use crate::event_log::{EventLog, LogReader, LogStore, StoreError};
 
-use ledger::{Job, Ledger, LogKey};
-use read::{Outcome, read_log};
+use ledger::Ledger;
+pub use scan::{ScanLog, ScanSummary};
 pub use snapshot::{AttemptRows, LogEntry, LogState, Snapshot};
 pub use source::{Source, SourceError};
-
-/// During a long scan readers see what was read so far, at most this often.
-const SHORTEST_PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
-/// And at most this part of the time goes into making snapshots, however many logs there are.
-const PUBLISH_COST_FACTOR: u32 = 20;
 
 /// How logs are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,19 +63,55 @@ impl Default for HistoryOptions {
     }
 }
 
+/// The column cache of a history.
+#[derive(Debug, Clone)]
+pub enum CacheHandle {
+    /// This process writes it.
+    Writer(Arc<Cache>),
+    /// Another one may: its rows are taken, and what it lacks is read into memory.
+    Reader(Arc<CacheReader>),
+}
+
+impl CacheHandle {
+    fn view(&self) -> CacheView {
+        match self {
+            CacheHandle::Writer(cache) => cache.view(),
+            CacheHandle::Reader(reader) => reader.view(),
+        }
+    }
+
+    fn writer(&self) -> Option<&Arc<Cache>> {
+        match self {
+            CacheHandle::Writer(cache) => Some(cache),
+            CacheHandle::Reader(_) => None,
+        }
+    }
+}
+
 /// Everything known of some sources.
 #[derive(Debug)]
 pub struct History {
     sources: Vec<Source>,
     options: HistoryOptions,
+    cache: Option<CacheHandle>,
     snapshot: RwLock<Arc<Snapshot>>,
     /// Held over a whole scan: there is one at a time.
-    ledger: Mutex<Ledger>,
+    ledger: tokio::sync::Mutex<Ledger>,
+    scans: ScanLog,
     /// Logs are read here; `None` only while dropping.
     readers: Option<Runtime>,
     threads: usize,
     /// A scan has read everything that it found.
     complete: AtomicBool,
+    /// Every application that can be listed is.
+    listed: watch::Sender<bool>,
+    /// Counts the snapshots that were published.
+    published: watch::Sender<u64>,
+    /// Applications that statements wait for, and who reads them is told.
+    wanted: Mutex<BTreeSet<String>>,
+    wake: Notify,
+    /// Held while segments are merged and files deleted.
+    maintaining: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How far reading is, for `/health/ready`.
@@ -113,28 +149,25 @@ pub struct LogFileEntry {
     pub size_bytes: u64,
 }
 
-/// What one scan did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ScanSummary {
-    /// Logs seen, in all sources that could be listed or were listed before.
-    pub logs: usize,
-    pub new: usize,
-    pub grown: usize,
-    pub removed: usize,
-    /// Logs that could not be read to their end this time.
-    pub failed: usize,
-    /// Stored bytes of what was new.
-    pub bytes: u64,
-    /// Sources that cannot be listed, with the reason.
-    pub unreachable: Vec<String>,
-    pub elapsed: Duration,
-    /// Something is different from before the scan.
-    pub changed: bool,
+/// A statement names an application whose log is not read in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the log of application {app_id} is still being read: {bytes_read} of {bytes_seen} bytes of all logs are; try again later"
+)]
+pub struct NotReadYet {
+    pub app_id: String,
+    pub bytes_read: u64,
+    pub bytes_seen: u64,
 }
 
 impl History {
     /// Starts the threads that read logs; nothing is read before [`Self::scan_once`].
     pub fn new(sources: Vec<Source>, options: HistoryOptions) -> io::Result<Self> {
+        History::with_cache(sources, options, None)
+    }
+
+    /// As [`Self::new`], with a cache that rows go to and come from.
+    pub fn with_cache(sources: Vec<Source>, options: HistoryOptions, cache: Option<CacheHandle>) -> io::Result<Self> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if options.threads == 0 { cores() } else { options.threads };
         let readers = tokio::runtime::Builder::new_multi_thread()
@@ -142,16 +175,27 @@ impl History {
             .thread_name("read-logs")
             .enable_all()
             .build()?;
-        let ledger = Mutex::new(Ledger::new(sources.iter().map(|source| source.given().to_owned())));
-        let snapshot = RwLock::new(Arc::new(Snapshot::default()));
+        let scans = ScanLog::default();
+        let writes = cache.as_ref().is_some_and(|cache| cache.writer().is_some());
+        let names = sources
+            .iter()
+            .map(|source| (source.given().to_owned(), source.path().to_owned()));
+        let ledger = tokio::sync::Mutex::new(Ledger::new(names, writes, scans.clone()));
         Ok(History {
             sources,
             options,
-            snapshot,
+            cache,
+            snapshot: RwLock::new(Arc::new(Snapshot::default())),
             ledger,
+            scans,
             readers: Some(readers),
             threads,
             complete: AtomicBool::new(false),
+            listed: watch::Sender::new(false),
+            published: watch::Sender::new(0),
+            wanted: Mutex::default(),
+            wake: Notify::new(),
+            maintaining: Arc::default(),
         })
     }
 
@@ -181,35 +225,38 @@ impl History {
         }
     }
 
-    /// One scan: lists the sources, reads what is new or has grown, publishes what is known then.
-    pub async fn scan_once(&self) -> ScanSummary {
-        let start = Instant::now();
-        let mut ledger = self.ledger.lock().await;
-        let mut summary = self.list(&mut ledger).await;
-        let jobs = ledger.work();
-        if summary.changed || !jobs.is_empty() {
-            self.publish(&mut ledger);
+    /// Waits until every application that can be listed is: a scan has read everything, or has looked at what it did not read yet.
+    pub async fn until_listed(&self) {
+        // The sender is ours, so it is there.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
+    }
+
+    /// Waits until every log of some applications that was seen is read, or could not be. They are read before others.
+    pub async fn ensure_read(&self, app_ids: &[String], within: Duration) -> Result<(), NotReadYet> {
+        let mut published = self.published.subscribe();
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            published.mark_unchanged();
+            let snapshot = self.snapshot();
+            let missing: Vec<&String> = app_ids
+                .iter()
+                .filter(|app_id| snapshot.unread.contains(*app_id))
+                .collect();
+            let Some(first) = missing.first() else { return Ok(()) };
+            {
+                let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                wanted.extend(missing.iter().map(|app_id| (*app_id).clone()));
+            }
+            self.wake.notify_one();
+            if tokio::time::timeout_at(deadline, published.changed()).await.is_err() {
+                let progress = self.progress();
+                return Err(NotReadYet {
+                    app_id: (*first).clone(),
+                    bytes_read: progress.bytes_read,
+                    bytes_seen: progress.bytes_seen,
+                });
+            }
         }
-        self.read(&mut ledger, jobs, &mut summary).await;
-        if summary.changed {
-            self.publish(&mut ledger);
-        }
-        self.complete.store(true, Ordering::Release);
-        summary.logs = self.snapshot().event_logs.len();
-        summary.elapsed = start.elapsed();
-        if summary.changed {
-            tracing::info!(
-                logs = summary.logs,
-                new = summary.new,
-                grown = summary.grown,
-                removed = summary.removed,
-                failed = summary.failed,
-                bytes = summary.bytes,
-                elapsed_ms = u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX),
-                "scan"
-            );
-        }
-        summary
     }
 
     /// How far reading is.
@@ -282,98 +329,17 @@ impl History {
         source.expect("a log comes from a source").store()
     }
 
-    async fn list(&self, ledger: &mut Ledger) -> ScanSummary {
-        let mut summary = ScanSummary::default();
-        for (index, source) in self.sources.iter().enumerate() {
-            let (store, path) = (Arc::clone(source.store()), source.path().to_owned());
-            // On the readers' threads: a listing may block on slow storage.
-            let listing = self.readers().spawn(list_source(store, path)).await;
-            let failure = match listing {
-                Ok(Ok(found)) => {
-                    let listed = ledger.listed(index, found, self.options.follow_log_deletion, Instant::now());
-                    if listed.reachability_changed {
-                        tracing::info!(source = source.given(), "source can be listed again");
-                    }
-                    summary.removed += listed.removed;
-                    summary.changed |= listed.removed > 0 || listed.reachability_changed || listed.skipped_changed;
-                    continue;
-                }
-                Ok(Err(error)) => error_chain(&error),
-                Err(_panicked) => "a defect in sparkgate stopped the listing; please report it".to_owned(),
-            };
-            if ledger.unreachable(index, failure.clone()).reachability_changed {
-                tracing::warn!(
-                    source = source.given(),
-                    error = failure,
-                    "source cannot be listed; rows read before stay"
-                );
-                summary.changed = true;
-            }
-            summary.unreachable.push(format!("{}: {failure}", source.given()));
-        }
-        summary
-    }
-
-    /// Reads logs, as many at a time as there are threads.
-    async fn read(&self, ledger: &mut Ledger, jobs: Vec<Job>, summary: &mut ScanSummary) {
-        let mut waiting = jobs.into_iter();
-        let mut running: JoinSet<(LogKey, Outcome)> = JoinSet::new();
-        let mut keys: HashMap<tokio::task::Id, LogKey> = HashMap::new();
-        let mut next_publish = Instant::now() + SHORTEST_PUBLISH_INTERVAL;
-        loop {
-            while running.len() < self.threads
-                && let Some(job) = waiting.next()
-            {
-                if !job.retry {
-                    *(if job.new { &mut summary.new } else { &mut summary.grown }) += 1;
-                    summary.bytes += job.bytes;
-                }
-                let store = Arc::clone(self.sources[job.source].store());
-                let key = job.key.clone();
-                let task = async move { (job.key, read_log(store, job.log, job.live.map(|live| *live)).await) };
-                keys.insert(running.spawn_on(task, self.readers().handle()).id(), key);
-            }
-            match running.join_next_with_id().await {
-                None => return,
-                Some(Ok((id, (key, outcome)))) => {
-                    keys.remove(&id);
-                    let failure = outcome.failure.clone();
-                    let changed = ledger.read(&key, outcome, now_ms());
-                    summary.changed |= changed;
-                    summary.failed += usize::from(failure.is_some());
-                    if changed && let Some(failure) = failure {
-                        tracing::warn!(log = key, error = failure.message, "log cannot be read to its end");
-                    }
-                }
-                Some(Err(panicked)) => {
-                    summary.failed += 1;
-                    summary.changed = true;
-                    if let Some(key) = keys.remove(&panicked.id()) {
-                        tracing::error!(
-                            log = key,
-                            "a defect in sparkgate stopped reading a log; please report it"
-                        );
-                        ledger.panicked(&key, now_ms());
-                    }
-                }
-            }
-            if summary.changed && Instant::now() >= next_publish {
-                let cost = self.publish(ledger);
-                next_publish = Instant::now() + SHORTEST_PUBLISH_INTERVAL.max(cost * PUBLISH_COST_FACTOR);
-            }
-        }
-    }
-
     /// Gives readers what is known now; says how long that took.
     fn publish(&self, ledger: &mut Ledger) -> Duration {
         let start = Instant::now();
-        let snapshot = Arc::new(ledger.snapshot());
+        let snapshot = Arc::new(ledger.snapshot(self.cache.as_ref().map(CacheHandle::view)));
         let before = {
             let mut current = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *current, snapshot)
         };
         // Outside the lock: this may be the last reference to a large snapshot.
         drop(before);
+        self.published.send_modify(|count| *count += 1);
         start.elapsed()
     }
 
@@ -390,6 +356,14 @@ impl SnapshotSource for History {
     fn open_log(&self, log: &Arc<EventLog>) -> LogReader {
         LogReader::new(Arc::clone(self.store_of(log)), Arc::clone(log))
     }
+
+    fn ensure_read<'a>(&'a self, app_ids: &'a [String], within: Duration) -> BoxFuture<'a, Result<(), NotReadYet>> {
+        History::ensure_read(self, app_ids, within).boxed()
+    }
+
+    fn cache(&self) -> Option<CacheView> {
+        self.cache.as_ref().map(CacheHandle::view)
+    }
 }
 
 impl Drop for History {
@@ -398,14 +372,6 @@ impl Drop for History {
         if let Some(readers) = self.readers.take() {
             readers.shutdown_background();
         }
-    }
-}
-
-/// Lists a source. A single log that was named while it was `.inprogress` is found under its final name, too.
-async fn list_source(store: Arc<dyn LogStore>, path: String) -> Result<Discovery, StoreError> {
-    match (discover(&*store, &path).await, path.strip_suffix(".inprogress")) {
-        (Err(StoreError::NotFound { .. }), Some(final_name)) => discover(&*store, final_name).await,
-        (found, _) => found,
     }
 }
 
@@ -502,7 +468,7 @@ mod tests {
         assert!(!history.scan_once().await.changed);
         let entry = history.snapshot().event_logs[0].clone();
         assert_eq!((entry.status, entry.lines), (LogState::Failed, 1));
-        assert!(entry.error.unwrap().contains("does not exist"));
+        assert!(entry.error.as_ref().unwrap().contains("does not exist"));
 
         fs::rename(&elsewhere, &logs).unwrap();
         let summary = history.scan_once().await;

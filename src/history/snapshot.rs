@@ -1,13 +1,17 @@
 //! An immutable view of everything known at one moment. A statement pins one, so that a join sees one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+use super::ScanLog;
+use super::listing::Listing;
+use crate::cache::{AttemptOrd, CacheView};
 use crate::event_log::EventLog;
 
-/// The rows of one attempt of one application, as the replay of one log gave them.
+/// The rows of one attempt of one application, as the replay of one log gave them: in memory, in the column cache, or some here and
+/// some there.
 #[derive(Debug, Clone)]
 pub struct AttemptRows {
     pub app_id: String,
@@ -17,9 +21,13 @@ pub struct AttemptRows {
     pub start_time_ms: i64,
     /// The log the rows come from.
     pub log: Arc<EventLog>,
-    /// Rows by table name (`table::TableDef::name`), in the table's sort order but for tasks, which stand as they ended. No entry means
-    /// no rows.
+    /// Rows in memory by table name (`table::TableDef::name`), in the table's sort order but for tasks, which stand as they ended. No entry
+    /// means no rows.
     pub tables: BTreeMap<&'static str, Vec<RecordBatch>>,
+    /// The rows in the column cache, if there are any: none of them is in `tables` as well.
+    pub stored: Option<AttemptOrd>,
+    /// `false` while no more than the attempt's own row is known: its log was looked at, and not read yet.
+    pub is_read: bool,
 }
 
 /// What one scan found: rows of every attempt, and one line for each log seen.
@@ -27,12 +35,20 @@ pub struct AttemptRows {
 pub struct Snapshot {
     /// By `(app_id, attempt_id)`.
     pub attempts: BTreeMap<(String, String), Arc<AttemptRows>>,
-    /// Rows of `applications`: the newest attempt with totals over all; key is the application id.
-    pub applications: BTreeMap<String, RecordBatch>,
-    /// The rows of all applications together, of the tables where each has few; a table that is not here is in `attempts` alone.
-    pub listing: BTreeMap<&'static str, Vec<RecordBatch>>,
+    /// Those of them that have rows in memory.
+    pub in_memory: Vec<Arc<AttemptRows>>,
+    /// `applications` and `application_attempts`, whose rows are all in memory.
+    pub listing: Listing,
+    /// The column cache at this moment.
+    pub cache: Option<CacheView>,
+    /// Attempts that are live in the cache, and whose rows there do not count.
+    pub hidden: Arc<BTreeSet<AttemptOrd>>,
+    /// Applications with a log that is still to be read.
+    pub unread: BTreeSet<String>,
     /// Rows of `system.event_logs`, one per file or directory seen, listed or not.
-    pub event_logs: Vec<LogEntry>,
+    pub event_logs: Vec<Arc<LogEntry>>,
+    /// Rows of `system.scans`; as of now, not of this moment.
+    pub scans: ScanLog,
     /// Attempts whose rows may not be all that their log holds (it is damaged, or cannot be read now), each with the first problem.
     pub problems: BTreeMap<(String, String), String>,
     /// Sources that cannot be listed now, as they were given, each with the reason.

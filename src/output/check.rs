@@ -82,7 +82,9 @@ fn text(value: &serde_json::Value) -> String {
 }
 
 fn application_name(entry: &LogEntry, snapshot: &Snapshot) -> Option<String> {
-    let application = snapshot.applications.get(entry.app_id.as_ref()?)?;
+    let application = snapshot
+        .listing
+        .of_application("applications", entry.app_id.as_ref()?)?;
     let names = application.column_by_name("name")?.as_string_opt::<i32>()?;
     (!names.is_empty() && names.is_valid(0)).then(|| names.value(0).to_owned())
 }

@@ -6,6 +6,7 @@
 
 mod check;
 mod json;
+mod progress;
 mod table;
 
 use std::io::{self, Write};
@@ -21,6 +22,7 @@ use parquet::errors::ParquetError;
 use crate::config::args::OutputFormat;
 
 pub use check::write_check;
+pub use progress::{ingested, with_progress, write_cache_status};
 use table::TableWriter;
 
 /// Why a result was not written to its end.

@@ -1,15 +1,12 @@
 //! The application attempt itself: who, when, how it ended, and its totals.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, Int32Array, Int64Array, RecordBatch};
+use arrow::array::RecordBatch;
 
 use super::metrics::Metrics;
 use crate::event::application::{ApplicationEnd, ApplicationStart, LogStart};
 use crate::event_log::EventLog;
-use crate::history::snapshot::AttemptRows;
 use crate::table::metrics::index;
-use crate::table::{APPLICATION_ATTEMPTS, MAXIMA, Rows, SUMMED, Value};
+use crate::table::{APPLICATION_ATTEMPTS, Rows, Value};
 
 #[derive(Debug, Default)]
 pub(super) struct Application {
@@ -161,54 +158,5 @@ impl Application {
         rows.push(Value::millis(self.last_time));
         rows.end_row();
         rows.finish()
-    }
-}
-
-/// Rows of `applications` for one application: the newest attempt by start, with totals over all. `None` without attempts.
-pub fn merge_attempts(attempts: &[&AttemptRows]) -> Option<RecordBatch> {
-    let newest = attempts
-        .iter()
-        .max_by_key(|rows| (rows.start_time_ms, rows.attempt_id.as_str()))?;
-    let own = |rows: &AttemptRows| rows.tables.get(APPLICATION_ATTEMPTS.name)?.first().cloned();
-    let newest = own(newest)?;
-    let all: Vec<RecordBatch> = attempts.iter().filter_map(|rows| own(rows)).collect();
-    let schema = newest.schema();
-    let columns = schema
-        .fields()
-        .iter()
-        .enumerate()
-        .map(|(at, field)| -> ArrayRef {
-            let name = field.name().as_str();
-            let values = || all.iter().map(move |batch| long_at(batch.column(at).as_ref()));
-            if SUMMED.contains(&name) {
-                Arc::new(Int64Array::from(vec![values().flatten().fold(0, i64::wrapping_add)]))
-            } else if MAXIMA.contains(&name) {
-                let max = values().flatten().max();
-                match newest.column(at).data_type() {
-                    arrow::datatypes::DataType::Int32 => {
-                        Arc::new(Int32Array::from(vec![max.and_then(|max| i32::try_from(max).ok())]))
-                    }
-                    _ => Arc::new(Int64Array::from(vec![max])),
-                }
-            } else {
-                Arc::clone(newest.column(at))
-            }
-        })
-        .collect();
-    RecordBatch::try_new(schema, columns).ok()
-}
-
-/// The integer in the only row of a column.
-fn long_at(column: &dyn Array) -> Option<i64> {
-    if column.is_empty() || column.is_null(0) {
-        return None;
-    }
-    if let Some(longs) = column.as_any().downcast_ref::<Int64Array>() {
-        Some(longs.value(0))
-    } else {
-        column
-            .as_any()
-            .downcast_ref::<Int32Array>()
-            .map(|ints| i64::from(ints.value(0)))
     }
 }

@@ -27,7 +27,6 @@ mod task;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-pub use application::merge_attempts;
 pub use stage::StageKey;
 
 use application::Application;
@@ -58,6 +57,9 @@ use crate::table::{
     SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES, STAGE_EXECUTORS, STAGES, STREAMING_BATCHES, STREAMING_QUERIES,
     TASKS, TableDef,
 };
+
+/// Raised whenever a log gives other rows than it did: rows that were kept are made anew then.
+pub const REPLAY_VERSION: u32 = 1;
 
 /// Problems kept with their text; more are only counted.
 const MAX_PROBLEMS: usize = 20;
@@ -956,6 +958,8 @@ impl LiveApplication {
             start_time_ms,
             log: Arc::clone(log),
             tables,
+            stored: None,
+            is_read: true,
         })
     }
 }

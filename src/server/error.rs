@@ -55,6 +55,9 @@ pub enum QueryError {
     /// `limit` is the deadline that passed.
     #[error("canceling statement due to statement timeout")]
     TimedOut { limit: Duration },
+    /// It names an application whose log could not be read in time.
+    #[error("canceling statement: {message}")]
+    NotReadYet { message: String },
     #[error("canceling statement due to user request")]
     Cancelled,
     #[error("cannot execute {statement} in a read-only transaction")]

@@ -65,6 +65,8 @@ pub struct QueryLimits {
     pub timeout: Option<Duration>,
     /// Memory one statement may hold before it spills or fails.
     pub memory_bytes: usize,
+    /// How long a statement waits for logs of applications that it names, if they are not read yet.
+    pub wait_for_logs: Duration,
 }
 
 /// A running statement: its columns, then its rows.
@@ -99,6 +101,8 @@ type OwnSessionFactory = dyn Fn() -> SessionState + Send + Sync;
 
 /// Runs statements on a runtime of its own, so that no query can keep the network from answering.
 pub struct QueryEngine {
+    /// `None` in tests without a history.
+    catalog: Option<Arc<Catalog>>,
     sessions: Arc<SessionFactory>,
     own_sessions: Arc<OwnSessionFactory>,
     /// What the program's own statements share.
@@ -131,18 +135,24 @@ impl Drop for QueryEngine {
 impl QueryEngine {
     /// Starts the runtime that statements run on.
     pub fn start(catalog: Arc<Catalog>, limits: QueryLimits) -> std::io::Result<Arc<Self>> {
-        let own = Arc::clone(&catalog);
-        let sessions = Arc::new(move |vars: &SessionVars| catalog.session(vars));
-        Self::start_on(sessions, Arc::new(move || own.own_session()), limits)
+        let (for_sessions, own) = (Arc::clone(&catalog), Arc::clone(&catalog));
+        let sessions = Arc::new(move |vars: &SessionVars| for_sessions.session(vars));
+        Self::start_on(Some(catalog), sessions, Arc::new(move || own.own_session()), limits)
     }
 
     /// As [`QueryEngine::start`], with sessions from anywhere.
     pub fn start_with(sessions: Arc<SessionFactory>, limits: QueryLimits) -> std::io::Result<Arc<Self>> {
         let own = Arc::clone(&sessions);
-        Self::start_on(sessions, Arc::new(move || own(&SessionVars::default()).state()), limits)
+        Self::start_on(
+            None,
+            sessions,
+            Arc::new(move || own(&SessionVars::default()).state()),
+            limits,
+        )
     }
 
     fn start_on(
+        catalog: Option<Arc<Catalog>>,
         sessions: Arc<SessionFactory>,
         own_sessions: Arc<OwnSessionFactory>,
         limits: QueryLimits,
@@ -153,11 +163,13 @@ impl QueryEngine {
             .thread_name("query")
             .enable_all()
             .build()?;
-        let own_memory = RuntimeEnvBuilder::new()
+        // Stores and footers are the same for all.
+        let own_memory = RuntimeEnvBuilder::from_runtime_env(own_sessions().runtime_env())
             .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
             .build_arc()
             .map_err(std::io::Error::other)?;
         Ok(Arc::new(QueryEngine {
+            catalog,
             sessions,
             own_sessions,
             own_memory,
@@ -220,7 +232,7 @@ impl QueryEngine {
         timeout: Option<Duration>,
     ) -> Result<Prepared, QueryError> {
         let parsed = Parsed::read(sql)?;
-        let session = self.statement_session(vars)?;
+        let session = statement_session(&self.sessions, &self.limits, vars)?;
         let declared = declared.to_vec();
         let work = async move {
             let parameter_types =
@@ -278,7 +290,7 @@ impl QueryEngine {
     ) -> Result<RowStream, QueryError> {
         let started = Instant::now();
         let session = match statement {
-            Work::Statement(..) => self.statement_session(vars)?,
+            Work::Statement(..) => statement_session(&self.sessions, &self.limits, vars)?,
             Work::Own(..) => (self.own_sessions)(),
         };
         let own_memory = Arc::clone(&self.own_memory);
@@ -294,8 +306,23 @@ impl QueryEngine {
             error = field::Empty,
         );
         let programs = Arc::clone(&self.programs);
+        let unread = UnreadLogs {
+            catalog: self.catalog.clone(),
+            wait: self.limits.wait_for_logs,
+        };
+        let again = {
+            let (sessions, limits, vars) = (Arc::clone(&self.sessions), self.limits.clone(), vars.clone());
+            move || statement_session(&sessions, &limits, &vars)
+        };
         let work = async move {
-            let mut output = match statement.open(&session, &programs, own_memory).await {
+            let opened = async {
+                let session = match unread.read_for(&session, &statement).await? {
+                    false => session,
+                    true => again()?,
+                };
+                statement.open(&session, &programs, own_memory).await
+            };
+            let mut output = match opened.await {
                 Ok(output) => output,
                 Err(error) => {
                     Span::current().record("error", error.status().sqlstate);
@@ -339,18 +366,6 @@ impl QueryEngine {
         Ok(RowStream { schema, batches })
     }
 
-    fn statement_session(&self, vars: &SessionVars) -> Result<SessionState, QueryError> {
-        let state = (self.sessions)(vars).state();
-        let pool = TrackConsumersPool::new(FairSpillPool::new(self.limits.memory_bytes), NAMED_MEMORY_CONSUMERS);
-        let runtime_env = RuntimeEnvBuilder::from_runtime_env(state.runtime_env())
-            .with_memory_pool(Arc::new(pool))
-            .build_arc()?;
-        Ok(SessionStateBuilder::new_from_existing(state)
-            .with_runtime_env(runtime_env)
-            .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
-            .build())
-    }
-
     fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static, span: Span) -> JoinHandle<T> {
         let running = Running::count(&self.running);
         let runtime = self.runtime.as_ref().expect("the runtime is taken only in drop");
@@ -361,6 +376,57 @@ impl QueryEngine {
             }
             .instrument(span),
         )
+    }
+}
+
+fn statement_session(
+    sessions: &Arc<SessionFactory>,
+    limits: &QueryLimits,
+    vars: &SessionVars,
+) -> Result<SessionState, QueryError> {
+    let state = sessions(vars).state();
+    let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), NAMED_MEMORY_CONSUMERS);
+    let runtime_env = RuntimeEnvBuilder::from_runtime_env(state.runtime_env())
+        .with_memory_pool(Arc::new(pool))
+        .build_arc()?;
+    Ok(SessionStateBuilder::new_from_existing(state)
+        .with_runtime_env(runtime_env)
+        .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
+        .build())
+}
+
+/// Logs that were seen and are not read yet.
+struct UnreadLogs {
+    catalog: Option<Arc<Catalog>>,
+    wait: Duration,
+}
+
+impl UnreadLogs {
+    /// Has the logs read of the applications that a client's statement names. `true` if it has to be planned on what there is then. The
+    /// program's own statements name applications that were waited for.
+    async fn read_for(&self, session: &SessionState, work: &Work) -> Result<bool, QueryError> {
+        let (Some(catalog), Work::Statement(parsed, types, params)) = (&self.catalog, work) else {
+            return Ok(false);
+        };
+        if !catalog.has_unread(session) {
+            return Ok(false);
+        }
+        // What is wrong with the statement, planning it again will say.
+        let Ok(plan) = planned(session, parsed, types, params).await else {
+            return Ok(false);
+        };
+        let Ok(plan) = session.optimize(&plan) else {
+            return Ok(false);
+        };
+        let unread = catalog.unread_applications(session, &plan);
+        if unread.is_empty() {
+            return Ok(false);
+        }
+        let read = catalog.ensure_read(&unread, self.wait).await;
+        read.map_err(|not_read| QueryError::NotReadYet {
+            message: not_read.to_string(),
+        })?;
+        Ok(true)
     }
 }
 
@@ -720,12 +786,13 @@ struct Output {
     explains: bool,
 }
 
-async fn open(
+/// Plans with the values of the parameters.
+async fn planned(
     session: &SessionState,
     parsed: &Parsed,
     parameter_types: &[DataType],
-    params: Vec<ScalarValue>,
-) -> Result<Output, QueryError> {
+    params: &[ScalarValue],
+) -> Result<LogicalPlan, QueryError> {
     let mut plan = plan(session, parsed, parameter_types).await?;
     if !parameter_types.is_empty() {
         let targets: Vec<DataType> = match &plan {
@@ -741,6 +808,16 @@ async fn open(
             .collect::<Result<Vec<_>, QueryError>>()?;
         plan = plan.with_param_values(ParamValues::List(values))?;
     }
+    Ok(plan)
+}
+
+async fn open(
+    session: &SessionState,
+    parsed: &Parsed,
+    parameter_types: &[DataType],
+    params: Vec<ScalarValue>,
+) -> Result<Output, QueryError> {
+    let plan = planned(session, parsed, parameter_types, &params).await?;
     allow_only_reads(&plan)?;
     let batches = DataFrame::new(session.clone(), plan).execute_stream().await?;
     Ok(Output {

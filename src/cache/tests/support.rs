@@ -16,7 +16,9 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
-use crate::cache::{AttemptInfo, AttemptState, Cache, CacheOptions, LogStamp, Written, schema_hash};
+use crate::cache::{
+    AttemptInfo, AttemptState, Cache, CacheOptions, LogReading, LogReport, LogStamp, Written, schema_hash,
+};
 use crate::table::{Column, Rows, TableDef, Type, Value};
 
 /// How a write fails.
@@ -269,15 +271,20 @@ pub(super) fn keys_of(table: &TableDef, batches: &[RecordBatch]) -> Vec<i64> {
 
 pub(super) fn info(size_bytes: u64) -> AttemptInfo {
     AttemptInfo {
-        log: LogStamp {
-            identity: "/logs/app".to_owned(),
-            size_bytes,
-            modified_ms: 1,
+        reading: LogReading {
+            log: LogStamp {
+                identity: "/logs/app".to_owned(),
+                path: "/logs/app".to_owned(),
+                size_bytes,
+                modified_ms: 1,
+            },
+            report: LogReport::default(),
+            failure: None,
+            read_ms: 2,
+            schema_hash: schema_hash(),
+            replay_version: 1,
         },
         state: AttemptState::Complete,
-        problem: None,
-        schema_hash: schema_hash(),
-        replay_version: 1,
     }
 }
 

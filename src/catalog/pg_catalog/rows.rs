@@ -81,28 +81,36 @@ pub(crate) fn role_oid(name: &str) -> u32 {
     }
 }
 
-/// Rows of a table and bytes they take in memory.
+/// Rows of a table and bytes they take, in memory and in the column cache; rows that were dropped count until their segments are merged.
 pub(crate) fn table_size(snapshot: &Snapshot, relation: &Relation) -> (i64, i64) {
     if relation.schema != "public" {
         return (0, 0);
     }
-    let batches: Box<dyn Iterator<Item = &arrow::array::RecordBatch> + '_> = match relation.name {
-        "applications" => Box::new(snapshot.applications.values()),
-        name => Box::new(
-            snapshot
-                .attempts
-                .values()
-                .filter_map(move |attempt| attempt.tables.get(name))
-                .flatten(),
-        ),
+    let in_memory: Vec<&arrow::array::RecordBatch> = match snapshot.listing.table(relation.name) {
+        Some(batches) => batches,
+        None => {
+            let tables = snapshot.in_memory.iter();
+            tables
+                .filter_map(|attempt| attempt.tables.get(relation.name))
+                .flatten()
+                .collect()
+        }
     };
-    batches.fold((0, 0), |(rows, bytes), batch| {
-        let size = batch.get_array_memory_size();
-        (
-            rows + i64::try_from(batch.num_rows()).unwrap_or(i64::MAX),
-            bytes + i64::try_from(size).unwrap_or(i64::MAX),
-        )
-    })
+    let stored = snapshot.cache.as_ref().map(|cache| cache.snapshot()).into_iter();
+    let stored = stored.flat_map(|cache| cache.segments(relation.name));
+    let is_stored = snapshot.listing.table(relation.name).is_none();
+    let stored = stored
+        .filter(|_| is_stored)
+        .map(|segment| (segment.rows, segment.bytes));
+    let in_memory = in_memory
+        .into_iter()
+        .map(|batch| (batch.num_rows() as u64, batch.get_array_memory_size() as u64));
+    let long = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    in_memory
+        .chain(stored)
+        .fold((0, 0), |(rows, bytes), (more_rows, more_bytes)| {
+            (rows + long(more_rows), bytes + long(more_bytes))
+        })
 }
 
 fn namespaces(directory: &Directory) -> Vec<Row> {

@@ -136,10 +136,14 @@ fn snapshot() -> Snapshot {
             start_time_ms: 0,
             log,
             tables: BTreeMap::from([("tasks", vec![tasks(app_id, rows)])]),
+            stored: None,
+            is_read: true,
         };
-        snapshot.attempts.insert((app_id.into(), String::new()), Arc::new(rows));
+        let rows = Arc::new(rows);
+        snapshot.in_memory.push(Arc::clone(&rows));
+        snapshot.attempts.insert((app_id.into(), String::new()), rows);
     }
-    snapshot.event_logs.push(LogEntry {
+    snapshot.event_logs.push(Arc::new(LogEntry {
         source: "/logs".into(),
         path: "/logs/README.md".into(),
         format: None,
@@ -155,7 +159,7 @@ fn snapshot() -> Snapshot {
         malformed_lines: 0,
         error: Some("no event log".into()),
         read_ms: None,
-    });
+    }));
     snapshot
 }
 

@@ -41,6 +41,7 @@ impl TestDoor {
         let limits = QueryLimits {
             timeout: None,
             memory_bytes: 256 << 20,
+            wait_for_logs: Duration::from_secs(10),
         };
         let engine = QueryEngine::start_with(Arc::new(session), limits).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

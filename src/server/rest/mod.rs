@@ -38,7 +38,7 @@ use datafusion::scalar::ScalarValue;
 use crate::catalog::{SessionVars, SnapshotSource};
 use crate::config::RestConfig;
 use crate::history::{AttemptRows, History, Snapshot};
-use crate::server::query::QueryEngine;
+use crate::server::query::{QueryEngine, QueryError};
 use answer::{Failure, JsonBody, empty, failed, respond, written};
 use json::Json;
 use request::Request;
@@ -274,6 +274,16 @@ pub(super) async fn serve_api(State(rest): State<Arc<Rest>>, parts: Parts) -> Re
 
 impl Rest {
     async fn answer(&self, route: &Route, request: &Request, body: &mut JsonBody) -> Result<(), Failure> {
+        if !route.app_id.is_empty() {
+            let wait = self.engine.limits().wait_for_logs;
+            let read = self
+                .history
+                .ensure_read(std::slice::from_ref(&route.app_id), wait)
+                .await;
+            read.map_err(|not_read| QueryError::NotReadYet {
+                message: not_read.to_string(),
+            })?;
+        }
         let attempt = || self.attempt(&route.app_id, route.attempt_id.as_deref());
         match route.endpoint {
             Endpoint::Version => {

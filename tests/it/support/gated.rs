@@ -93,6 +93,7 @@ impl GatedServer {
         let history = Arc::new(History::new(vec![source], options).expect("threads"));
         let catalog = Catalog::new(Arc::<History>::clone(&history), Vec::new());
         let limits = QueryLimits {
+            wait_for_logs: std::time::Duration::from_secs(10),
             timeout: None,
             memory_bytes: 256 << 20,
         };

@@ -1,0 +1,143 @@
+//! A moment of the cache that rows can be read from, whoever writes meanwhile.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+
+use super::collect::SEGMENTS;
+use super::manifest::{AttemptOrd, Snapshot};
+use super::store::Storage;
+use super::{CacheError, arrange, read};
+use crate::table::TableDef;
+
+/// Decoded rows that are kept, in bytes: about two hundred applications of ordinary size.
+const DECODED_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Rows of attempts that were asked for lately, decoded. An attempt is looked at many times in a row (a page of a user interface asks for
+/// its jobs, stages, executors …), and to decode a page of Parquet for a few of its rows costs more than the question.
+pub(super) struct Decoded(moka::future::Cache<DecodedKey, Arc<Vec<RecordBatch>>>);
+
+/// Rows of an attempt never change; those of one that is extended are more afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct DecodedKey {
+    ord: AttemptOrd,
+    table: &'static str,
+    rows: u64,
+}
+
+impl Default for Decoded {
+    fn default() -> Self {
+        let bytes = |_: &DecodedKey, batches: &Arc<Vec<RecordBatch>>| {
+            let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let cache = moka::future::Cache::builder();
+        Decoded(cache.max_capacity(DECODED_BYTES).weigher(bytes).build())
+    }
+}
+
+impl fmt::Debug for Decoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoded").finish_non_exhaustive()
+    }
+}
+
+/// What is lost of a cache.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// As messages name them.
+    pub files: Vec<String>,
+    /// Attempts that had rows there, live or not.
+    pub attempts: BTreeSet<AttemptOrd>,
+}
+
+/// One snapshot of a cache, and its files. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CacheView {
+    storage: Arc<Storage>,
+    snapshot: Arc<Snapshot>,
+    decoded: Arc<Decoded>,
+}
+
+impl CacheView {
+    pub(super) fn new(storage: Arc<Storage>, snapshot: Arc<Snapshot>, decoded: Arc<Decoded>) -> Self {
+        CacheView {
+            storage,
+            snapshot,
+            decoded,
+        }
+    }
+
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Where the paths of segments begin.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.storage.store
+    }
+
+    /// Rows that a table has of an attempt, from the manifest alone.
+    pub fn row_count(&self, table: &TableDef, ord: AttemptOrd) -> u64 {
+        let ranges = self.snapshot.rows_of(table.name, ord).into_iter();
+        ranges.map(|(_, rows)| rows.end - rows.start).sum()
+    }
+
+    /// The rows of an attempt, as the table is now; kept in memory for the next who asks. Meant for few rows.
+    pub async fn rows(
+        &self,
+        table: &'static TableDef,
+        ord: AttemptOrd,
+    ) -> Result<Arc<Vec<RecordBatch>>, Arc<CacheError>> {
+        let rows = self.row_count(table, ord);
+        if rows == 0 {
+            return Ok(Arc::default());
+        }
+        let key = DecodedKey {
+            ord,
+            table: table.name,
+            rows,
+        };
+        let read = async {
+            let rows = Box::pin(read::rows_of(&self.storage, &self.snapshot, table, ord)).await?;
+            Ok(Arc::new(rows))
+        };
+        self.decoded.0.try_get_with(key, read).await
+    }
+
+    /// Files of segments that are not there, or not whole, and whose rows they held. Costs one listing.
+    pub async fn missing(&self) -> Result<Missing, CacheError> {
+        let listed = self.storage.list(SEGMENTS, None).await?;
+        let sizes: HashMap<&str, u64> = listed.iter().map(|file| (file.name.as_str(), file.bytes)).collect();
+        let mut missing = Missing::default();
+        for segment in self.snapshot.all_segments() {
+            if sizes.get(segment.path.as_str()) != Some(&segment.bytes) {
+                missing.files.push(self.storage.file(&segment.path));
+                missing.attempts.extend(segment.attempts.iter().map(|range| range.ord));
+            }
+        }
+        Ok(missing)
+    }
+
+    /// All live rows of a table segment by segment, each batch with the attempts of its rows.
+    pub async fn table(&self, table: &'static TableDef) -> Result<Vec<(RecordBatch, Vec<AttemptOrd>)>, CacheError> {
+        let mut read = Vec::new();
+        for segment in self.snapshot.segments(table.name) {
+            let rows = Box::pin(read::live_rows(&self.storage, &self.snapshot, table, segment)).await?;
+            let batches: Vec<RecordBatch> = rows.try_collect().await?;
+            for batch in batches {
+                let ords = arrange::ords(&batch).map(|ords| ords.values().iter().map(|ord| AttemptOrd(*ord)).collect());
+                let columns: Vec<usize> = (0..table.columns.len()).collect();
+                let rows = batch
+                    .project(&columns)
+                    .map_err(|error| CacheError::damaged(&segment.path, error))?;
+                read.push((rows, ords.unwrap_or_default()));
+            }
+        }
+        Ok(read)
+    }
+}

@@ -1,0 +1,574 @@
+//! One scan: lists the sources, reads what is new or has grown, commits and publishes what was read.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::ledger::{Job, Ledger, LogKey, News, Verdict};
+use super::listing::ListedRow;
+use super::read::{Failure, Outcome, Task, look_at, read_log};
+use super::{AttemptRows, CacheHandle, History, now_ms};
+use crate::cache::{AttemptOrd, Cache, CacheError, CacheView, LogReport};
+use crate::catalog::SnapshotSource;
+use crate::event_log::{Discovery, EventLog, LogStore, StoreError, discover};
+use crate::table::APPLICATION_ATTEMPTS;
+use crate::telemetry::error_chain;
+
+/// During a long scan readers see what was read so far, at most this often.
+const SHORTEST_PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+/// And at most this part of the time goes into making snapshots, however many logs there are.
+const PUBLISH_COST_FACTOR: u32 = 20;
+/// What is read within this time needs not be looked at before.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
+/// Rows wait for a commit no longer than this, and are no more than these: a commit costs a file for each table and their syncs.
+const COMMIT_AFTER: Duration = Duration::from_secs(2);
+const COMMIT_BYTES: usize = 64 * 1024 * 1024;
+const COMMIT_ATTEMPTS: usize = 1000;
+/// More rows than these do not wait: reading waits for the commit.
+const MOST_WAITING_BYTES: usize = 4 * COMMIT_BYTES;
+/// Commits after which small segments are merged, while a scan goes on.
+const COMMITS_TO_COMPACTION: usize = 32;
+/// Scans from one look at the files of the cache to the next.
+const SCANS_TO_VERIFY: usize = 30;
+/// Scans that are remembered.
+const SCANS_KEPT: usize = 1000;
+
+/// What one scan did: a row of `system.scans`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScanSummary {
+    /// When it began, milliseconds since the epoch.
+    pub start_ms: i64,
+    /// Logs seen, in all sources that could be listed or were listed before.
+    pub logs: usize,
+    pub new: usize,
+    pub grown: usize,
+    pub removed: usize,
+    /// Logs that were found unchanged in the column cache.
+    pub restored: usize,
+    /// Logs that could not be read to their end this time.
+    pub failed: usize,
+    /// Stored bytes of what was new.
+    pub bytes: u64,
+    /// Commits to the column cache.
+    pub commits: usize,
+    /// Sources that cannot be listed, with the reason.
+    pub unreachable: Vec<String>,
+    pub elapsed: Duration,
+    /// Something is different from before the scan.
+    pub changed: bool,
+}
+
+/// The last scans, the newest last. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct ScanLog(Arc<RwLock<VecDeque<ScanSummary>>>);
+
+impl ScanLog {
+    pub fn scans(&self) -> Vec<ScanSummary> {
+        let scans = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        scans.iter().cloned().collect()
+    }
+
+    fn count(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn push(&self, scan: ScanSummary) {
+        let mut scans = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if scans.len() >= SCANS_KEPT {
+            scans.pop_front();
+        }
+        scans.push_back(scan);
+    }
+}
+
+/// Outcomes whose rows wait for a commit.
+#[derive(Debug, Default)]
+struct Waiting {
+    outcomes: Vec<(LogKey, Outcome)>,
+    attempts: BTreeSet<(String, String)>,
+    bytes: usize,
+    since: Option<Instant>,
+}
+
+/// What a commit gave: the outcomes, without their rows.
+struct Committed {
+    outcomes: Vec<(LogKey, Outcome)>,
+    news: News,
+    result: Result<(), CacheError>,
+}
+
+impl Waiting {
+    fn push(&mut self, key: LogKey, outcome: Outcome) {
+        if let Some(rows) = &outcome.rows {
+            self.attempts.insert((rows.app_id.clone(), rows.attempt_id.clone()));
+        }
+        self.bytes += outcome.written.as_ref().map_or(0, |written| written.buffered_bytes());
+        self.since.get_or_insert_with(Instant::now);
+        self.outcomes.push((key, outcome));
+    }
+
+    fn has_attempt_of(&self, outcome: &Outcome) -> bool {
+        let rows = outcome.rows.as_ref();
+        rows.is_some_and(|rows| self.attempts.contains(&(rows.app_id.clone(), rows.attempt_id.clone())))
+    }
+
+    fn has_application(&self, app_ids: &BTreeSet<String>) -> bool {
+        app_ids.iter().any(|app_id| {
+            let attempts = self.attempts.range((app_id.clone(), String::new())..);
+            attempts.take(1).any(|(first, _)| first == app_id)
+        })
+    }
+
+    fn is_due(&self) -> bool {
+        self.bytes >= COMMIT_BYTES
+            || self.outcomes.len() >= COMMIT_ATTEMPTS
+            || self.since.is_some_and(|since| since.elapsed() >= COMMIT_AFTER)
+    }
+}
+
+impl History {
+    /// One scan: lists the sources, reads what is new or has grown, publishes what is known then.
+    pub async fn scan_once(&self) -> ScanSummary {
+        let start = Instant::now();
+        let start_ms = now_ms();
+        let mut ledger = self.ledger.lock().await;
+        self.take_over(&mut ledger).await;
+        let mut summary = ScanSummary {
+            start_ms,
+            ..self.list(&mut ledger).await
+        };
+        self.verify(&mut ledger, &mut summary).await;
+        let jobs = ledger.work();
+        if summary.changed || !jobs.is_empty() {
+            self.publish(&mut ledger);
+        }
+        self.read(&mut ledger, jobs, &mut summary).await;
+        if summary.changed {
+            self.publish(&mut ledger);
+        }
+        self.complete.store(true, Ordering::Release);
+        self.listed.send_replace(true);
+        summary.logs = self.snapshot().event_logs.len();
+        summary.elapsed = start.elapsed();
+        self.scans.push(summary.clone());
+        if summary.commits > 0 {
+            self.maintain();
+        }
+        if summary.changed {
+            tracing::info!(
+                logs = summary.logs,
+                new = summary.new,
+                grown = summary.grown,
+                removed = summary.removed,
+                restored = summary.restored,
+                failed = summary.failed,
+                bytes = summary.bytes,
+                elapsed_ms = u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX),
+                "scan"
+            );
+        }
+        summary
+    }
+
+    /// Takes over what the cache knows: once, if this process writes it; again whenever another one has written.
+    async fn take_over(&self, ledger: &mut Ledger) {
+        let Some(cache) = &self.cache else { return };
+        let is_first = self.scans.count() == 0;
+        let view = match cache {
+            CacheHandle::Writer(cache) if is_first => cache.view(),
+            CacheHandle::Writer(_) => return,
+            CacheHandle::Reader(reader) => {
+                let before = reader.snapshot().seq();
+                match reader.refresh().await {
+                    Ok(snapshot) if is_first || snapshot.seq() != before => reader.view(),
+                    Ok(_) => return,
+                    Err(error) => {
+                        tracing::warn!(error = error_chain(&error), "the column cache cannot be read");
+                        return;
+                    }
+                }
+            }
+        };
+        let rows = self.readers().spawn(async move {
+            let rows = own_rows(&view).await;
+            (view, rows)
+        });
+        match rows.await {
+            Ok((view, Ok(rows))) => ledger.restore(&view, &rows),
+            Ok((_, Err(error))) => tracing::warn!(
+                error = error_chain(&error),
+                "the column cache is not used: the logs are read again"
+            ),
+            Err(_panicked) => {
+                tracing::error!("a defect in sparkgate stopped reading the column cache; please report it")
+            }
+        }
+    }
+
+    /// Looks now and then whether the files of the cache are all there; the logs of what is lost are read again.
+    async fn verify(&self, ledger: &mut Ledger, summary: &mut ScanSummary) {
+        let Some(cache) = &self.cache else { return };
+        if !self.scans.count().is_multiple_of(SCANS_TO_VERIFY) {
+            return;
+        }
+        let view = cache.view();
+        let missing = self.readers().spawn(async move { view.missing().await }).await;
+        match missing {
+            Ok(Ok(missing)) if missing.files.is_empty() => {}
+            Ok(Ok(missing)) => {
+                let lost = ledger.lost(&missing.attempts);
+                summary.changed = true;
+                tracing::warn!(
+                    file = missing.files[0],
+                    files = missing.files.len(),
+                    logs = lost,
+                    "files of the column cache are missing or cut short; the logs of what they held are read again"
+                );
+            }
+            Ok(Err(error)) => tracing::warn!(error = error_chain(&error), "the column cache cannot be listed"),
+            Err(_panicked) => tracing::error!("a defect in sparkgate stopped looking at the column cache"),
+        }
+    }
+
+    async fn list(&self, ledger: &mut Ledger) -> ScanSummary {
+        let mut summary = ScanSummary::default();
+        for (index, source) in self.sources.iter().enumerate() {
+            let (store, path) = (Arc::clone(source.store()), source.path().to_owned());
+            // On the readers' threads: a listing may block on slow storage.
+            let listing = self.readers().spawn(list_source(store, path)).await;
+            let failure = match listing {
+                Ok(Ok(found)) => {
+                    let listed = ledger.listed(index, found, self.options.follow_log_deletion, Instant::now());
+                    if listed.reachability_changed {
+                        tracing::info!(source = source.given(), "source can be listed again");
+                    }
+                    summary.removed += listed.removed;
+                    summary.restored += listed.restored;
+                    summary.changed |= listed.removed > 0
+                        || listed.restored > 0
+                        || listed.reachability_changed
+                        || listed.skipped_changed;
+                    continue;
+                }
+                Ok(Err(error)) => error_chain(&error),
+                Err(_panicked) => "a defect in sparkgate stopped the listing; please report it".to_owned(),
+            };
+            if ledger.unreachable(index, failure.clone()).reachability_changed {
+                tracing::warn!(
+                    source = source.given(),
+                    error = failure,
+                    "source cannot be listed; rows read before stay"
+                );
+                summary.changed = true;
+            }
+            summary.unreachable.push(format!("{}: {failure}", source.given()));
+        }
+        summary
+    }
+
+    /// Reads logs, as many at a time as there are threads, and commits what was read.
+    async fn read(&self, ledger: &mut Ledger, jobs: Vec<Job>, summary: &mut ScanSummary) {
+        let mut jobs: VecDeque<Job> = jobs.into();
+        let unknown = jobs.iter().filter(|job| job.unknown);
+        let unknown = unknown.map(|job| (job.key.clone(), job.source, Arc::clone(&job.log)));
+        let unknown: Vec<(LogKey, usize, Arc<EventLog>)> = unknown.collect();
+        let mut running: JoinSet<(LogKey, Outcome)> = JoinSet::new();
+        let mut keys: HashMap<tokio::task::Id, LogKey> = HashMap::new();
+        let mut waiting = Waiting::default();
+        let mut committing: Option<JoinHandle<Committed>> = None;
+        let mut last_commits = 3_usize;
+        let mut next_publish = Instant::now() + SHORTEST_PUBLISH_INTERVAL;
+        let mut look_at = (!*self.listed.borrow()).then(|| Instant::now() + LOOK_AFTER);
+        let mut unpublished = false;
+        loop {
+            let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let may_start = waiting.bytes < MOST_WAITING_BYTES;
+            while may_start && let Some(job) = self.next_job(&mut jobs, &wanted, running.len()) {
+                if !job.retry {
+                    *(if job.new { &mut summary.new } else { &mut summary.grown }) += 1;
+                    summary.bytes += job.bytes;
+                }
+                let task = Task {
+                    store: Arc::clone(self.sources[job.source].store()),
+                    log: job.log,
+                    live: job.live,
+                    cache: self.cache.as_ref().and_then(CacheHandle::writer).cloned(),
+                    now_ms: now_ms(),
+                };
+                let (key, name) = (job.key.clone(), job.key);
+                let read = async move { (key, read_log(task).await) };
+                keys.insert(running.spawn_on(read, self.readers().handle()).id(), name);
+            }
+            let is_last = running.is_empty() && jobs.is_empty();
+            let is_wanted = waiting.has_application(&wanted);
+            if committing.is_none() && (waiting.is_due() || is_wanted || is_last) {
+                let some = std::mem::take(&mut waiting);
+                // What the last commit made known is told as well, but what cannot be told is not tried for ever.
+                if !some.outcomes.is_empty() || (is_last && ledger.has_news() && last_commits > 0) {
+                    last_commits = last_commits.saturating_sub(usize::from(is_last));
+                    let (begun, changed) = self.commit(ledger, some, summary);
+                    unpublished |= changed;
+                    committing = begun;
+                }
+            }
+            if is_last && committing.is_none() && waiting.outcomes.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some(done) = running.join_next_with_id() => match done {
+                    Ok((id, (key, mut outcome))) => {
+                        keys.remove(&id);
+                        match ledger.judge(&key, &mut outcome) {
+                            Verdict::Take => unpublished |= self.take(ledger, &key, outcome, summary),
+                            Verdict::Commit => {
+                                // Of two logs of one attempt the one that is read later takes the place of the other.
+                                if waiting.has_attempt_of(&outcome) {
+                                    if let Some(before) = committing.take() {
+                                        unpublished |= self.committed(ledger, before.await, summary);
+                                    }
+                                    let some = std::mem::take(&mut waiting);
+                                    let (begun, changed) = self.commit(ledger, some, summary);
+                                    unpublished |= changed;
+                                    committing = begun;
+                                }
+                                waiting.push(key, outcome);
+                            }
+                        }
+                    }
+                    Err(panicked) => {
+                        summary.failed += 1;
+                        summary.changed = true;
+                        unpublished = true;
+                        if let Some(key) = keys.remove(&panicked.id()) {
+                            tracing::error!(
+                                log = key,
+                                "a defect in sparkgate stopped reading a log; please report it"
+                            );
+                            ledger.panicked(&key, now_ms());
+                        }
+                    }
+                },
+                committed = async { committing.as_mut().expect("checked").await }, if committing.is_some() => {
+                    committing = None;
+                    unpublished |= self.committed(ledger, committed, summary);
+                }
+                () = sleep_until(look_at), if look_at.is_some() => {
+                    look_at = None;
+                    self.look(ledger, &unknown, &mut jobs).await;
+                    summary.changed = true;
+                    self.publish(ledger);
+                    self.listed.send_replace(true);
+                }
+                () = sleep_until(waiting.since.map(|since| since + COMMIT_AFTER)),
+                    if waiting.since.is_some() && committing.is_none() => {}
+                () = self.wake.notified() => {}
+            }
+            if unpublished && (!wanted.is_empty() || Instant::now() >= next_publish) {
+                let cost = self.publish(ledger);
+                unpublished = false;
+                next_publish = Instant::now() + SHORTEST_PUBLISH_INTERVAL.max(cost * PUBLISH_COST_FACTOR);
+                let snapshot = self.snapshot();
+                let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                wanted.retain(|app_id| snapshot.unread.contains(app_id));
+            }
+        }
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The next log to read, if there is a thread for it: one that a statement waits for goes first, and does not wait for a thread.
+    fn next_job(&self, jobs: &mut VecDeque<Job>, wanted: &BTreeSet<String>, running: usize) -> Option<Job> {
+        if !wanted.is_empty() && running < 2 * self.threads {
+            let is_wanted = |job: &Job| job.app_id.as_ref().is_some_and(|app_id| wanted.contains(app_id));
+            if let Some(at) = jobs.iter().position(is_wanted) {
+                return jobs.remove(at);
+            }
+        }
+        if running < self.threads { jobs.pop_front() } else { None }
+    }
+
+    /// Looks at the heads and tails of logs that nothing is known of, also of those that are being read.
+    async fn look(&self, ledger: &mut Ledger, unknown: &[(LogKey, usize, Arc<EventLog>)], jobs: &mut VecDeque<Job>) {
+        let mut found: HashMap<LogKey, AttemptRows> = HashMap::new();
+        let mut looking: JoinSet<(LogKey, Option<AttemptRows>)> = JoinSet::new();
+        let mut unknown = unknown.iter().filter(|(key, ..)| ledger.is_unknown(key));
+        loop {
+            while looking.len() < LOOKS_PER_THREAD * self.threads
+                && let Some((key, source, log)) = unknown.next()
+            {
+                let (key, log, store) = (key.clone(), Arc::clone(log), Arc::clone(self.sources[*source].store()));
+                looking.spawn_on(async move { (key, look_at(store, log).await) }, self.readers().handle());
+            }
+            match looking.join_next().await {
+                None => break,
+                Some(Ok((key, Some(rows)))) => drop(found.insert(key, rows)),
+                // Reading the log will say what is wrong with it.
+                Some(Ok((_, None)) | Err(_)) => {}
+            }
+        }
+        drop(unknown);
+        for job in jobs.iter_mut() {
+            if let Some(rows) = found.get(&job.key) {
+                job.app_id = Some(rows.app_id.clone());
+            }
+        }
+        for (key, rows) in found {
+            ledger.looked_at(&key, rows);
+        }
+    }
+
+    /// Begins to commit rows, and what else the cache has to be told. `true` if something is to be published already.
+    fn commit(
+        &self,
+        ledger: &mut Ledger,
+        waiting: Waiting,
+        summary: &mut ScanSummary,
+    ) -> (Option<JoinHandle<Committed>>, bool) {
+        let Some(cache) = self.cache.as_ref().and_then(CacheHandle::writer).cloned() else {
+            return (None, false);
+        };
+        let (mut outcomes, mut changed) = (Vec::with_capacity(waiting.outcomes.len()), false);
+        for (key, mut outcome) in waiting.outcomes {
+            // Another log of the attempt may have been committed since it was read.
+            match ledger.judge(&key, &mut outcome) {
+                Verdict::Commit => outcomes.push((key, outcome)),
+                Verdict::Take => changed |= self.take(ledger, &key, outcome, summary),
+            }
+        }
+        let news = ledger.news();
+        let mut changes = news.changes(&cache.snapshot());
+        for (_, outcome) in &mut outcomes {
+            if let (Some(written), Some(rows)) = (outcome.written.take(), &mut outcome.rows) {
+                rows.stored = Some(written.ord());
+                changes.put.push(written);
+            }
+        }
+        if changes.is_empty() && outcomes.is_empty() {
+            return (None, changed);
+        }
+        // The CPU time of a commit is that of its files, so it belongs to the readers.
+        let committing = self.readers().spawn(async move {
+            let result = Box::pin(cache.commit(changes)).await.map(|_| ());
+            Committed { outcomes, news, result }
+        });
+        (Some(committing), changed)
+    }
+
+    /// Takes the outcomes of a commit; `true` if something is to be published.
+    fn committed(
+        &self,
+        ledger: &mut Ledger,
+        committed: Result<Committed, tokio::task::JoinError>,
+        summary: &mut ScanSummary,
+    ) -> bool {
+        let Ok(Committed { outcomes, news, result }) = committed else {
+            tracing::error!("a defect in sparkgate stopped a commit to the column cache; please report it");
+            return false;
+        };
+        let mut changed = false;
+        match result {
+            Ok(()) => {
+                summary.commits += 1;
+                for (key, outcome) in outcomes {
+                    changed |= self.take(ledger, &key, outcome, summary);
+                }
+                if summary.commits.is_multiple_of(COMMITS_TO_COMPACTION) {
+                    self.maintain();
+                }
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = error_chain(&error),
+                    logs = outcomes.len(),
+                    "rows cannot be written to the column cache; their logs are read again with the next scan"
+                );
+                ledger.not_told(news);
+                for (key, outcome) in outcomes {
+                    let outcome = Outcome {
+                        rows: None,
+                        written: None,
+                        report: LogReport::default(),
+                        failure: Some(Failure::of_cache(&error)),
+                        live: None,
+                        ..outcome
+                    };
+                    changed |= self.take(ledger, &key, outcome, summary);
+                }
+            }
+        }
+        changed
+    }
+
+    fn take(&self, ledger: &mut Ledger, key: &LogKey, outcome: Outcome, summary: &mut ScanSummary) -> bool {
+        let failure = outcome.failure.clone();
+        let changed = ledger.read(key, outcome, now_ms());
+        summary.changed |= changed;
+        summary.failed += usize::from(failure.is_some());
+        if changed && let Some(failure) = failure {
+            tracing::warn!(log = key, error = failure.message, "log cannot be read to its end");
+        }
+        changed
+    }
+
+    /// Merges segments and deletes files that nobody needs, beside everything else.
+    fn maintain(&self) {
+        let Some(cache) = self.cache.as_ref().and_then(CacheHandle::writer).cloned() else {
+            return;
+        };
+        let Ok(alone) = Arc::clone(&self.maintaining).try_lock_owned() else {
+            return;
+        };
+        self.readers().spawn(async move {
+            if let Err(error) = Box::pin(maintain(&cache)).await {
+                tracing::warn!(
+                    error = error_chain(&error),
+                    "the column cache cannot be tidied up; it is tried again later"
+                );
+            }
+            drop(alone);
+        });
+    }
+
+    /// Waits until segments are merged, if they are being.
+    pub async fn settle(&self) {
+        drop(self.maintaining.lock().await);
+    }
+}
+
+/// Logs that are looked at side by side for each thread: to look is mostly to wait.
+const LOOKS_PER_THREAD: usize = 8;
+
+async fn maintain(cache: &Cache) -> Result<(), CacheError> {
+    Box::pin(cache.compact()).await?;
+    Box::pin(cache.collect()).await?;
+    Ok(())
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}
+
+/// The own rows of all attempts in the cache.
+async fn own_rows(view: &CacheView) -> Result<HashMap<AttemptOrd, ListedRow>, CacheError> {
+    let mut rows = HashMap::new();
+    for (batch, ords) in Box::pin(view.table(&APPLICATION_ATTEMPTS)).await? {
+        let batch = Arc::new(batch);
+        for (row, ord) in ords.into_iter().enumerate() {
+            let batch = Arc::clone(&batch);
+            rows.insert(ord, ListedRow { batch, row });
+        }
+    }
+    Ok(rows)
+}
+
+/// Lists a source. A single log that was named while it was `.inprogress` is found under its final name, too.
+async fn list_source(store: Arc<dyn LogStore>, path: String) -> Result<Discovery, StoreError> {
+    match (discover(&*store, &path).await, path.strip_suffix(".inprogress")) {
+        (Err(StoreError::NotFound { .. }), Some(final_name)) => discover(&*store, final_name).await,
+        (found, _) => found,
+    }
+}
