@@ -95,13 +95,11 @@ impl Environment {
 
     /// The rows of an application, a batch for each section that has any.
     pub(super) fn batches(&self, app_id: &str, attempt_id: &str) -> Vec<RecordBatch> {
-        let most = self.sections.iter().map(|section| section.rows).max().unwrap_or(0);
-        let (app_ids, attempt_ids) = (repeated(app_id, most), repeated(attempt_id, most));
         let schema = ENVIRONMENT.arrow_schema();
         let shown = self.sections.iter().filter(|section| section.rows > 0);
         shown
             .map(|section| {
-                let keys = [&app_ids, &attempt_ids].map(|keys| keys.slice(0, section.rows));
+                let keys = [app_id, attempt_id].map(|key| repeated(key, section.rows));
                 let columns = keys.into_iter().chain(section.columns.iter().cloned()).collect();
                 RecordBatch::try_new(Arc::clone(&schema), columns).expect("the columns of the table")
             })

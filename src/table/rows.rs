@@ -131,7 +131,7 @@ impl Cells {
             Type::Map(value) => Cells::Map {
                 ends: vec![0],
                 validity: NullBufferBuilder::new(capacity),
-                keys: StringBuilder::new(),
+                keys: StringBuilder::with_capacity(0, 0),
                 values: Box::new(Cells::new(*value, 0)),
                 len: 0,
             },
