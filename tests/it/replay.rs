@@ -233,8 +233,9 @@ async fn no_damage_and_no_order_of_events_makes_the_fold_panic_and_every_line_is
 fn tables_by_task(rows: Option<AttemptRows>) -> Vec<(&'static str, RecordBatch)> {
     let mut tables = tables(rows);
     for (_, tasks) in tables.iter_mut().filter(|(name, _)| *name == "tasks") {
-        let order = sort_to_indices(tasks.column_by_name("task_id").unwrap(), None, None).unwrap();
-        *tasks = take_record_batch(tasks, &order).unwrap();
+        let ids = tasks.column_by_name("task_id").expect("tasks have ids");
+        let order = sort_to_indices(ids, None, None).expect("ids can be sorted");
+        *tasks = take_record_batch(tasks, &order).expect("every row once");
     }
     tables
 }
