@@ -172,7 +172,9 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, 
         "SparkListenerLogStart" => Event::LogStart(payload(line, &name)?),
         "SparkListenerApplicationStart" => Event::ApplicationStart(payload(line, &name)?),
         "SparkListenerApplicationEnd" => Event::ApplicationEnd(payload(line, &name)?),
-        "SparkListenerEnvironmentUpdate" => Event::EnvironmentUpdate(payload(line, &name)?),
+        "SparkListenerEnvironmentUpdate" => {
+            Event::EnvironmentUpdate(environment::EnvironmentUpdate::parse(line, &name)?)
+        }
         "SparkListenerResourceProfileAdded" => Event::ResourceProfileAdded(payload(line, &name)?),
         "SparkListenerExecutorAdded" => Event::ExecutorAdded(payload(line, &name)?),
         "SparkListenerExecutorRemoved" => Event::ExecutorRemoved(payload(line, &name)?),

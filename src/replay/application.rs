@@ -92,6 +92,11 @@ impl Application {
         Some((self.app_id.clone()?, self.attempt_id.clone()))
     }
 
+    /// Who runs it, as far as the log says.
+    pub(super) fn user(&self) -> &str {
+        self.user.as_deref().unwrap_or_default()
+    }
+
     pub(super) fn start_time(&self) -> i64 {
         self.start_time
     }

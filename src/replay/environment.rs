@@ -1,16 +1,39 @@
 //! Properties of an application attempt, and its resource profiles.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, RecordBatch, StringBuilder};
+
+use super::acl::Acl;
 use crate::event::Properties;
-use crate::event::environment::{EnvironmentUpdate, ResourceProfileAdded};
-use crate::table::{Rows, Value};
+use crate::event::environment::{EnvironmentUpdate, ResourceProfileAdded, Section};
+use crate::table::{ENVIRONMENT, Rows, Value, repeated};
 
 /// What the last `SparkListenerEnvironmentUpdate` said, redacted as Spark's REST API redacts it.
 #[derive(Debug)]
 pub(super) struct Environment {
-    /// By section, name.
-    properties: BTreeMap<(&'static str, String), Option<String>>,
+    /// In the order of their names in the table.
+    sections: Vec<Arc<SectionRows>>,
+    pub(super) cpus_per_task: Option<i32>,
+    /// As the properties say; they do not name the owner.
+    pub(super) acl: Acl,
+}
+
+/// The rows of one section but for the application they are of: applications with the same properties share them.
+#[derive(Debug)]
+struct SectionRows {
+    rows: usize,
+    /// Section, name, value.
+    columns: [ArrayRef; 3],
+}
+
+/// What else the properties of Spark say.
+#[derive(Debug)]
+struct SparkProperties {
+    section: Arc<SectionRows>,
+    cpus_per_task: Option<i32>,
+    acl: Acl,
 }
 
 /// What Spark shows instead of a secret.
@@ -18,51 +41,110 @@ const REDACTED: &str = "*********(redacted)";
 
 /// Spark's default `spark.redaction.regex`: `(?i)secret|password|token|access[.]?key`.
 fn is_secret(text: &str) -> bool {
-    let lower = text.to_lowercase();
-    ["secret", "password", "token", "accesskey", "access.key"]
-        .iter()
-        .any(|word| lower.contains(word))
+    const WORDS: [&str; 5] = ["secret", "password", "token", "accesskey", "access.key"];
+    if !text.is_ascii() {
+        let lower = text.to_lowercase();
+        return WORDS.iter().any(|word| lower.contains(word));
+    }
+    let starts = |at: usize, word: &str| {
+        let here = text.as_bytes().get(at..at + word.len());
+        here.is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    text.bytes().enumerate().any(|(at, byte)| match byte {
+        b's' | b'S' => starts(at, "secret"),
+        b'p' | b'P' => starts(at, "password"),
+        b't' | b'T' => starts(at, "token"),
+        b'a' | b'A' => starts(at, "accesskey") || starts(at, "access.key"),
+        _ => false,
+    })
 }
 
 impl Environment {
     pub(super) fn of(event: &EnvironmentUpdate<'_>) -> Self {
-        let mut properties = BTreeMap::new();
-        for (json, name) in [
+        let spark = event.spark_properties.prepared(|properties| {
+            let cpus = properties.get("spark.task.cpus").and_then(|cpus| cpus.as_deref());
+            SparkProperties {
+                section: Arc::new(SectionRows::redacted("spark", properties)),
+                cpus_per_task: cpus.and_then(|cpus| cpus.trim().parse().ok()),
+                acl: Acl::of(properties),
+            }
+        });
+        let redacted = |name: &'static str, section: Option<&Section<'_>>| {
+            section.map(|section| section.prepared(|properties| SectionRows::redacted(name, properties)))
+        };
+        let classpath = |properties: &Properties<'_>| {
+            SectionRows::of(
+                "classpath",
+                properties.iter().map(|(name, value)| (&**name, value.as_deref())),
+            )
+        };
+        let sections = [
+            Some(event.classpath_entries.prepared(classpath)),
+            redacted("hadoop", event.hadoop_properties.as_ref()),
+            redacted("metrics", event.metrics_properties.as_ref()),
+            Some(event.jvm_information.prepared(SectionRows::of_runtime)),
+            Some(Arc::clone(&spark.section)),
+            redacted("system", Some(&event.system_properties)),
+        ];
+        Environment {
+            sections: sections.into_iter().flatten().collect(),
+            cpus_per_task: spark.cpus_per_task,
+            acl: spark.acl.clone(),
+        }
+    }
+
+    /// The rows of an application, a batch for each section that has any.
+    pub(super) fn batches(&self, app_id: &str, attempt_id: &str) -> Vec<RecordBatch> {
+        let schema = ENVIRONMENT.arrow_schema();
+        let shown = self.sections.iter().filter(|section| section.rows > 0);
+        shown
+            .map(|section| {
+                let keys = [app_id, attempt_id].map(|key| repeated(key, section.rows));
+                let columns = keys.into_iter().chain(section.columns.iter().cloned()).collect();
+                RecordBatch::try_new(Arc::clone(&schema), columns).expect("the columns of the table")
+            })
+            .collect()
+    }
+}
+
+impl SectionRows {
+    fn redacted(section: &'static str, properties: &Properties<'_>) -> Self {
+        let shown = properties.iter().map(|(name, value)| {
+            let value = value.as_deref();
+            let secret = is_secret(name) || value.is_some_and(is_secret);
+            (&**name, if secret { Some(REDACTED) } else { value })
+        });
+        SectionRows::of(section, shown)
+    }
+
+    /// Of what Spark says of the JVM, three are shown.
+    fn of_runtime(properties: &Properties<'_>) -> Self {
+        let shown = [
             ("Java Home", "javaHome"),
             ("Java Version", "javaVersion"),
             ("Scala Version", "scalaVersion"),
-        ] {
-            if let Some(value) = event.jvm_information.get(json) {
-                properties.insert(("runtime", name.to_owned()), value.as_deref().map(str::to_owned));
-            }
-        }
-        let mut section = |section: &'static str, redact: bool, entries: Option<&Properties<'_>>| {
-            for (name, value) in entries.into_iter().flatten() {
-                let secret = redact && (is_secret(name) || value.as_deref().is_some_and(is_secret));
-                let shown = if secret {
-                    Some(REDACTED.to_owned())
-                } else {
-                    value.as_deref().map(str::to_owned)
-                };
-                properties.insert((section, name.clone().into_owned()), shown);
-            }
-        };
-        section("spark", true, Some(&event.spark_properties));
-        section("hadoop", true, event.hadoop_properties.as_ref());
-        section("system", true, Some(&event.system_properties));
-        section("metrics", true, event.metrics_properties.as_ref());
-        section("classpath", false, Some(&event.classpath_entries));
-        Environment { properties }
+        ];
+        let shown = shown
+            .into_iter()
+            .filter_map(|(json, name)| Some((name, properties.get(json)?.as_deref())));
+        SectionRows::of("runtime", shown)
     }
 
-    pub(super) fn push_rows(&self, app_id: &str, attempt_id: &str, rows: &mut Rows) {
-        for ((section, name), value) in &self.properties {
-            rows.push(app_id)
-                .push(attempt_id)
-                .push(*section)
-                .push(name)
-                .push(value.as_ref());
-            rows.end_row();
+    fn of<'p>(section: &'static str, properties: impl Iterator<Item = (&'p str, Option<&'p str>)>) -> Self {
+        let (mut names, mut values) = (StringBuilder::new(), StringBuilder::new());
+        let mut rows = 0;
+        for (name, value) in properties {
+            names.append_value(name);
+            values.append_option(value);
+            rows += 1;
+        }
+        // They may stay as long as the process does.
+        let (mut names, mut values) = (names.finish(), values.finish());
+        names.shrink_to_fit();
+        values.shrink_to_fit();
+        SectionRows {
+            rows,
+            columns: [repeated(section, rows), Arc::new(names), Arc::new(values)],
         }
     }
 }

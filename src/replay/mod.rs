@@ -5,10 +5,12 @@
 //!
 //! Spark keeps live entities and writes copies of them to a store; its REST API shows the store. Where the two can differ
 //! (a task that ends after its job), we follow the store. Memory grows with jobs, stages and their executors, cached partitions,
-//! SQL plans, streaming batches and running tasks; of an ended task a row and a bit stay, and its SQL metrics until their execution has ended.
+//! SQL plans, streaming batches and running tasks; of an ended task a bit stays, its row until it is taken ([`LiveApplication::take_tasks`]), and
+//! its SQL metrics until their execution has ended.
 //!
 //! Invariant: a log replayed in two halves equals the log replayed whole.
 
+mod acl;
 mod application;
 mod environment;
 mod executor;
@@ -22,12 +24,15 @@ mod sql;
 mod stage;
 mod stage_executor;
 mod streaming;
+mod take;
 mod task;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+pub use acl::Acl;
 pub use stage::StageKey;
+pub use take::{Attempt, Retold};
 
 use application::Application;
 use environment::{Environment, ResourceProfile};
@@ -105,6 +110,8 @@ pub struct LiveApplication {
     tail_applied: bool,
     application: Application,
     environment: Option<Environment>,
+    /// What the first environment says of who may see the application.
+    acl: Option<Acl>,
     profiles: BTreeMap<i32, ResourceProfile>,
     cpus_per_task: Option<i32>,
     jobs: Vec<LiveJob>,
@@ -132,6 +139,8 @@ pub struct LiveApplication {
     streaming: StreamingQueries,
     /// Names that every task repeats: hosts, executors, localities.
     names: HashSet<Arc<str>>,
+    /// What an earlier reading of the log found.
+    known: Option<Retold>,
 }
 
 impl LiveApplication {
@@ -265,12 +274,10 @@ impl LiveApplication {
                 self.application.end(&event);
             }
             Event::EnvironmentUpdate(event) => {
-                let cpus = event
-                    .spark_properties
-                    .get("spark.task.cpus")
-                    .and_then(|cpus| cpus.as_deref());
-                self.cpus_per_task = cpus.and_then(|cpus| cpus.trim().parse().ok()).or(self.cpus_per_task);
-                self.environment = Some(Environment::of(&event));
+                let environment = Environment::of(&event);
+                self.cpus_per_task = environment.cpus_per_task.or(self.cpus_per_task);
+                self.acl.get_or_insert_with(|| environment.acl.clone());
+                self.environment = Some(environment);
             }
             Event::ResourceProfileAdded(event) => {
                 self.profiles.insert(event.id, ResourceProfile::of(&event));
@@ -631,7 +638,10 @@ impl LiveApplication {
         // Spark counts metrics of tasks that it saw start, and once.
         let delta = self.live_tasks.remove(&info.task_id).map(|task| {
             self.ended_tasks.insert(info.task_id.cast_unsigned());
-            let key = self.application.key();
+            let key = match self.known.as_ref().and_then(Retold::attempt) {
+                Some(attempt) => attempt.key(),
+                None => self.application.key(),
+            };
             self.tasks.end(
                 key,
                 task.stage(),
@@ -834,7 +844,8 @@ impl LiveApplication {
         }
     }
 
-    /// Rows as of now; the fold can go on afterwards. `None` until `SparkListenerApplicationStart` with an id was seen.
+    /// Rows as of now but for those that [`Self::take_tasks`] gave away; the fold can go on afterwards. `None` until
+    /// `SparkListenerApplicationStart` with an id was seen.
     pub fn rows(&mut self, log: &Arc<EventLog>) -> Option<AttemptRows> {
         let (app_id, attempt_id) = self.application.id()?;
         let mut tables: BTreeMap<&'static str, Vec<arrow::array::RecordBatch>> = BTreeMap::new();
@@ -901,11 +912,6 @@ impl LiveApplication {
                 .iter()
                 .for_each(|(id, rdd)| rdd.push_partitions((app, attempt), *id, rows));
         });
-        table(&ENVIRONMENT, &mut |rows| {
-            self.environment
-                .iter()
-                .for_each(|environment| environment.push_rows(app, attempt, rows));
-        });
         table(&RESOURCE_PROFILES, &mut |rows| {
             self.profiles
                 .values()
@@ -930,7 +936,7 @@ impl LiveApplication {
         let mut running: Vec<&LiveTask> = self.live_tasks.values().collect();
         running.sort_by_key(|task| task.task_id());
         let tasks = self.tasks.batches((app, attempt), running.into_iter());
-        let task_rows = tasks.iter().map(arrow::array::RecordBatch::num_rows).sum();
+        let task_rows = tasks.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>() + self.tasks.taken_rows();
         let totals = application::Totals {
             jobs: self.job_rows.len(),
             failed_jobs,
@@ -950,6 +956,13 @@ impl LiveApplication {
         tables.insert(crate::table::APPLICATION_ATTEMPTS.name, vec![summary]);
         if !tasks.is_empty() {
             tables.insert(TASKS.name, tasks);
+        }
+        let environment = self
+            .environment
+            .as_ref()
+            .map(|environment| environment.batches(app, attempt));
+        if let Some(environment) = environment.filter(|batches| !batches.is_empty()) {
+            tables.insert(ENVIRONMENT.name, environment);
         }
         let start_time_ms = self.application.start_time();
         Some(AttemptRows {

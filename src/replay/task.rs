@@ -1,16 +1,18 @@
-//! Task attempts: those that run are kept, those that ended become rows at once.
+//! Task attempts: those that run are kept, those that ended become rows at once, which may be given away.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 
+use super::index_set::IndexSet;
 use super::metrics::Metrics;
 use super::stage::{Accumulator, StageKey};
+use super::take::Attempt;
 use crate::event::task::{TaskEnd, TaskInfo};
 use crate::table::metrics::{METRIC_COUNT, index};
-use crate::table::{Rows, TASKS, Value};
+use crate::table::{Rows, TASKS, Value, repeated};
 
 /// Rows a batch of tasks holds: DataFusion's own batch size.
 const BATCH_ROWS: usize = 8192;
@@ -160,25 +162,53 @@ impl LiveTask {
 pub(super) struct TaskRows {
     open: Rows,
     batches: Vec<RecordBatch>,
-    /// Tasks that a log tells of twice: the later row holds, as in Spark's store.
-    superseded: HashSet<i64>,
+    /// Rows that a batch holds.
+    batch_rows: usize,
+    /// Tasks that a log tells of more than once, with how often they have ended: the last row holds, as in Spark's store.
+    told_again: HashMap<i64, u32>,
+    /// How many of the first rows of a task do not hold, from an earlier reading of the log: they are left out.
+    left_out: HashMap<i64, u32>,
     /// Application and attempt that the rows name.
     key: Option<(String, String)>,
+    taken: Taken,
+}
+
+/// What is known of the rows that were given away.
+#[derive(Debug, Default)]
+struct Taken {
+    rows: usize,
+    tasks: IndexSet,
+    /// Whose they are.
+    attempt: Option<Attempt>,
+    /// The log told of one of the tasks again, or rows were taken for two attempts.
+    in_vain: bool,
 }
 
 impl Default for TaskRows {
     fn default() -> Self {
         TaskRows {
             // Most applications are small: a batch grows to its size.
-            open: Rows::new(&TASKS, 64),
+            open: Rows::new(&TASKS, 0),
             batches: Vec::new(),
-            superseded: HashSet::new(),
+            batch_rows: BATCH_ROWS,
+            told_again: HashMap::new(),
+            left_out: HashMap::new(),
             key: None,
+            taken: Taken::default(),
         }
     }
 }
 
 impl TaskRows {
+    /// Leaves out the first rows of these tasks.
+    pub(super) fn leave_out(&mut self, rows: HashMap<i64, u32>) {
+        self.left_out = rows;
+    }
+
+    pub(super) fn set_batch_rows(&mut self, rows: usize) {
+        self.batch_rows = rows.max(1);
+    }
+
     pub(super) fn end(
         &mut self,
         key: (&str, &str),
@@ -187,11 +217,23 @@ impl TaskRows {
         (error_message, killed_reason): (Option<&str>, Option<&str>),
         metrics: &Metrics,
     ) {
+        let info = &event.info;
+        let mut ended = 1;
+        if let Some(times) = self.told_again.get_mut(&info.task_id) {
+            *times += 1;
+            ended = *times;
+        }
+        if self
+            .left_out
+            .get(&info.task_id)
+            .is_some_and(|left_out| ended <= *left_out)
+        {
+            return;
+        }
         if self.names_other(key) {
             self.seal();
             self.rekey(key);
         }
-        let info = &event.info;
         let shown = info
             .accumulables
             .iter()
@@ -205,7 +247,7 @@ impl TaskRows {
             accumulables: &accumulables,
         };
         TaskFacts::of(stage, info, |name| name).push_row(key, &result, &mut self.open);
-        if self.open.len() == BATCH_ROWS {
+        if self.open.len() == self.batch_rows {
             self.seal();
         }
     }
@@ -223,7 +265,7 @@ impl TaskRows {
         for batch in &mut self.batches {
             let mut columns = batch.columns().to_vec();
             for (column, key) in columns.iter_mut().zip([app_id, attempt_id]) {
-                *column = Arc::new(StringArray::from(vec![key; batch.num_rows()]));
+                *column = repeated(key, batch.num_rows());
             }
             *batch = RecordBatch::try_new(batch.schema(), columns).expect("the keys are the first columns, and text");
         }
@@ -236,7 +278,7 @@ impl TaskRows {
         }
         let batch = self.open.finish();
         match self.batches.last_mut() {
-            Some(last) if last.num_rows() + batch.num_rows() <= BATCH_ROWS => {
+            Some(last) if last.num_rows() + batch.num_rows() <= self.batch_rows => {
                 *last = concat_batches(&batch.schema(), [&*last, &batch]).expect("batches of one table");
             }
             _ => self.batches.push(batch),
@@ -245,17 +287,94 @@ impl TaskRows {
 
     /// A row of this task exists; the next one replaces it.
     pub(super) fn supersede(&mut self, task_id: i64) {
-        self.superseded.insert(task_id);
+        self.told_again.entry(task_id).or_insert(1);
+        self.taken.in_vain |= self.taken.tasks.contains(task_id.cast_unsigned());
     }
 
-    /// All rows as of now: ended tasks, then those that run.
+    /// Rows in memory.
+    pub(super) fn held(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum::<usize>() + self.open.len()
+    }
+
+    /// Gives away the batches that are complete. A task that runs has a row later, whatever it has now.
+    pub(super) fn take(&mut self, attempt: &Attempt, is_running: impl Fn(i64) -> bool) -> Vec<RecordBatch> {
+        if self.batches.is_empty() {
+            return Vec::new();
+        }
+        if self.names_other(attempt.key()) {
+            self.seal();
+            self.rekey(attempt.key());
+        }
+        if !self.told_again.is_empty() {
+            self.seal();
+            let running = self
+                .told_again
+                .keys()
+                .copied()
+                .filter(|task| is_running(*task))
+                .collect();
+            self.batches = without_superseded(std::mem::take(&mut self.batches), &self.told_again, running);
+            self.batches.retain(|batch| batch.num_rows() > 0);
+        }
+        // Later rows may be put to the last batch.
+        let grows = self
+            .batches
+            .last()
+            .is_some_and(|last| last.num_rows() < self.batch_rows);
+        let complete = self.batches.len() - usize::from(grows);
+        let batches: Vec<RecordBatch> = self.batches.drain(..complete).collect();
+        for batch in &batches {
+            for task in task_ids(batch) {
+                self.taken.tasks.insert(task.cast_unsigned());
+            }
+            self.taken.rows += batch.num_rows();
+        }
+        if !batches.is_empty() {
+            let before = self.taken.attempt.get_or_insert_with(|| attempt.clone());
+            self.taken.in_vain |= before != attempt;
+        }
+        batches
+    }
+
+    /// Rows that were given away.
+    pub(super) fn taken_rows(&self) -> usize {
+        self.taken.rows
+    }
+
+    /// Whose rows were given away, if any were.
+    pub(super) fn taken_for(&self) -> Option<&Attempt> {
+        self.taken.attempt.as_ref()
+    }
+
+    /// Whether rows that were given away do not hold.
+    pub(super) fn taken_in_vain(&self) -> bool {
+        self.taken.in_vain
+    }
+
+    /// Whether a row was left out that holds after all: the log does not tell of the task as often as the earlier reading found.
+    pub(super) fn left_out_in_vain(&self, has_ended: impl Fn(i64) -> bool, is_running: impl Fn(i64) -> bool) -> bool {
+        self.left_out.iter().any(|(task, left_out)| {
+            let once = u32::from(has_ended(*task));
+            let ended = self.told_again.get(task).copied().unwrap_or(once);
+            ended < *left_out || ended == *left_out && !is_running(*task)
+        })
+    }
+
+    /// How many of the first rows of a task do not hold, of all tasks that the log tells of more than once.
+    pub(super) fn superseded(&self, is_running: impl Fn(i64) -> bool) -> HashMap<i64, u32> {
+        let rows = self.told_again.iter();
+        rows.map(|(task, ended)| (*task, ended - u32::from(!is_running(*task))))
+            .collect()
+    }
+
+    /// All rows as of now that were not given away: ended tasks, then those that run.
     pub(super) fn batches<'t>(
         &mut self,
         key: (&str, &str),
         running: impl Iterator<Item = &'t LiveTask>,
     ) -> Vec<RecordBatch> {
         self.seal();
-        let mut rows = Rows::new(&TASKS, 16);
+        let mut rows = Rows::new(&TASKS, 0);
         for task in running {
             let result = TaskResult {
                 metrics: task.metrics.as_ref(),
@@ -270,27 +389,37 @@ impl TaskRows {
         if !rows.is_empty() {
             batches.push(rows.finish());
         }
-        if !self.superseded.is_empty() {
-            batches = without_superseded(batches, &self.superseded);
+        if !self.told_again.is_empty() {
+            batches = without_superseded(batches, &self.told_again, HashSet::new());
         }
         batches
     }
 }
 
-/// Leaves out all rows but the last of each superseded task.
-fn without_superseded(batches: Vec<RecordBatch>, superseded: &HashSet<i64>) -> Vec<RecordBatch> {
-    let mut seen = HashSet::new();
+fn task_ids(batch: &RecordBatch) -> &[i64] {
+    let ids = batch
+        .column_by_name("task_id")
+        .and_then(|ids| ids.as_any().downcast_ref::<Int64Array>());
+    ids.expect("tasks have ids").values()
+}
+
+/// Leaves out all rows but the last of each task that is told of again, and that one too where a later one was `seen`.
+fn without_superseded(
+    batches: Vec<RecordBatch>,
+    told_again: &HashMap<i64, u32>,
+    mut seen: HashSet<i64>,
+) -> Vec<RecordBatch> {
     let mut kept: Vec<RecordBatch> = batches
         .into_iter()
         .rev()
         .map(|batch| {
-            let ids = batch
-                .column_by_name("task_id")
-                .and_then(|ids| ids.as_any().downcast_ref::<Int64Array>());
-            let ids = ids.expect("tasks have ids").values();
+            let ids = task_ids(&batch);
             let mut keep = vec![true; ids.len()];
             for (row, id) in ids.iter().enumerate().rev() {
-                keep[row] = !superseded.contains(id) || seen.insert(*id);
+                keep[row] = !told_again.contains_key(id) || seen.insert(*id);
+            }
+            if keep.iter().all(|keep| *keep) {
+                return batch;
             }
             filter_record_batch(&batch, &BooleanArray::from(keep)).expect("a mask as long as the batch")
         })

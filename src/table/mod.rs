@@ -17,14 +17,14 @@ mod storage;
 mod streaming;
 mod tasks;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub use applications::{APPLICATION_ATTEMPTS, APPLICATIONS};
 pub(crate) use applications::{MAXIMA, SUMMED};
 pub use environment::{ENVIRONMENT, RESOURCE_PROFILES};
 pub use executors::{EXECUTORS, MISCELLANEOUS_PROCESSES};
 pub use jobs::JOBS;
-pub use rows::{Rows, Value};
+pub use rows::{Rows, Value, repeated};
 pub use sql::{SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES};
 pub use stage_executors::STAGE_EXECUTORS;
 pub use stages::STAGES;
@@ -147,6 +147,15 @@ pub struct TableDef {
 
 impl TableDef {
     pub fn arrow_schema(&self) -> SchemaRef {
+        /// The schemas of [`ALL`]: each replay of a log asks for all of them.
+        static SCHEMAS: LazyLock<[SchemaRef; ALL.len()]> = LazyLock::new(|| ALL.map(TableDef::new_schema));
+        match ALL.iter().position(|table| std::ptr::eq(*table, self)) {
+            Some(at) => Arc::clone(&SCHEMAS[at]),
+            None => self.new_schema(),
+        }
+    }
+
+    fn new_schema(&self) -> SchemaRef {
         Arc::new(Schema::new(
             self.columns
                 .iter()

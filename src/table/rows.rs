@@ -4,12 +4,19 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, ListArray, MapArray, NullBufferBuilder,
-    RecordBatch, StringBuilder, StructArray, TimestampMicrosecondBuilder,
+    RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 
 use super::{TableDef, Type};
+
+/// A column that has the same text in each of its rows.
+pub fn repeated(text: &str, rows: usize) -> ArrayRef {
+    let ends = OffsetBuffer::from_repeated_length(text.len(), rows);
+    let texts = Buffer::from_vec(text.as_bytes().repeat(rows));
+    Arc::new(StringArray::new(ends, texts, None))
+}
 
 /// The value of one cell. Integers are given wide.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,7 +131,7 @@ impl Cells {
             Type::Map(value) => Cells::Map {
                 ends: vec![0],
                 validity: NullBufferBuilder::new(capacity),
-                keys: StringBuilder::new(),
+                keys: StringBuilder::with_capacity(0, 0),
                 values: Box::new(Cells::new(*value, 0)),
                 len: 0,
             },
@@ -360,6 +367,14 @@ mod tests {
             ),
         ],
     };
+
+    #[test]
+    fn a_repeated_text_is_in_every_row() {
+        for (text, rows) in [("ä1", 3), ("", 2), ("a", 0)] {
+            let expected: ArrayRef = Arc::new(StringArray::from(vec![text; rows]));
+            assert_eq!(&repeated(text, rows), &expected);
+        }
+    }
 
     #[test]
     fn rows_of_nested_values_and_nulls_come_back_as_given_and_the_builder_starts_anew() {

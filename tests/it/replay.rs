@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
 use serde_json::Value;
 use sparkgate::event::{event_name, task};
 use sparkgate::event_log::{EventLog, LocalStore, LogReader, LogStore, discover};
 use sparkgate::history::AttemptRows;
-use sparkgate::replay::LiveApplication;
+use sparkgate::replay::{Acl, LiveApplication, Retold};
 
 /// Logs of a directory with their lines.
 async fn logs(dir: &str) -> Vec<(Arc<EventLog>, Vec<Vec<u8>>)> {
@@ -183,6 +183,28 @@ fn damage(line: &mut Vec<u8>, chance: &mut Chance) {
     }
 }
 
+/// Swaps, doubles, drops and damages a quarter of the lines.
+fn scramble(lines: &mut Vec<Vec<u8>>, chance: &mut Chance) {
+    for _ in 0..lines.len() / 4 {
+        let at = chance.below(lines.len());
+        match chance.below(4) {
+            0 => {
+                let other = chance.below(lines.len());
+                lines.swap(at, other);
+            }
+            1 => lines.insert(at, lines[chance.below(lines.len())].clone()),
+            2 => {
+                lines.remove(at);
+            }
+            _ => {
+                if !lines[at].is_empty() {
+                    damage(&mut lines[at], chance);
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_damage_and_no_order_of_events_makes_the_fold_panic_and_every_line_is_accounted_for() {
     let mut chance = Chance(1);
@@ -192,24 +214,7 @@ async fn no_damage_and_no_order_of_events_makes_the_fold_panic_and_every_line_is
         }
         for _ in 0..20 {
             let mut lines = lines.clone();
-            for _ in 0..lines.len() / 4 {
-                let at = chance.below(lines.len());
-                match chance.below(4) {
-                    0 => {
-                        let other = chance.below(lines.len());
-                        lines.swap(at, other);
-                    }
-                    1 => lines.insert(at, lines[chance.below(lines.len())].clone()),
-                    2 => {
-                        lines.remove(at);
-                    }
-                    _ => {
-                        if !lines[at].is_empty() {
-                            damage(&mut lines[at], &mut chance);
-                        }
-                    }
-                }
-            }
+            scramble(&mut lines, &mut chance);
             let mut live = LiveApplication::new();
             lines.iter().for_each(|line| live.apply_line(line));
             let _ = live.rows(&log);
@@ -222,4 +227,186 @@ async fn no_damage_and_no_order_of_events_makes_the_fold_panic_and_every_line_is
             );
         }
     }
+}
+
+/// The tables, each in one batch, and that of tasks by their ids: taking changes their order.
+fn tables_by_task(rows: Option<AttemptRows>) -> Vec<(&'static str, RecordBatch)> {
+    let mut tables = tables(rows);
+    for (_, tasks) in tables.iter_mut().filter(|(name, _)| *name == "tasks") {
+        let ids = tasks.column_by_name("task_id").expect("tasks have ids");
+        let order = sort_to_indices(ids, None, None).expect("ids can be sorted");
+        *tasks = take_record_batch(tasks, &order).expect("every row once");
+    }
+    tables
+}
+
+/// A log that is read as the history reads it: ended tasks are taken every few lines.
+struct Taking {
+    live: LiveApplication,
+    taken: Vec<RecordBatch>,
+    lines: usize,
+}
+
+impl Taking {
+    /// Reads all lines; again with what the first reading found where that is asked for. Then no third one is.
+    fn read(lines: &[Vec<u8>], every: usize) -> (Self, bool) {
+        let mut first = Taking::new(None);
+        first.go_on(lines, every);
+        match first.live.retold() {
+            None => (first, false),
+            Some(retold) => {
+                let mut second = Taking::new(Some(retold));
+                second.go_on(lines, every);
+                assert_eq!(second.live.retold(), None, "a second reading of the same log holds");
+                assert!(!second.live.is_retold());
+                (second, true)
+            }
+        }
+    }
+
+    fn new(retold: Option<Retold>) -> Self {
+        let live = retold.map_or_else(LiveApplication::new, LiveApplication::knowing);
+        Taking {
+            live: live.with_task_batches_of(3),
+            taken: Vec::new(),
+            lines: 0,
+        }
+    }
+
+    fn go_on(&mut self, lines: &[Vec<u8>], every: usize) {
+        for line in lines {
+            self.live.apply_line(line);
+            self.lines += 1;
+            if self.lines.is_multiple_of(every) {
+                self.taken.extend(self.live.take_tasks());
+            }
+        }
+    }
+
+    /// What was taken and what is left.
+    fn tables(&mut self, log: &Arc<EventLog>) -> Vec<(&'static str, RecordBatch)> {
+        let mut rows = self.live.rows(log);
+        assert!(rows.is_some() || self.taken.is_empty(), "nothing is taken for nobody");
+        if let Some(rows) = rows.as_mut().filter(|_| !self.taken.is_empty()) {
+            let tasks = rows.tables.entry("tasks").or_default();
+            tasks.splice(..0, self.taken.iter().cloned());
+        }
+        tables_by_task(rows)
+    }
+}
+
+#[tokio::test]
+async fn taking_ended_tasks_at_any_moment_changes_no_row_of_any_log() {
+    let mut chance = Chance(3);
+    let (mut taken, mut again, mut kept) = (0, 0, 0);
+    for (log, lines) in logs("tests/fixtures/logs").await {
+        let mut variants = vec![lines.clone(), [lines.clone(), lines.clone()].concat()];
+        // Another application, another attempt and none, from a place in the middle on.
+        for (name, other) in [
+            (r#""App ID":""#, r#""App ID":"other-"#),
+            (r#""App ID":""#, r#""Old ID":""#),
+            (r#""User":""#, r#""User":"other-"#),
+        ] {
+            let start = lines
+                .iter()
+                .find(|line| event_name(line).is_ok_and(|name| name == "SparkListenerApplicationStart"));
+            let start = String::from_utf8(start.expect("a start").clone()).expect("UTF-8");
+            let changed = start.replace(name, other);
+            assert_ne!(changed, start);
+            let mut lines = lines.clone();
+            lines.insert(lines.len() * 2 / 3, changed.into_bytes());
+            variants.push(lines);
+        }
+        if lines.len() < 2000 {
+            for _ in 0..5 {
+                let mut lines = lines.clone();
+                scramble(&mut lines, &mut chance);
+                variants.push(lines);
+            }
+        }
+        for (variant, lines) in variants.iter().enumerate() {
+            let mut whole = LiveApplication::new();
+            lines.iter().for_each(|line| whole.apply_line(line));
+            let expected = tables_by_task(whole.rows(&log));
+            for every in [1, 2, 50] {
+                let (mut taking, retold) = Taking::read(lines, every);
+                taken += taking.taken.len();
+                again += usize::from(retold);
+                kept += usize::from(!retold);
+                assert_eq!(taking.live.report(), whole.report());
+                assert!(
+                    taking.tables(&log) == expected,
+                    "{} variant {variant}, taken every {every} lines",
+                    log.path
+                );
+            }
+            assert!(variant != 0 || !Taking::read(lines, 1).1, "{} is read once", log.path);
+        }
+    }
+    assert!(
+        taken > 1000 && again > 50 && kept > 50,
+        "{taken} batches, {again} second readings, {kept} only ones"
+    );
+}
+
+#[tokio::test]
+async fn a_log_that_grows_is_taken_from_as_it_grows() {
+    let mut chance = Chance(5);
+    for (log, lines) in logs("tests/fixtures/logs").await {
+        if lines.len() > 2000 {
+            continue;
+        }
+        let mut scrambled = lines.clone();
+        scramble(&mut scrambled, &mut chance);
+        for lines in [lines, scrambled] {
+            let cut = lines.len() / 2;
+            let mut whole = LiveApplication::new();
+            lines[..cut].iter().for_each(|line| whole.apply_line(line));
+            let (mut taking, _) = Taking::read(&lines[..cut], 5);
+            assert!(
+                taking.tables(&log) == tables_by_task(whole.rows(&log)),
+                "{} half",
+                log.path
+            );
+            lines[cut..].iter().for_each(|line| whole.apply_line(line));
+            taking.go_on(&lines[cut..], 5);
+            if taking.live.retold().is_some() {
+                taking = Taking::read(&lines, 5).0;
+            }
+            assert!(
+                taking.tables(&log) == tables_by_task(whole.rows(&log)),
+                "{} whole",
+                log.path
+            );
+        }
+    }
+}
+
+#[test]
+fn the_access_list_is_that_of_the_first_environment_unredacted() {
+    let environment = |properties: &str| {
+        format!(
+            r#"{{"Event":"SparkListenerEnvironmentUpdate","JVM Information":{{}},"Spark Properties":{properties},"System Properties":{{}},"Classpath Entries":{{}}}}"#
+        )
+    };
+    let mut live = LiveApplication::new();
+    assert_eq!(live.acl(), Acl::default());
+    for line in [
+        environment(
+            r#"{"spark.admin.acls":"root,token","spark.ui.view.acls":"*","spark.ui.view.acls.groups":"","spark.admin.acls.groups":null}"#,
+        ),
+        environment(r#"{"spark.admin.acls":"other"}"#),
+        r#"{"Event":"SparkListenerApplicationStart","App Name":"a","App ID":"a","Timestamp":1,"User":"u"}"#.to_owned(),
+    ] {
+        live.apply_line(line.as_bytes());
+    }
+    assert_eq!(live.report().problems, []);
+    let expected = Acl {
+        owner: "u".to_owned(),
+        admin_acls: "root,token".to_owned(),
+        view_acls: "*".to_owned(),
+        ..Acl::default()
+    };
+    assert_eq!(live.acl(), expected);
+    assert_eq!(live.attempt().expect("it is named").acl, expected);
 }
