@@ -152,7 +152,7 @@ pub fn shorten(line: &[u8], scratch: &mut Scratch) -> Option<Shortened> {
         return None;
     }
     let (text, sql_updates) = (scratch.text.len(), scratch.sql_updates.len());
-    task::compact(line, &mut scratch.text, &mut scratch.sql_updates).then(|| Shortened {
+    task::compact(line, &mut scratch.text, &mut scratch.sql_updates).then_some(Shortened {
         text: text..scratch.text.len(),
         sql_updates: sql_updates..scratch.sql_updates.len(),
     })
@@ -182,11 +182,7 @@ const BARE: [&str; 19] = [
 ];
 
 /// Parses one line; `shortened` is what [`shorten`] gave for it, with this scratch.
-pub fn parse<'a>(
-    line: &'a [u8],
-    shortened: Option<&Shortened>,
-    scratch: &'a Scratch,
-) -> Result<Event<'a>, ParseError> {
+pub fn parse<'a>(line: &'a [u8], shortened: Option<&Shortened>, scratch: &'a Scratch) -> Result<Event<'a>, ParseError> {
     let name = event_name(line)?;
     // Events without a rule of their own in JsonProtocol carry the name of their class, with its package; the others never do.
     let of_scheduler = name.strip_prefix("org.apache.spark.scheduler.");

@@ -14,6 +14,7 @@
 
 mod ledger;
 mod listing;
+mod parallel;
 mod read;
 pub mod snapshot;
 mod source;
@@ -36,6 +37,7 @@ use crate::event_log::{Discovery, EventLog, LogReader, LogStore, StoreError, dis
 use crate::telemetry::error_chain;
 
 use ledger::{Job, Ledger, LogKey};
+pub use parallel::LogFold;
 use read::{Outcome, read_log};
 pub use snapshot::{AttemptRows, LogEntry, LogState, Snapshot};
 pub use source::{Source, SourceError};

@@ -6,6 +6,7 @@ use crate::event_log::{EventLog, LogReader, LogStore, ReadError};
 use crate::replay::{LiveApplication, ReplayReport};
 
 use super::AttemptRows;
+use super::parallel::LogFold;
 
 /// Where a log that still grows was left: the reader stands behind the last whole line, the fold has seen all before it.
 #[derive(Debug)]
@@ -57,15 +58,21 @@ impl From<ReadError> for Failure {
 /// Reads a log to the end of what there is: on from `live` where the log continues it, else from the start.
 pub(super) async fn read_log(store: Arc<dyn LogStore>, log: Arc<EventLog>, live: Option<Live>) -> Outcome {
     let continued = live.and_then(|mut live| live.reader.grow(Arc::clone(&log)).then_some(live));
-    let mut live = continued.unwrap_or_else(|| Live {
+    let Live { reader, mut fold } = continued.unwrap_or_else(|| Live {
         reader: LogReader::new(store, Arc::clone(&log)),
         fold: LiveApplication::new(),
     });
 
-    let failure = match read_lines(&mut live).await {
-        Ok(()) => None,
-        Err(error) => Some(Failure::from(error)),
+    let mut folding = LogFold::new(reader);
+    let failure = loop {
+        match folding.step(&mut fold).await {
+            Ok(true) => {}
+            Ok(false) => break None,
+            Err(error) => break Some(Failure::from(error)),
+        }
     };
+    let reader = folding.finish(&mut fold).await;
+    let mut live = Live { reader, fold };
     let torn = failure.is_none() && end_of_log(&mut live, &log);
 
     let rows = live.fold.rows(&log);
@@ -80,33 +87,6 @@ pub(super) async fn read_log(store: Arc<dyn LogStore>, log: Arc<EventLog>, live:
         failure,
         live: may_go_on.then_some(live),
     }
-}
-
-async fn read_lines(live: &mut Live) -> Result<(), ReadError> {
-    while let Some(block) = live.reader.next_block().await? {
-        for line in lines(&block.bytes) {
-            live.fold.apply_line(line);
-        }
-    }
-    Ok(())
-}
-
-/// The lines of a block, without their newlines.
-fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = (!bytes.is_empty()).then_some(bytes.strip_suffix(b"\n").unwrap_or(bytes));
-    std::iter::from_fn(move || {
-        let current = rest?;
-        match memchr::memchr(b'\n', current) {
-            Some(end) => {
-                rest = Some(&current[end + 1..]);
-                Some(&current[..end])
-            }
-            None => {
-                rest = None;
-                Some(current)
-            }
-        }
-    })
 }
 
 /// Takes the last line if it is whole without its newline. Of a log that should be complete, whatever remains is torn: then
@@ -131,23 +111,4 @@ fn end_of_log(live: &mut Live, log: &EventLog) -> bool {
         return true;
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_is_cut_at_its_newlines_and_empty_lines_count() {
-        let cut = |bytes: &'static [u8]| {
-            lines(bytes)
-                .map(|l| std::str::from_utf8(l).unwrap())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(cut(b"a\nbc\n"), ["a", "bc"]);
-        assert_eq!(cut(b"a\n\nb\n"), ["a", "", "b"]);
-        assert_eq!(cut(b"a"), ["a"]);
-        assert_eq!(cut(b"\n"), [""]);
-        assert!(cut(b"").is_empty());
-    }
 }

@@ -104,6 +104,7 @@ impl ParsedBlock {
 
     /// Gives each line once, in the order of the log.
     pub(super) fn drain(&mut self, mut each: impl FnMut(ParsedLine<'_>)) {
-        self.0.with_dependent_mut(|_, lines| lines.drain(..).for_each(&mut each));
+        self.0
+            .with_dependent_mut(|_, lines| lines.drain(..).for_each(&mut each));
     }
 }

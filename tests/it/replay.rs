@@ -102,7 +102,10 @@ fn folded_by_block(log: &Arc<EventLog>, text: &[u8], size: usize) -> (ReplayRepo
     }
     let (early, late) = blocks.split_at(blocks.len() / 2);
     let parse = |blocks: &[Vec<u8>]| {
-        let parsed = blocks.iter().rev().map(|block| ParsedBlock::parse(block.clone().into(), None));
+        let parsed = blocks
+            .iter()
+            .rev()
+            .map(|block| ParsedBlock::parse(block.clone().into(), None));
         parsed.collect::<Vec<_>>()
     };
     let (early, late) = std::thread::scope(|scope| {
@@ -123,7 +126,11 @@ fn all_logs() -> Vec<PathBuf> {
         all.push(shared.join("spark-logs"));
         all.push(shared.join("spark-conformance/events"));
         let broken = std::fs::read_dir(shared.join("spark-conformance/broken")).expect("broken logs");
-        all.extend(broken.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()));
+        all.extend(
+            broken
+                .map(|entry| entry.expect("an entry").path())
+                .filter(|path| path.is_dir()),
+        );
     }
     all
 }
