@@ -3,6 +3,8 @@
 //! The name of the event stands first in every line (`{"Event":"…`) and decides before anything else is parsed; lines that
 //! no table needs are never parsed. Payloads borrow from the line. Field docs are Spark's own names; absent fields follow
 //! `JsonProtocol`: what it calls an option is an `Option` here, everything else is required.
+//!
+//! Invariant: what a line gives depends on the line alone, so that lines can be parsed in any order and on any thread.
 
 pub mod application;
 pub mod block;
@@ -19,6 +21,7 @@ pub use envelope::event_name;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::Deserialize;
 
@@ -117,13 +120,42 @@ impl ParseError {
     }
 }
 
-/// Memory that is reused from line to line; an event may borrow from it.
+/// Memory beside the lines that [`shorten`] fills; the events of shortened lines borrow from it.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    line: Vec<u8>,
+    text: Vec<u8>,
     sql_updates: Vec<task::SqlUpdate>,
-    /// Whether SQL accumulators of ended tasks are taken: only where an execution waits for them.
-    pub takes_sql_updates: bool,
+}
+
+impl Scratch {
+    /// Forgets the lines so far, and keeps the memory for the next ones.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.sql_updates.clear();
+    }
+}
+
+/// Where a [`Scratch`] has what is left of a line.
+#[derive(Debug, Clone)]
+pub struct Shortened {
+    text: Range<usize>,
+    sql_updates: Range<usize>,
+}
+
+/// What comes before [`parse`]: leaves out of a line what no table shows, where that is worth a copy. `None` for a line that
+/// is to be parsed as it is.
+///
+/// Many lines can be shortened into one scratch before the first of them is parsed.
+pub fn shorten(line: &[u8], scratch: &mut Scratch) -> Option<Shortened> {
+    // Spark writes the name first. A line in another order is long to read, and as right.
+    if !line.starts_with(b"{\"Event\":\"SparkListenerTaskEnd\"") {
+        return None;
+    }
+    let (text, sql_updates) = (scratch.text.len(), scratch.sql_updates.len());
+    task::compact(line, &mut scratch.text, &mut scratch.sql_updates).then_some(Shortened {
+        text: text..scratch.text.len(),
+        sql_updates: sql_updates..scratch.sql_updates.len(),
+    })
 }
 
 /// Events that JsonProtocol has a rule for: they stand without a package.
@@ -149,8 +181,8 @@ const BARE: [&str; 19] = [
     "SparkListenerUnpersistRDD",
 ];
 
-/// Parses one line.
-pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, ParseError> {
+/// Parses one line; `shortened` is what [`shorten`] gave for it, with this scratch.
+pub fn parse<'a>(line: &'a [u8], shortened: Option<&Shortened>, scratch: &'a Scratch) -> Result<Event<'a>, ParseError> {
     let name = event_name(line)?;
     // Events without a rule of their own in JsonProtocol carry the name of their class, with its package; the others never do.
     let of_scheduler = name.strip_prefix("org.apache.spark.scheduler.");
@@ -161,11 +193,9 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut Scratch) -> Result<Event<'a>, 
     Ok(match short {
         _ if is_class && BARE.contains(&short) => Event::Unknown(name),
         "SparkListenerTaskEnd" => {
-            scratch.sql_updates.clear();
-            let sql_updates = scratch.takes_sql_updates.then_some(&mut scratch.sql_updates);
-            task::compact(line, &mut scratch.line, sql_updates);
-            let mut event: Box<task::TaskEnd<'a>> = Box::new(payload(&scratch.line, &name)?);
-            event.sql_updates = &scratch.sql_updates;
+            let text = shortened.map_or(line, |at| &scratch.text[at.text.clone()]);
+            let mut event: Box<task::TaskEnd<'a>> = Box::new(payload(text, &name)?);
+            event.sql_updates = shortened.map_or(&[], |at| &scratch.sql_updates[at.sql_updates.clone()]);
             Event::TaskEnd(event)
         }
         "SparkListenerTaskStart" => Event::TaskStart(payload(line, &name)?),

@@ -380,30 +380,24 @@ impl TaskEndReason<'_> {
     }
 }
 
-/// Copies a `TaskEnd` line to `out`, without the accumulators that no table shows. Updates of those of SQL go to `sql_updates`,
-/// where it is given.
+/// Copies a `TaskEnd` line to the end of `out`, without the accumulators that no table shows; updates of those of SQL go to
+/// `sql_updates`. `false` if the line has no list of accumulators: then nothing is copied.
 ///
 /// The list of accumulators stands between two quoted keys. A quote inside a JSON string is escaped, so that `"…":` with
 /// the character before it can only be a key: the search cannot be misled by the text of an accumulator. Whatever does not
 /// look as expected is copied as it is, and parsed in full.
-pub fn compact(line: &[u8], out: &mut Vec<u8>, mut sql_updates: Option<&mut Vec<SqlUpdate>>) {
-    out.clear();
+pub fn compact(line: &[u8], out: &mut Vec<u8>, sql_updates: &mut Vec<SqlUpdate>) -> bool {
     let Some((start, end)) = accumulables(line) else {
-        out.extend_from_slice(line);
-        return;
+        return false;
     };
     out.extend_from_slice(&line[..start]);
     let mut first = true;
     for item in items(&line[start..end]) {
         // Spark marks accumulators of SQL as internal too, and writes the mark of SQL last.
         if item.ends_with(SQL_END) {
-            match (&mut sql_updates, sql_update(item)) {
-                (None, _) => continue,
-                (Some(updates), Some(update)) => {
-                    updates.push(update);
-                    continue;
-                }
-                (Some(_), None) => {}
+            if let Some(update) = sql_update(item) {
+                sql_updates.push(update);
+                continue;
             }
         } else if FINDERS.internal.find(item).is_some() {
             continue;
@@ -415,6 +409,7 @@ pub fn compact(line: &[u8], out: &mut Vec<u8>, mut sql_updates: Option<&mut Vec<
         first = false;
     }
     out.extend_from_slice(&line[end..]);
+    true
 }
 
 const SQL_END: &[u8] = b",\"Metadata\":\"sql\"}";
@@ -489,8 +484,8 @@ mod tests {
         let line = format!(
             r#"{{"Event":"SparkListenerTaskEnd","Task Info":{{"Task ID":1,"Accumulables":[{accumulables}]}},"Task Metrics":{{}}}}"#
         );
-        let mut out = Vec::new();
-        compact(line.as_bytes(), &mut out, None);
+        let (mut out, mut updates) = (Vec::new(), Vec::new());
+        assert!(compact(line.as_bytes(), &mut out, &mut updates));
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         value["Task Info"]["Accumulables"].to_string()
     }
@@ -526,7 +521,7 @@ mod tests {
         let list = [sql(1, "\"5\""), sql(2, "-1"), sql(3, "\"x\""), sql(4, "\"1.5\"")].join(",");
         let line = format!(r#"{{"Task Info":{{"Task ID":1,"Accumulables":[{list}]}},"Task Metrics":{{}}}}"#);
         let (mut out, mut updates) = (Vec::new(), Vec::new());
-        compact(line.as_bytes(), &mut out, Some(&mut updates));
+        assert!(compact(line.as_bytes(), &mut out, &mut updates));
         assert_eq!(updates, [(1, 5), (2, -1)]);
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         let kept: Vec<_> = value["Task Info"]["Accumulables"]
@@ -539,15 +534,15 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_cut_or_lacks_accumulators_is_copied_as_it_is() {
+    fn a_line_that_is_cut_or_lacks_accumulators_is_left_as_it_is() {
         for line in [
             &b"{\"Task Info\":{\"Task ID\":1,\"Accumulables\":[{\"ID\":1"[..],
             b"{}",
             b"",
         ] {
-            let mut out = vec![1];
-            compact(line, &mut out, None);
-            assert_eq!(out, line);
+            let (mut out, mut updates) = (vec![1], Vec::new());
+            assert!(!compact(line, &mut out, &mut updates));
+            assert_eq!((out, updates), (vec![1], Vec::new()));
         }
     }
 

@@ -14,8 +14,8 @@ use bytes::{Buf, Bytes};
 use super::codec::Decoder;
 use super::{Codec, EventLog, LogFile, LogStore, StoreError};
 
-/// Stored bytes per read of an uncompressed file: large enough that a read's fixed cost does not count.
-const PLAIN_READ: u64 = 8 << 20;
+/// Stored bytes that the first read of an uncompressed file asks for at least, however little is listed of it.
+const SMALLEST_READ: u64 = 128 << 10;
 /// Stored bytes per read of a compressed file; they unpack to about 20 times as much.
 const COMPRESSED_READ: u64 = 1 << 20;
 /// Decoded bytes per block of lines of a compressed file.
@@ -195,7 +195,7 @@ impl LogReader {
         }
         // Not much more than is there, so that a small file takes a small buffer; but a byte more, to see the end.
         let listed = file.size_bytes.saturating_sub(self.position).saturating_add(1);
-        let mut want = listed.clamp(PLAIN_READ >> 6, PLAIN_READ);
+        let mut want = listed.clamp(SMALLEST_READ, self.store.read_bytes().max(SMALLEST_READ));
         loop {
             let known = self.position.saturating_add(self.carry.len() as u64);
             if known >= limit {

@@ -24,6 +24,12 @@ pub trait LogStore: Debug + Send + Sync {
     async fn head(&self, path: &str) -> Result<Entry, StoreError>;
     /// Bytes `range` of a file; shorter only when the file ends earlier, empty past its end.
     async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// How many bytes of a large file to read at a time: so many that the fixed cost of a read does not count.
+    fn read_bytes(&self) -> u64 {
+        // A request to an object store takes tens of milliseconds before its first byte.
+        8 << 20
+    }
 }
 
 /// One entry of a directory.
@@ -98,6 +104,11 @@ impl LogStore for LocalStore {
 
     async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         blocking(path, move |_, path| read(&path, range)).await
+    }
+
+    fn read_bytes(&self) -> u64 {
+        // The memory of small reads is used again before the allocator gives it back to the system.
+        1 << 20
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod ledger;
 pub mod listing;
+mod parallel;
 mod read;
 mod scan;
 pub mod snapshot;
@@ -41,6 +42,7 @@ use crate::catalog::SnapshotSource;
 use crate::event_log::{EventLog, LogReader, LogStore, StoreError};
 
 use ledger::Ledger;
+pub use parallel::LogFold;
 pub use scan::{ScanLog, ScanSummary};
 pub use snapshot::{AttemptRows, LogEntry, LogState, Snapshot};
 pub use source::{Source, SourceError};

@@ -17,6 +17,7 @@ mod executor;
 mod index_set;
 mod job;
 mod metrics;
+mod parsed;
 mod process;
 mod rdd;
 mod scala;
@@ -31,6 +32,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 pub use acl::Acl;
+pub use parsed::ParsedBlock;
 pub use stage::StageKey;
 pub use take::{Attempt, Retold};
 
@@ -40,6 +42,7 @@ use executor::{DRIVER, LiveExecutor};
 use index_set::IndexSet;
 use job::{LiveJob, Outcome};
 use metrics::Metrics;
+use parsed::{ParsedLine, without_line_end};
 use process::MiscellaneousProcess;
 use rdd::LiveRdd;
 use sql::SqlExecutions;
@@ -150,25 +153,40 @@ impl LiveApplication {
 
     /// Parses one line (without its newline) and folds it. Lines that cannot be read are recorded in the report.
     pub fn apply_line(&mut self, line: &[u8]) {
-        if std::mem::take(&mut self.tail_applied) && line.is_empty() {
-            return;
-        }
-        self.report.lines += 1;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.iter().all(u8::is_ascii_whitespace) {
-            self.problem(None, "blank line".to_owned());
-            return;
-        }
         let mut scratch = std::mem::take(&mut self.scratch);
-        if let Err(error) = self.apply_json(line, &mut scratch) {
-            self.repair(line, &mut scratch, &error);
-        }
+        scratch.clear();
+        let line = without_line_end(line);
+        let shortened = event::shorten(line, &mut scratch);
+        self.apply_parsed(ParsedLine::parse(line, shortened.as_ref(), &scratch));
         self.scratch = scratch;
     }
 
-    fn apply_json(&mut self, line: &[u8], scratch: &mut Scratch) -> Result<(), ParseError> {
-        scratch.takes_sql_updates = self.sql.follows_stages();
-        let event = event::parse(line, scratch)?;
+    /// Folds the lines of a block that was parsed before, as if they came to [`Self::apply_line`] one by one. No line is left
+    /// in the block.
+    pub fn apply_block(&mut self, block: &mut ParsedBlock) {
+        block.drain(|line| self.apply_parsed(line));
+    }
+
+    fn apply_parsed(&mut self, line: ParsedLine<'_>) {
+        if std::mem::take(&mut self.tail_applied) && line.text.is_empty() {
+            return;
+        }
+        self.report.lines += 1;
+        match line.event {
+            Ok(Some(event)) => self.apply_event(event),
+            Ok(None) => self.problem(None, "blank line".to_owned()),
+            Err(error) => self.repair(line.text, &error),
+        }
+    }
+
+    fn apply_json(&mut self, json: &[u8]) -> Result<(), ParseError> {
+        let mut scratch = Scratch::default();
+        let shortened = event::shorten(json, &mut scratch);
+        self.apply_event(event::parse(json, shortened.as_ref(), &scratch)?);
+        Ok(())
+    }
+
+    fn apply_event(&mut self, event: Event<'_>) {
         match event {
             Event::Unknown(name) => {
                 let unknown = &mut self.report.unknown_events;
@@ -186,15 +204,14 @@ impl LiveApplication {
                 self.apply(event);
             }
         }
-        Ok(())
     }
 
     /// A line whose text is damaged, but whose JSON is not, counts as an event all the same.
-    fn repair(&mut self, line: &[u8], scratch: &mut Scratch, error: &ParseError) {
+    fn repair(&mut self, line: &[u8], error: &ParseError) {
         let invalid = std::str::from_utf8(line).is_err();
         let text = String::from_utf8_lossy(line);
         let text = without_lone_surrogates(&text);
-        if (invalid || text.as_bytes() != line) && self.apply_json(text.as_bytes(), scratch).is_ok() {
+        if (invalid || text.as_bytes() != line) && self.apply_json(text.as_bytes()).is_ok() {
             let what = if invalid {
                 "invalid UTF-8"
             } else {
@@ -208,7 +225,7 @@ impl LiveApplication {
         if let Some(Ok(mut value)) = values.next() {
             let more = !text[values.byte_offset()..].trim().is_empty();
             narrow(&mut value);
-            if self.apply_json(value.to_string().as_bytes(), scratch).is_ok() {
+            if self.apply_json(value.to_string().as_bytes()).is_ok() {
                 if more {
                     self.problem(error.event(), "text behind the event; it is left out".to_owned());
                 }
@@ -224,10 +241,7 @@ impl LiveApplication {
         if line.is_empty() {
             return false;
         }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let whole = serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
-            && self.apply_json(line, &mut scratch).is_ok();
-        self.scratch = scratch;
+        let whole = serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok() && self.apply_json(line).is_ok();
         if whole {
             self.report.lines += 1;
             self.tail_applied = true;

@@ -1,7 +1,7 @@
-//! The fold itself, on every fixture log: cut anywhere it gives what it gives whole, and what is left out before parsing is
-//! what no table shows.
+//! The fold itself, on every fixture log: cut anywhere it gives what it gives whole, parsed ahead or line by line, and what is
+//! left out before parsing is what no table shows.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -10,11 +10,12 @@ use serde_json::Value;
 use sparkgate::event::{event_name, task};
 use sparkgate::event_log::{EventLog, LocalStore, LogReader, LogStore, discover};
 use sparkgate::history::AttemptRows;
-use sparkgate::replay::{Acl, LiveApplication, Retold};
+use sparkgate::replay::{Acl, LiveApplication, ParsedBlock, ReplayReport, Retold};
 
-/// Logs of a directory with their lines.
-async fn logs(dir: &str) -> Vec<(Arc<EventLog>, Vec<Vec<u8>>)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+use crate::support::{fixtures, shared};
+
+/// Logs of a directory with their text, as far as it can be read.
+async fn texts(dir: &Path) -> Vec<(Arc<EventLog>, Vec<u8>)> {
     let store: Arc<dyn LogStore> = Arc::new(LocalStore);
     let found = discover(&*store, dir.to_str().expect("UTF-8"))
         .await
@@ -24,18 +25,23 @@ async fn logs(dir: &str) -> Vec<(Arc<EventLog>, Vec<Vec<u8>>)> {
         let log = Arc::new(log);
         let mut reader = LogReader::new(Arc::clone(&store), Arc::clone(&log));
         let mut text = Vec::new();
-        while let Some(block) = reader.next_block().await.expect("a readable log") {
+        while let Ok(Some(block)) = reader.next_block().await {
             text.extend_from_slice(&block.bytes);
         }
         text.extend_from_slice(reader.tail());
-        let lines = text
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .map(<[u8]>::to_vec)
-            .collect();
-        logs.push((log, lines));
+        logs.push((log, text));
     }
     logs
+}
+
+/// Logs of a directory with their lines.
+async fn logs(dir: &str) -> Vec<(Arc<EventLog>, Vec<Vec<u8>>)> {
+    let texts = texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).await;
+    let lines = |text: Vec<u8>| {
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(<[u8]>::to_vec).collect()
+    };
+    texts.into_iter().map(|(log, text)| (log, lines(text))).collect()
 }
 
 /// The tables, each in one batch: where batches end says nothing.
@@ -77,6 +83,117 @@ async fn a_log_cut_at_any_event_gives_the_rows_of_the_whole_log() {
     assert!(cuts > 500, "only {cuts} cuts");
 }
 
+/// The report and the tables of lines that are folded one by one.
+fn folded_by_line(log: &Arc<EventLog>, text: &[u8]) -> (ReplayReport, Vec<(&'static str, RecordBatch)>) {
+    let mut live = LiveApplication::new();
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    text.split(|byte| *byte == b'\n').for_each(|line| live.apply_line(line));
+    (live.report().clone(), tables(live.rows(log)))
+}
+
+/// The same of blocks of about `size` bytes; they are parsed on two threads, the later ones first.
+fn folded_by_block(log: &Arc<EventLog>, text: &[u8], size: usize) -> (ReplayReport, Vec<(&'static str, RecordBatch)>) {
+    let mut blocks = vec![Vec::new()];
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if blocks.last().is_none_or(|block| block.len() >= size) {
+            blocks.push(Vec::new());
+        }
+        blocks.last_mut().expect("there is one").extend_from_slice(line);
+    }
+    let (early, late) = blocks.split_at(blocks.len() / 2);
+    let parse = |blocks: &[Vec<u8>]| {
+        let parsed = blocks
+            .iter()
+            .rev()
+            .map(|block| ParsedBlock::parse(block.clone().into(), None));
+        parsed.collect::<Vec<_>>()
+    };
+    let (early, late) = std::thread::scope(|scope| {
+        let late = scope.spawn(|| parse(late));
+        (parse(early), late.join().expect("parsing does not panic"))
+    });
+    let mut live = LiveApplication::new();
+    for mut block in early.into_iter().rev().chain(late.into_iter().rev()) {
+        live.apply_block(&mut block);
+    }
+    (live.report().clone(), tables(live.rows(log)))
+}
+
+/// Every directory with logs: ours, whole and damaged, and those beside the checkout.
+fn all_logs() -> Vec<PathBuf> {
+    let mut all = vec![fixtures().join("logs"), fixtures().join("damaged")];
+    if let Some(shared) = shared() {
+        all.push(shared.join("spark-logs"));
+        all.push(shared.join("spark-conformance/events"));
+        let broken = std::fs::read_dir(shared.join("spark-conformance/broken")).expect("broken logs");
+        all.extend(
+            broken
+                .map(|entry| entry.expect("an entry").path())
+                .filter(|path| path.is_dir()),
+        );
+    }
+    all
+}
+
+#[tokio::test]
+async fn blocks_that_were_parsed_ahead_give_the_rows_and_the_report_of_their_lines() {
+    let (mut compared, mut chance) = (0, Chance(2));
+    for dir in all_logs() {
+        for (log, text) in texts(&dir).await {
+            let expected = folded_by_line(&log, &text);
+            for size in [1, 1000, 50_000, usize::MAX] {
+                // A block for each line takes long where there are many lines, and says no more.
+                let size = size.max(text.len() / 2000);
+                assert!(
+                    folded_by_block(&log, &text, size) == expected,
+                    "{} in blocks of {size} bytes gives something else",
+                    log.path
+                );
+                compared += 1;
+            }
+            if text.len() > 2_000_000 {
+                continue;
+            }
+            let mut lines: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+            for line in &mut lines {
+                if !line.is_empty() && chance.below(3) == 0 {
+                    damage(line, &mut chance);
+                }
+            }
+            for odd in ODD_LINES {
+                lines.insert(chance.below(lines.len()), odd.to_vec());
+            }
+            let text = lines.join(&b'\n');
+            let expected = folded_by_line(&log, &text);
+            assert!(expected.0.malformed_lines > 0);
+            assert!(
+                folded_by_block(&log, &text, 1000) == expected,
+                "{} with damage gives something else in blocks",
+                log.path
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared > 200, "only {compared} compared");
+}
+
+/// What is wrong with lines, beside what [`damage`] does: blank, no text, half a surrogate pair, a number of another kind, a
+/// doubled key, something behind the event, another order, an event that nobody knows.
+const ODD_LINES: [&[u8]; 12] = [
+    b"",
+    b"\r",
+    b" \t ",
+    b"\xff\xfe",
+    b"null",
+    br#"{"Event":"SparkListenerTaskEnd"}"#,
+    b"{\"Event\":\"SparkListenerUnpersistRDD\",\"RDD ID\":1,\"x\":\"\xff\"}",
+    br#"{"Event":"SparkListenerExecutorRemoved","Timestamp":1.5e3,"Executor ID":"\ud800","Removed Reason":"r"}"#,
+    br#"{"Event":"SparkListenerUnpersistRDD","RDD ID":1,"RDD ID":2}"#,
+    br#"{"Event":"SparkListenerUnpersistRDD","RDD ID":1} {"more":1}"#,
+    br#"{"Timestamp":7,"Event":"SparkListenerApplicationEnd"}"#,
+    br#"{"Event":"com.example.Unknown","x":1}"#,
+];
+
 #[tokio::test]
 async fn only_accumulators_that_no_table_shows_are_left_out_before_parsing() {
     let mut ends = 0;
@@ -86,7 +203,10 @@ async fn only_accumulators_that_no_table_shows_are_left_out_before_parsing() {
             .filter(|line| event_name(line).is_ok_and(|name| name == "SparkListenerTaskEnd"))
         {
             let (mut compacted, mut updates) = (Vec::new(), Vec::new());
-            task::compact(line, &mut compacted, Some(&mut updates));
+            let shortened = task::compact(line, &mut compacted, &mut updates);
+            if !shortened {
+                compacted.extend_from_slice(line);
+            }
             // The last line of a killed application may be cut.
             let Ok(mut expected) = serde_json::from_slice::<Value>(line) else {
                 continue;

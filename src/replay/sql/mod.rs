@@ -105,6 +105,7 @@ struct StageMetric {
 
 impl SqlExecutions {
     /// Whether any stage waits for the accumulators of its tasks.
+    #[cfg(test)]
     pub(super) fn follows_stages(&self) -> bool {
         !self.stages.is_empty()
     }
