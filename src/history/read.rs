@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::event_log::{EventLog, LogReader, LogStore, ReadError};
 use crate::replay::{LiveApplication, ReplayReport};
+use crate::rollup;
+use crate::table::TASKS;
+use crate::telemetry::error_chain;
 
 use super::AttemptRows;
 
@@ -48,7 +51,7 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         let corrupt = matches!(error, ReadError::Corrupt { .. });
         Failure {
-            message: crate::telemetry::error_chain(&error),
+            message: error_chain(&error),
             corrupt,
         }
     }
@@ -68,7 +71,10 @@ pub(super) async fn read_log(store: Arc<dyn LogStore>, log: Arc<EventLog>, live:
     };
     let torn = failure.is_none() && end_of_log(&mut live, &log);
 
-    let rows = live.fold.rows(&log);
+    let mut rows = live.fold.rows(&log);
+    if let Some(rows) = &mut rows {
+        add_rollups(rows).await;
+    }
     let report = live.fold.report().clone();
     // What ended and got its final name is done. A log that ends inside a line is read again from the start should it
     // grow after all, because the fold has recorded the torn line.
@@ -79,6 +85,19 @@ pub(super) async fn read_log(store: Arc<dyn LogStore>, log: Arc<EventLog>, live:
         report,
         failure,
         live: may_go_on.then_some(live),
+    }
+}
+
+/// Rows that cannot be summed up are a defect of ours, and served without their sums.
+async fn add_rollups(rows: &mut AttemptRows) {
+    let tasks = rows.tables.get(TASKS.name).map(Vec::as_slice).unwrap_or_default();
+    match rollup::rollups(&rows.app_id, &rows.attempt_id, &rows.tables, &tasks).await {
+        Ok(rollups) => rows.tables.extend(rollups),
+        Err(error) => tracing::error!(
+            app_id = rows.app_id,
+            error = error_chain(&error),
+            "an attempt has no rollups"
+        ),
     }
 }
 

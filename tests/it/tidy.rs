@@ -15,6 +15,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &["config"]),
     ("table", &["table"]),
     ("cache", &["cache", "table"]),
+    ("rollup", &["rollup", "table"]),
     ("event_log", &["event_log"]),
     ("event", &["event"]),
     (
@@ -33,6 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "history",
             "replay",
+            "rollup",
             "event_log",
             "event",
             "table",
@@ -46,6 +48,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "catalog",
             "history",
+            "rollup",
             "table",
             "event_log",
             "event",
@@ -123,6 +126,17 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         "event",
         &["std::fs", "std::io", "std::path", "tokio"],
         "events are parsed from bytes, whatever holds them",
+    ),
+    (
+        "rollup",
+        &[
+            "std::fs",
+            "std::io",
+            "tokio",
+            "std::time::SystemTime",
+            "std::time::Instant",
+        ],
+        "rollup has no I/O and no clock",
     ),
     (
         "table",
