@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
 use sparkgate::table::{self, TableDef};
 
+use crate::support::http::Client;
 use crate::support::pg::Session;
 use crate::support::{Server, fixtures, say, shared};
 
@@ -65,5 +67,54 @@ async fn a_definition_has_the_columns_of_its_table() {
         let names: Vec<&str> = columns[0].iter().map(|(name, _)| name.as_str()).collect();
         let documented: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
         assert_eq!(names, documented, "{}", table.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn task_summary_is_the_same_from_stored_quantiles_and_from_tasks() {
+    const STORED: [&str; 7] = ["0.0", "0.05", "0.25", "0.5", "0.75", "0.95", "1.0"];
+    let mut stages_of = [0; 2];
+    for logs in all_logs() {
+        let server = Server::start(&logs);
+        let session = Session::open(&server).await;
+        let mut rest = Client::open(server.http);
+        let stages = "select app_id, attempt_id, stage_id, stage_attempt_id, num_complete_tasks < num_tasks as some_failed, \
+                      has_uniform_metrics and num_complete_tasks > 0 as is_stored from rollup.stage_summary order by 1, 2, 3, 4";
+        // A few applications have hundreds of stages of one kind.
+        for stage in session.objects(stages).await.into_iter().step_by(3) {
+            let id = |column: &str| stage[column].to_string().trim_matches('"').to_owned();
+            let attempt = [id("app_id"), id("attempt_id")].join("/");
+            let attempt = attempt.trim_end_matches('/');
+            let [stage_id, stage_attempt_id] = ["stage_id", "stage_attempt_id"].map(id);
+            let mut answer = |quantiles: &[&str]| {
+                let quantiles = quantiles.join(",");
+                let path = format!(
+                    "/api/v1/applications/{attempt}/stages/{stage_id}/{stage_attempt_id}/taskSummary?quantiles={quantiles}"
+                );
+                let answer = rest.get(&path);
+                match answer.status() == 200 {
+                    true => answer.json(),
+                    false => json!({"status": answer.status(), "text": answer.text()}),
+                }
+            };
+            let stored = answer(&STORED);
+            // One that is not stored, so that all of them come from tasks; it sorts last.
+            let mut from_tasks = answer(&[&STORED[..], &["1.5"]].concat());
+            drop_last(&mut from_tasks);
+            assert_eq!(stored, from_tasks, "{attempt} {stage_id} {stage_attempt_id}");
+            if stage["is_stored"] == true {
+                stages_of[usize::from(stage["some_failed"] == true)] += 1;
+            }
+        }
+    }
+    assert!(stages_of.iter().all(|stages| *stages > 1), "{stages_of:?}");
+}
+
+/// Drops the last item of every list.
+fn drop_last(value: &mut Value) {
+    match value {
+        Value::Array(items) => drop(items.pop()),
+        Value::Object(members) => members.values_mut().for_each(drop_last),
+        _ => {}
     }
 }
