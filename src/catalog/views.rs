@@ -120,7 +120,7 @@ impl View {
             _ => Err(format!("a view has no line {word} in {header}")),
         };
         let (full, schema) = (value("name")?, value("schema")?);
-        // A folder for each schema would do without; `sql/views` has a prefix instead.
+        // Files of `sql/views` are called after schema and view, those of `sql/rollups` after the view alone.
         let name = full
             .strip_prefix(schema)
             .and_then(|rest| rest.strip_prefix('_'))

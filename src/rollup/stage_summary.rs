@@ -348,11 +348,11 @@ fn sum_of(left: &Int64Array, right: &Int64Array) -> Int64Array {
 /// The type of an item of a column of quantiles.
 static ITEM: LazyLock<FieldRef> = LazyLock::new(|| {
     let types = SCHEMA.fields().iter().map(|field| field.data_type());
-    let item = types.filter_map(|ty| match ty {
+    let mut items = types.filter_map(|ty| match ty {
         DataType::List(item) => Some(Arc::clone(item)),
         _ => None,
     });
-    item.last().expect("the table has columns of quantiles")
+    items.next().expect("the table has columns of quantiles")
 });
 
 /// A list of all quantiles for each stage that has them.

@@ -160,7 +160,7 @@ fn psql_lists_and_describes_the_views() {
         cells(&server, comments),
         [[
             "one row per stage attempt with tasks",
-            "stage",
+            "stage (source: tasks)",
             "what to look at in applications, with reasons and settings"
         ]]
     );
@@ -184,6 +184,7 @@ fn sql_type(ty: sparkgate::table::Type) -> &'static str {
         Type::Timestamp => "timestamp with time zone",
         Type::List(Type::Int32) => "integer[]",
         Type::List(Type::Int64) => "bigint[]",
+        Type::List(Type::Float64) => "double precision[]",
         Type::List(Type::Text) => "text[]",
         Type::List(_) | Type::Map(_) | Type::Struct(_) => "jsonb",
     }
@@ -495,6 +496,7 @@ fn parse(cell: &str, ty: &Type) -> Value {
             instant(time.to_utc()).into()
         }
         Type::INT4_ARRAY | Type::INT8_ARRAY => items(cell).map(|item| parse(&item, &Type::INT8)).collect(),
+        Type::FLOAT8_ARRAY => items(cell).map(|item| parse(&item, &Type::FLOAT8)).collect(),
         Type::TEXT_ARRAY => items(cell).map(Value::from).collect(),
         Type::JSONB => serde_json::from_str(cell).expect("JSON"),
         ref other => panic!("no table has the type {other}"),

@@ -1,5 +1,7 @@
 //! Made-up attempts with tasks as no sane log has them: the rows are those of the SQL that defines them.
 
+mod measure;
+
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
