@@ -7,6 +7,7 @@
 //! event       one JSON line              -> one typed event     (borrowed, skips what nobody reads)
 //! replay      one application's events   -> rows                (as Spark's AppStatusListener folds them)
 //! table       what a row is              -> names, types, units, docs
+//! rollup      rows of an attempt         -> rows of its sums and quantiles
 //! cache       rows                        <-> column files (Parquet segments, numbered commits)
 //! history     keeps rows and logs in step -> one immutable snapshot a statement
 //! catalog     snapshots                  -> DataFusion tables
@@ -24,6 +25,7 @@ pub mod event_log;
 pub mod history;
 pub mod output;
 pub mod replay;
+pub mod rollup;
 pub mod server;
 pub mod table;
 pub mod telemetry;

@@ -1,7 +1,7 @@
 -- name: advice_failed_work
 -- schema: advice
 -- grain: one row per stage attempt that failed, had failed tasks, or repeats one that was lost
--- reads: stages, tasks
+-- reads: rollup.stage_summary, stages, tasks
 -- freshness: the snapshot of the statement
 -- parameters: none
 -- columns:
@@ -27,7 +27,17 @@
 --   any failure is a row; what it cost says how bad it is
 --   warning when the stage failed or is a retry, or from 1 min of task time wasted
 --   critical from 1 h of task time wasted
-WITH attempts AS (
+WITH candidates AS (
+  SELECT
+    stages.app_id,
+    stages.attempt_id,
+    stages.stage_id,
+    stages.stage_attempt_id
+  FROM stages
+  LEFT JOIN rollup.stage_summary AS summary USING (app_id, attempt_id, stage_id, stage_attempt_id)
+  WHERE stages.status = 'FAILED' OR stages.stage_attempt_id > 0 OR summary.num_failed_tasks > 0
+),
+attempts AS (
   SELECT
     app_id,
     attempt_id,
@@ -42,6 +52,7 @@ WITH attempts AS (
     coalesce(sum(duration_ms) FILTER (WHERE status = 'SUCCESS' AND stage_attempt_id > 0), 0) AS repeated_task_ms,
     first_value(error_message ORDER BY finish_time, task_id) FILTER (WHERE status = 'FAILED') AS error_message
   FROM tasks
+  JOIN candidates USING (app_id, attempt_id, stage_id, stage_attempt_id)
   GROUP BY app_id, attempt_id, stage_id, stage_attempt_id
 ),
 failed AS (

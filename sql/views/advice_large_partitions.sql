@@ -1,7 +1,7 @@
 -- name: advice_large_partitions
 -- schema: advice
 -- grain: one row per stage attempt whose tasks read too much each
--- reads: stages, tasks
+-- reads: rollup.stage_summary, stages, tasks
 -- freshness: the snapshot of the statement
 -- parameters: none
 -- columns:
@@ -24,7 +24,16 @@
 --   warning from 512 MiB, or when tasks spilled: then a partition does not fit into the memory of a task
 --   critical from 2 GiB: blocks that large cannot be fetched or cached as one piece in older versions, and retries cost a lot
 --   suggested: 128 MiB a task, the default of spark.sql.files.maxPartitionBytes
-WITH spread AS (
+WITH candidates AS (
+  SELECT
+    app_id,
+    attempt_id,
+    stage_id,
+    stage_attempt_id
+  FROM rollup.stage_summary
+  WHERE coalesce(input_bytes_quantiles[7], 0) + coalesce(shuffle_read_bytes_quantiles[7], 0) >= 268435456
+),
+spread AS (
   SELECT
     app_id,
     attempt_id,
@@ -41,6 +50,7 @@ WITH spread AS (
       *,
       coalesce(input_bytes + shuffle_read_bytes, input_bytes, shuffle_read_bytes) AS read_bytes
     FROM tasks
+    JOIN candidates USING (app_id, attempt_id, stage_id, stage_attempt_id)
     WHERE status = 'SUCCESS'
   )
   WHERE read_bytes >= 0

@@ -1,7 +1,7 @@
 -- name: advice_skewed_stages
 -- schema: advice
 -- grain: one row per stage attempt whose slowest task ran much longer than the others
--- reads: stages, tasks
+-- reads: rollup.stage_summary, stages, tasks
 -- freshness: the snapshot of the statement
 -- parameters: none
 -- columns:
@@ -27,11 +27,23 @@
 --   longest at least 5 times the median: what Spark calls a skewed partition (spark.sql.adaptive.skewJoin.skewedPartitionFactor)
 --   excess at least 10 s: less is not worth a change; warning from 1 min, critical from 10 min, because the stage waits that long for one task
 --   the slowest task read at least twice the median: the data is uneven; else the executor was slow, or the work for each byte differs
-WITH reads AS (
+WITH candidates AS (
+  SELECT
+    app_id,
+    attempt_id,
+    stage_id,
+    stage_attempt_id
+  FROM rollup.stage_summary
+  WHERE duration_ms_quantiles[4] > 0
+    AND duration_ms_quantiles[7] >= 5 * duration_ms_quantiles[4]
+    AND duration_ms_quantiles[7] - duration_ms_quantiles[4] >= 10000
+),
+reads AS (
   SELECT
     *,
     coalesce(input_bytes + shuffle_read_bytes, input_bytes, shuffle_read_bytes) AS read_bytes
   FROM tasks
+  JOIN candidates USING (app_id, attempt_id, stage_id, stage_attempt_id)
   WHERE status = 'SUCCESS' AND duration_ms >= 0
 ),
 spread AS (

@@ -55,6 +55,16 @@ pub(super) fn segment_schema(table: &TableDef) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// Some columns of a table.
+pub(super) fn projected(table: &TableDef, names: &[&str]) -> SchemaRef {
+    let schema = table.arrow_schema();
+    let fields = schema
+        .fields()
+        .iter()
+        .filter(|field| names.contains(&field.name().as_str()));
+    Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
+}
+
 /// Rows of one attempt, in any order.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AttemptPart<'a> {

@@ -235,10 +235,14 @@ impl Cache {
         AttemptWriter::new(Arc::clone(&self.storage), self.options.clone(), key)
     }
 
-    /// Goes on with a live attempt: the rows that will be given are added to its rows. `None` if there is none.
-    pub fn extend(&self, app_id: &str, attempt_id: &str) -> Option<AttemptWriter> {
+    /// Goes on with a live attempt: the rows that will be given are added to its rows.
+    pub fn extend(&self, app_id: &str, attempt_id: &str, ord: AttemptOrd) -> Result<AttemptWriter, CacheError> {
         let snapshot = self.snapshot();
-        let live = snapshot.attempt(app_id, attempt_id)?;
+        let live = snapshot.attempt(app_id, attempt_id).filter(|live| live.ord == ord);
+        let live = live.ok_or_else(|| CacheError::Gone {
+            app_id: app_id.to_owned(),
+            attempt_id: attempt_id.to_owned(),
+        })?;
         let key = AttemptKey {
             ord: live.ord,
             app_id: live.app_id.clone(),
@@ -247,7 +251,7 @@ impl Cache {
             start_ms: live.start_ms,
             extends: true,
         };
-        Some(AttemptWriter::new(Arc::clone(&self.storage), self.options.clone(), key))
+        Ok(AttemptWriter::new(Arc::clone(&self.storage), self.options.clone(), key))
     }
 
     /// Makes changes durable and visible, all at once or not at all. After an error nothing of them is visible (where the storage's

@@ -56,9 +56,9 @@ pub(super) async fn live_rows(
 }
 
 /// Some rows of a segment, with the columns of `schema`. `rows` are ascending and do not touch.
-async fn open(
+pub(super) async fn open(
     storage: &Arc<Storage>,
-    segment: &Arc<Segment>,
+    segment: &Segment,
     schema: SchemaRef,
     rows: Vec<Range<u64>>,
 ) -> Result<impl Stream<Item = Result<RecordBatch, CacheError>> + Send + use<>, CacheError> {

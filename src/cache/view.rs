@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
 use super::collect::SEGMENTS;
@@ -107,6 +108,21 @@ impl CacheView {
             Ok(Arc::new(rows))
         };
         self.decoded.0.try_get_with(key, read).await
+    }
+
+    /// Some columns of the rows of an attempt.
+    pub fn columns<'a>(
+        &'a self,
+        table: &'static TableDef,
+        ord: AttemptOrd,
+        names: &'a [&'static str],
+    ) -> BoxStream<'a, Result<RecordBatch, CacheError>> {
+        let schema = arrange::projected(table, names);
+        let parts: Vec<_> = self.snapshot.rows_of(table.name, ord).into_iter().map(Ok).collect();
+        futures::stream::iter(parts)
+            .and_then(move |(segment, rows)| read::open(&self.storage, segment, Arc::clone(&schema), vec![rows]))
+            .try_flatten()
+            .boxed()
     }
 
     /// Files of segments that are not there, or not whole, and whose rows they held. Costs one listing.

@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 
 use super::arrange::{self, AttemptPart, Internal};
 use super::commit::Action;
 use super::manifest::{Attempt, AttemptInfo, AttemptOrd, OtherLog, Segment, Snapshot};
 use super::segment::SegmentWriter;
 use super::store::Storage;
-use super::{CacheError, CacheOptions};
+use super::{CacheError, CacheOptions, read};
 use crate::table::{self, TableDef};
 
 const MS_PER_DAY: i64 = 86_400_000;
@@ -152,6 +154,24 @@ impl AttemptWriter {
     /// Rows that wait in memory, in bytes.
     pub fn buffered_bytes(&self) -> usize {
         self.tables.values().map(|part| part.bytes).sum()
+    }
+
+    /// Some columns of the rows of a table that were given so far, in no particular order.
+    pub fn columns<'a>(
+        &'a self,
+        table: &'static TableDef,
+        names: &'a [&'static str],
+    ) -> BoxStream<'a, Result<RecordBatch, CacheError>> {
+        let schema = arrange::projected(table, names);
+        let of_table = self.segments.iter().filter(|segment| segment.table == table.name);
+        let written = of_table.map(|segment| Ok((segment, 0..segment.rows)));
+        let written = futures::stream::iter(written.collect::<Vec<_>>())
+            .and_then(move |(segment, rows)| read::open(&self.storage, segment, Arc::clone(&schema), vec![rows]))
+            .try_flatten();
+        let waiting = self.tables.get(table.name).into_iter().flat_map(|part| &part.batches);
+        written
+            .chain(futures::stream::iter(waiting.cloned().map(Ok).collect::<Vec<_>>()))
+            .boxed()
     }
 
     /// The number that the rows have.

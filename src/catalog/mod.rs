@@ -1,5 +1,5 @@
-//! DataFusion's view of a snapshot: catalog `spark`, schemas `public` (base tables), `advice` and `rollup` (views), `system`, `pg_catalog`,
-//! `information_schema`. A session is made for one statement and is bound to one snapshot.
+//! DataFusion's view of a snapshot: catalog `spark`, schemas `public` (base tables), `rollup` (tables and a view), `advice`
+//! (views), `system`, `pg_catalog`, `information_schema`. A session is made for one statement and is bound to one snapshot.
 //!
 //! [`Catalog::session`] is cheap: functions and rules are registered once, in a state that every session copies; providers and rows are
 //! made when a statement names a table. Statements have to go through [`rewrite::rewrite_statement`] before they are planned.

@@ -16,6 +16,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
+use crate::rollup::quantile::{place, select};
+
 pub(crate) fn task_quantiles() -> AggregateUDF {
     AggregateUDF::new_from_impl(TaskQuantiles {
         signature: Signature::exact(
@@ -121,44 +123,26 @@ impl Accumulator for Quantiles {
         let Some(quantiles) = self.quantiles.as_ref().filter(|_| count > 0) else {
             return Ok(list_of_doubles(None));
         };
-        let places = quantiles.iter().map(|quantile| place(*quantile, count));
-        let at: Vec<f64> = if quantiles.len() <= FEW {
-            places.map(|place| selected(&mut self.values, place)).collect()
-        } else {
-            self.values.sort_unstable();
-            let value = |place: i64| usize::try_from(place).ok().and_then(|place| self.values.get(place));
-            places
-                .map(|place| value(place).map_or(f64::NAN, |value| double(*value)))
-                .collect()
-        };
+        let places: Vec<usize> = quantiles
+            .iter()
+            .map(|quantile| usize::try_from(place(*quantile, count)).unwrap_or(usize::MAX))
+            .collect();
+        let mut wanted: Vec<usize> = places
+            .iter()
+            .copied()
+            .filter(|place| *place < self.values.len())
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut found = vec![0; wanted.len()];
+        select(&mut self.values, &wanted, &mut found);
+        let value = |place| wanted.binary_search(place).map_or(f64::NAN, |at| double(found[at]));
+        let at: Vec<f64> = places.iter().map(value).collect();
         Ok(list_of_doubles(Some(&at)))
     }
 
     fn size(&self) -> usize {
         size_of::<Self>() + self.values.capacity() * size_of::<i64>()
-    }
-}
-
-/// The place of a quantile among `count` sorted values, as Scala's `math.min((q * count).toLong, count - 1)`.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "Rust's `as` saturates and takes NaN as 0, as Scala's toLong does"
-)]
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "Scala's product of a double and a long is the same"
-)]
-fn place(quantile: f64, count: i64) -> i64 {
-    ((quantile * count as f64) as i64).clamp(0, count - 1)
-}
-
-/// Up to so many quantiles are selected one by one; for more, sorting is less work, and no request can make it much more.
-const FEW: usize = 8;
-
-fn selected(values: &mut [i64], place: i64) -> f64 {
-    match usize::try_from(place) {
-        Ok(place) if place < values.len() => double(*values.select_nth_unstable(place).1),
-        _ => f64::NAN,
     }
 }
 

@@ -1,6 +1,7 @@
-//! Views: each a file of `sql/views` whose header is its documentation. Schemas `advice` (what to look at) and `rollup` (sums).
+//! Views: each a file of `sql/views` or `sql/rollups` whose header is its documentation. Schemas `advice` (what to look at) and `rollup`
+//! (sums; those that are stored are tables, which `crate::rollup` fills).
 //!
-//! A view names base tables and other views only, and is planned in a session of its own: the first statement that names it pays, and
+//! A view names tables with stored rows only, and is planned in a session of its own: the first statement that names it pays, and
 //! what `SET` changes in a client's session changes no view. The plan serves every statement, because a base table finds the snapshot
 //! of the statement when it is scanned. It is expanded into the statement's own plan, so filters go through it down to the scans.
 //!
@@ -23,31 +24,38 @@ use tokio::sync::OnceCell;
 use super::rewrite::rewrite_statement;
 use crate::table::Type;
 
-/// Every file of `sql/views`, in the order of the documentation.
-const FILES: &[&str] = &[
-    include_str!("../../sql/views/advice_skewed_stages.sql"),
-    include_str!("../../sql/views/advice_spilling_stages.sql"),
-    include_str!("../../sql/views/advice_gc_pressure.sql"),
-    include_str!("../../sql/views/advice_idle_executors.sql"),
-    include_str!("../../sql/views/advice_over_provisioned_memory.sql"),
-    include_str!("../../sql/views/advice_failed_work.sql"),
-    include_str!("../../sql/views/advice_small_partitions.sql"),
-    include_str!("../../sql/views/advice_large_partitions.sql"),
-    include_str!("../../sql/views/advice_slow_starts.sql"),
-    include_str!("../../sql/views/advice_expensive_recurring.sql"),
-    include_str!("../../sql/views/rollup_application_daily.sql"),
-    include_str!("../../sql/views/rollup_executor_hourly.sql"),
-    include_str!("../../sql/views/rollup_stage_summary.sql"),
+/// A path in the repository, and what is there.
+type File = (&'static str, &'static str);
+
+macro_rules! file {
+    ($path:literal) => {
+        ($path, include_str!(concat!("../../", $path)))
+    };
+}
+
+/// Every view, in the order of the documentation.
+const FILES: &[File] = &[
+    file!("sql/views/advice_skewed_stages.sql"),
+    file!("sql/views/advice_spilling_stages.sql"),
+    file!("sql/views/advice_gc_pressure.sql"),
+    file!("sql/views/advice_idle_executors.sql"),
+    file!("sql/views/advice_over_provisioned_memory.sql"),
+    file!("sql/views/advice_failed_work.sql"),
+    file!("sql/views/advice_small_partitions.sql"),
+    file!("sql/views/advice_large_partitions.sql"),
+    file!("sql/views/advice_slow_starts.sql"),
+    file!("sql/views/advice_expensive_recurring.sql"),
+    file!("sql/rollups/application_daily.sql"),
 ];
 
-/// Schemas that have views only, and what they are for.
+/// Schemas that have views, and what they are for.
 pub(crate) const SCHEMAS: &[(&str, &str)] = &[
     ("advice", "what to look at in applications, with reasons and settings"),
     ("rollup", "sums and quantiles over the tables of public"),
 ];
 
 static VIEWS: LazyLock<Vec<View>> = LazyLock::new(|| {
-    let read = FILES.iter().map(|file| View::read(file));
+    let read = FILES.iter().map(|(path, file)| View::read(path, file));
     // A test reads each of them, so none is lost here.
     read.filter_map(|view| view.map_err(|error| tracing::error!(error, "a view is left out")).ok())
         .collect()
@@ -63,6 +71,8 @@ pub fn views() -> &'static [View] {
 pub struct View {
     pub schema: &'static str,
     pub name: &'static str,
+    /// Its file, as a path in the repository.
+    pub file: &'static str,
     /// "one row per …"
     pub grain: &'static str,
     /// Tables that it names.
@@ -84,7 +94,7 @@ pub struct ViewColumn {
 
 impl View {
     /// Reads a file: a header of comment lines (`-- word: value`, goes on in lines of `--   value`), then one SELECT.
-    fn read(file: &'static str) -> std::result::Result<Self, String> {
+    fn read(path: &'static str, file: &'static str) -> std::result::Result<Self, String> {
         let sql_at = file.lines().take_while(|line| line.starts_with("--"));
         let sql_at: usize = sql_at.map(|line| line.len() + 1).sum();
         let (header, sql) = file.split_at_checked(sql_at).ok_or("a view has no statement")?;
@@ -110,8 +120,11 @@ impl View {
             _ => Err(format!("a view has no line {word} in {header}")),
         };
         let (full, schema) = (value("name")?, value("schema")?);
-        let name = full.strip_prefix(schema).and_then(|rest| rest.strip_prefix('_'));
-        let name = name.ok_or_else(|| format!("{full} does not begin with its schema, {schema}"))?;
+        // Files of `sql/views` are called after schema and view, those of `sql/rollups` after the view alone.
+        let name = full
+            .strip_prefix(schema)
+            .and_then(|rest| rest.strip_prefix('_'))
+            .unwrap_or(full);
         let column = |line: &&'static str| match line.splitn(3, '|').map(str::trim).collect::<Vec<_>>()[..] {
             [column, ty, doc] => Ok(ViewColumn {
                 name: column,
@@ -123,6 +136,7 @@ impl View {
         Ok(View {
             schema,
             name,
+            file: path,
             grain: value("grain")?,
             reads: value("reads")?.split(", ").collect(),
             columns: values("columns")
@@ -156,11 +170,12 @@ pub fn render(views: &[View]) -> String {
         let (first, rest) = view.grain.split_at(1);
         let _ = writeln!(
             page,
-            "\n## `{}.{}`\n\n{}{rest}. A view over {} (`sql/views/{0}_{1}.sql`).",
+            "\n## `{}.{}`\n\n{}{rest}. A view over {} (`{}`).",
             view.schema,
             view.name,
             first.to_uppercase(),
-            view.reads.join(", ")
+            view.reads.join(", "),
+            view.file
         );
         if !view.notes.is_empty() {
             page.push('\n');
@@ -245,26 +260,71 @@ mod tests {
 
     #[test]
     fn every_file_is_a_view_and_listed() {
-        for file in FILES {
-            View::read(file).unwrap();
+        for (path, file) in FILES {
+            let view = View::read(path, file).unwrap();
+            let schema = if path.starts_with("sql/rollups/") {
+                "rollup"
+            } else {
+                "advice"
+            };
+            assert_eq!(view.schema, schema, "{path}");
         }
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/views");
-        let mut files: Vec<String> = std::fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        files.sort_unstable();
-        let mut listed: Vec<String> = views()
-            .iter()
-            .map(|view| format!("{}_{}.sql", view.schema, view.name))
-            .collect();
+        let mut listed: Vec<String> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
+        // The other rollups are tables.
+        let stored = crate::table::all().iter().filter(|table| table.schema == "rollup");
+        listed.extend(stored.map(|table| format!("sql/rollups/{}.sql", table.name)));
         listed.sort_unstable();
+        let mut files = Vec::new();
+        for folder in ["sql/views", "sql/rollups"] {
+            let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+            files.extend(entries.map(|entry| format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap())));
+        }
+        files.sort_unstable();
         assert_eq!(files, listed);
     }
 
     #[test]
+    fn a_stored_rollup_has_the_header_of_its_definition() {
+        for table in crate::table::all().iter().filter(|table| table.schema == "rollup") {
+            let path = format!("{}/sql/rollups/{}.sql", env!("CARGO_MANIFEST_DIR"), table.name);
+            let file = std::fs::read_to_string(&path).unwrap();
+            let line = |word: &str| {
+                let start = format!("-- {word}: ");
+                let found = file.lines().find_map(|line| line.strip_prefix(start.as_str()));
+                found.unwrap_or_else(|| panic!("{path} has no line {word}"))
+            };
+            assert_eq!(
+                [line("name"), line("schema"), line("grain"), line("parameters")],
+                [table.name, "rollup", table.grain, "none"]
+            );
+            assert!(
+                !line("freshness").is_empty() && file.contains("\n-- notes:\n"),
+                "{path}"
+            );
+            for read in line("reads").split(", ") {
+                assert_reads(&path, &file, read);
+            }
+        }
+    }
+
+    /// `read` is a table with stored rows, in its schema unless that is `public`, and `sql` names it.
+    fn assert_reads(of: &str, sql: &str, read: &str) {
+        let (schema, name) = read.split_once('.').unwrap_or(("public", read));
+        let is_table = crate::table::all()
+            .iter()
+            .any(|def| (def.schema, def.name) == (schema, name));
+        assert!(is_table, "{of} reads {read}, which has no stored rows");
+        let named = |word: &str| sql.contains(&format!("{word} {read}"));
+        assert!(named("FROM") || named("JOIN"), "{of} does not read {read}");
+    }
+
+    #[test]
     fn every_view_is_documented() {
-        for (view, file) in views().iter().zip(FILES) {
+        for (view, (path, file)) in views().iter().zip(FILES) {
+            assert_eq!(
+                Path::new(path).file_stem().unwrap().to_str(),
+                file.lines().find_map(|line| line.strip_prefix("-- name: "))
+            );
             let full = format!("{}.{}", view.schema, view.name);
             assert!(SCHEMAS.iter().any(|(schema, _)| *schema == view.schema), "{full}");
             assert!(view.grain.starts_with("one row per "), "{full}");
@@ -277,10 +337,7 @@ mod tests {
                 "{full} does not say its thresholds"
             );
             for table in &view.reads {
-                let is_table = crate::table::all().iter().any(|def| def.name == *table);
-                assert!(is_table, "{full} reads {table}, which is no base table");
-                let named = |word: &str| view.sql.contains(&format!("{word} {table}"));
-                assert!(named("FROM") || named("JOIN"), "{full} does not read {table}");
+                assert_reads(&full, view.sql, table);
             }
             for (at, column) in view.columns.iter().enumerate() {
                 assert!(!column.doc.is_empty(), "{full}.{}", column.name);
@@ -293,6 +350,7 @@ mod tests {
     #[test]
     fn a_header_goes_on_in_indented_lines() {
         let view = View::read(
+            "x.sql",
             "-- name: advice_x\n-- schema: advice\n-- grain: one row per y\n-- reads: a, b\n-- columns:\n--   k | text | key: of y\n--   n | double precision[] | numbers | bars\n-- notes: one\n--   two\nSELECT\n  1\n",
         )
         .unwrap();
@@ -307,6 +365,6 @@ mod tests {
                 ("n", "double precision[]".to_owned(), "numbers | bars")
             ]
         );
-        assert!(View::read("-- name: advice_x\n").is_err());
+        assert!(View::read("x.sql", "-- name: advice_x\n").is_err());
     }
 }

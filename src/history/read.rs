@@ -2,20 +2,30 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+
 use crate::cache::{
-    AttemptInfo, AttemptOrd, AttemptState, AttemptWriter, Cache, CacheError, LogReading, LogReport, LogStamp, Written,
-    schema_hash,
+    AttemptInfo, AttemptOrd, AttemptState, AttemptWriter, Cache, CacheError, CacheView, LogReading, LogReport,
+    LogStamp, Written, schema_hash,
 };
 use crate::event_log::{Codec, EventLog, LogReader, LogStore, ReadError};
-use crate::replay::{LiveApplication, REPLAY_VERSION, ReplayReport};
-use crate::table::APPLICATION_ATTEMPTS;
+use crate::replay::{Attempt, LiveApplication, REPLAY_VERSION, ReplayReport, Retold};
+use crate::rollup::{self, ReadFailure, RollupError, TaskColumns};
+use crate::table::{APPLICATION_ATTEMPTS, TASKS};
 use crate::telemetry::error_chain;
 
 use super::AttemptRows;
+use super::parallel::LogFold;
 
 /// A log that has not ended and was not written to for this long is put away: its rows go into the cache, and should it grow after all, it
 /// is read again from its start.
 pub(super) const IDLE_MS: i64 = 3_600_000;
+/// Rows of ended tasks that a fold holds before they go into the cache.
+const TAKEN_ROWS: usize = 65_536;
+/// A log that takes back what it told is read once more; one that does so again is being rewritten.
+const MOST_READINGS: usize = 3;
 /// Of an uncompressed log this much is looked at for its end: the last event is the application's.
 const TAIL_BYTES: u64 = 16 * 1024;
 
@@ -91,89 +101,250 @@ pub(super) struct Task {
 }
 
 /// Reads a log to the end of what there is: on from `live` where the log continues it, else from the start.
-pub(super) async fn read_log(task: Task) -> Outcome {
-    let Task {
-        store,
-        log,
-        live,
-        cache,
-        now_ms,
-    } = task;
-    let fresh = || Live {
-        reader: LogReader::new(Arc::clone(&store), Arc::clone(&log)),
-        fold: LiveApplication::new(),
+pub(super) async fn read_log(mut task: Task) -> Outcome {
+    let continued = task.live.take().and_then(|mut live| {
+        let same = live.stored.is_none_or(|ord| is_live(task.cache.as_deref(), ord));
+        (same && live.reader.grow(Arc::clone(&task.log))).then_some(*live)
+    });
+    let fresh = |fold| Live {
+        reader: LogReader::new(Arc::clone(&task.store), Arc::clone(&task.log)),
+        fold,
         stored: None,
     };
-    let continued = live.and_then(|mut live| live.reader.grow(Arc::clone(&log)).then_some(*live));
-    let mut live = continued.unwrap_or_else(fresh);
-
-    let failure = match read_lines(&mut live).await {
-        Ok(()) => None,
-        Err(error) => Some(Failure::from(error)),
-    };
-    let torn = failure.is_none() && end_of_log(&mut live, &log);
-
-    let mut rows = live.fold.rows(&log);
-    let report = report(live.fold.report());
-    // What ended and got its final name is done. A log that ends inside a line is read again from the start should it
-    // grow after all, because the fold has recorded the torn line.
-    let may_go_on = failure.is_none() && !torn && (log.in_progress || !report.application_end_seen);
-    let is_idle = now_ms.saturating_sub(log.modified_ms) > IDLE_MS;
-    let mut outcome = Outcome {
-        log,
+    let mut live = continued.unwrap_or_else(|| fresh(LiveApplication::new()));
+    for _ in 0..MOST_READINGS {
+        match Box::pin(read_on(&task, live)).await {
+            Ok(outcome) => return outcome,
+            // The log takes back what it had told, and rows of that have left the fold.
+            Err(retold) => live = fresh(LiveApplication::knowing(retold)),
+        }
+    }
+    Outcome {
         rows: None,
         written: None,
-        report,
+        report: LogReport::default(),
+        failure: Some(Failure {
+            message: format!("{} changes while it is read, and not only by growing", task.log.path),
+            corrupt: false,
+        }),
+        live: None,
+        log: task.log,
+    }
+}
+
+fn is_live(cache: Option<&Cache>, ord: AttemptOrd) -> bool {
+    cache.is_some_and(|cache| cache.snapshot().by_ord(ord).is_some())
+}
+
+/// `Err` is what the log has to be read again with.
+async fn read_on(task: &Task, live: Live) -> Result<Outcome, Retold> {
+    let Task { log, cache, now_ms, .. } = task;
+    let mut away = Away {
+        cache: cache.as_deref(),
+        stored: live.stored,
+        writer: None,
+    };
+    let mut fold = live.fold;
+    let mut folding = LogFold::new(live.reader);
+    let mut lost = None;
+    let failure = loop {
+        match folding.step(&mut fold).await {
+            Ok(true) => {}
+            Ok(false) => break None,
+            Err(error) => break Some(Failure::from(error)),
+        }
+        if cache.is_some()
+            && fold.held_task_rows() >= TAKEN_ROWS
+            && let Err(error) = away.take_tasks(&mut fold).await
+        {
+            lost = Some(error);
+            break None;
+        }
+    };
+    let reader = folding.finish(&mut fold).await;
+    let mut live = Live {
+        reader,
+        fold,
+        stored: live.stored,
+    };
+    let mut outcome = Outcome {
+        log: Arc::clone(log),
+        rows: None,
+        written: None,
+        report: LogReport::default(),
         failure,
         live: None,
     };
-    if may_go_on && !(is_idle && cache.is_some()) {
-        outcome.rows = rows;
-        outcome.live = Some(live);
-        return outcome;
+    // Without rows that had to be written nothing was read.
+    if let Some(error) = lost {
+        outcome.failure = Some(Failure::of_cache(&error));
+        return Ok(outcome);
     }
+    let torn = outcome.failure.is_none() && end_of_log(&mut live, log);
+    if let Some(retold) = live.fold.retold() {
+        return Err(retold);
+    }
+    let mut rows = live.fold.rows(log);
+    outcome.report = report(live.fold.report());
+    if let Some(rows) = &mut rows
+        && let Err(error) = add_rollups(rows, &away).await
+    {
+        outcome.report = LogReport::default();
+        outcome.failure = Some(error);
+        return Ok(outcome);
+    }
+    // What ended and got its final name is done. A log that ends inside a line is read again from the start should it
+    // grow after all, because the fold has recorded the torn line.
+    let may_go_on = outcome.failure.is_none() && !torn && (log.in_progress || !outcome.report.application_end_seen);
+    let is_idle = now_ms.saturating_sub(log.modified_ms) > IDLE_MS;
+    let stays = may_go_on && !(is_idle && cache.is_some());
     if let (Some(rows), Some(cache)) = (&mut rows, cache) {
-        match put_away(&cache, rows, &live.fold, &outcome, now_ms).await {
-            Ok(written) => outcome.written = Some(written),
+        let written = if stays {
+            away.finish(log, &outcome, *now_ms)
+        } else {
+            away.put_away(cache, rows, &live.fold, &outcome, *now_ms).await
+        };
+        match written {
+            Ok(written) => outcome.written = written,
             Err(error) => {
-                // Without its rows nothing was read.
                 outcome.report = LogReport::default();
                 outcome.failure = Some(Failure::of_cache(&error));
-                return outcome;
+                return Ok(outcome);
             }
         }
     }
+    if stays {
+        live.stored = outcome.written.as_ref().map(Written::ord).or(live.stored);
+        if let Some(rows) = &mut rows {
+            rows.stored = live.stored;
+        }
+        outcome.live = Some(live);
+    }
     outcome.rows = rows;
-    outcome
+    Ok(outcome)
 }
 
-/// Moves all rows but the attempt's own into the cache.
-async fn put_away(
-    cache: &Cache,
-    rows: &mut AttemptRows,
-    fold: &LiveApplication,
-    outcome: &Outcome,
-    now_ms: i64,
-) -> Result<Written, CacheError> {
-    let _ = fold;
-    let mut writer: AttemptWriter = cache.attempt(&rows.app_id, &rows.attempt_id, rows.start_time_ms, 0);
-    writer.push_tables(&rows.tables).await?;
-    let own_row = |table: &str| table == APPLICATION_ATTEMPTS.name;
-    rows.tables.retain(|table, _| own_row(table));
-    writer.write_large_parts().await?;
-    let is_damaged = outcome.failure.is_some() || outcome.report.malformed_lines > 0;
-    let state = if is_damaged {
-        AttemptState::Damaged
-    } else if outcome.report.application_end_seen {
-        AttemptState::Complete
-    } else {
-        AttemptState::InProgress
+/// Rows of one attempt that have left its fold.
+struct Away<'c> {
+    cache: Option<&'c Cache>,
+    /// Those of earlier readings are committed under this number.
+    stored: Option<AttemptOrd>,
+    /// Those of this one.
+    writer: Option<AttemptWriter>,
+}
+
+impl Away<'_> {
+    /// Moves rows of ended tasks from the fold to the cache.
+    async fn take_tasks(&mut self, fold: &mut LiveApplication) -> Result<(), CacheError> {
+        let batches = fold.take_tasks();
+        let (Some(cache), Some(attempt), false) = (self.cache, fold.attempt(), batches.is_empty()) else {
+            return Ok(());
+        };
+        let writer = self.writer(cache, &attempt)?;
+        for batch in batches {
+            writer.push(&TASKS, batch).await?;
+        }
+        Ok(())
+    }
+
+    fn writer(&mut self, cache: &Cache, attempt: &Attempt) -> Result<&mut AttemptWriter, CacheError> {
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => match self.stored {
+                None => {
+                    let acl_id = cache.acl_id(&attempt.acl.to_text());
+                    cache.attempt(&attempt.app_id, &attempt.attempt_id, attempt.start_time_ms, acl_id)
+                }
+                Some(ord) => cache.extend(&attempt.app_id, &attempt.attempt_id, ord)?,
+            },
+        };
+        Ok(self.writer.insert(writer))
+    }
+
+    /// What this reading has given to the cache, of a log that goes on.
+    fn finish(self, log: &EventLog, outcome: &Outcome, now_ms: i64) -> Result<Option<Written>, CacheError> {
+        let info = AttemptInfo {
+            reading: reading(log, outcome.report.clone(), None, now_ms),
+            state: AttemptState::Partial,
+        };
+        Ok(self.writer.map(|writer| writer.finish(info)))
+    }
+
+    /// Moves all rows but the attempt's own into the cache.
+    async fn put_away(
+        mut self,
+        cache: &Cache,
+        rows: &mut AttemptRows,
+        fold: &LiveApplication,
+        outcome: &Outcome,
+        now_ms: i64,
+    ) -> Result<Option<Written>, CacheError> {
+        let Some(attempt) = fold.attempt() else { return Ok(None) };
+        let writer = self.writer(cache, &attempt)?;
+        writer.push_tables(&rows.tables).await?;
+        writer.write_large_parts().await?;
+        rows.tables.retain(|table, _| *table == APPLICATION_ATTEMPTS.name);
+        let is_damaged = outcome.failure.is_some() || outcome.report.malformed_lines > 0;
+        let state = if is_damaged {
+            AttemptState::Damaged
+        } else if outcome.report.application_end_seen {
+            AttemptState::Complete
+        } else {
+            AttemptState::InProgress
+        };
+        let failure = outcome.failure.as_ref().map(|failure| failure.message.clone());
+        let info = AttemptInfo {
+            reading: reading(&outcome.log, outcome.report.clone(), failure, now_ms),
+            state,
+        };
+        Ok(self.writer.map(|writer| writer.finish(info)))
+    }
+}
+
+/// All task rows of an attempt, wherever they are.
+struct AllTasks<'a> {
+    away: &'a Away<'a>,
+    /// With the view that has them.
+    stored: Option<(CacheView, AttemptOrd)>,
+    rest: &'a [RecordBatch],
+}
+
+impl TaskColumns for AllTasks<'_> {
+    fn columns<'a>(&'a self, names: &'a [&'static str]) -> BoxStream<'a, Result<RecordBatch, ReadFailure>> {
+        let boxed = |error: CacheError| -> ReadFailure { Box::new(error) };
+        let stored = self
+            .stored
+            .as_ref()
+            .map(|(view, ord)| view.columns(&TASKS, *ord, names));
+        let away = self.away.writer.as_ref().map(|writer| writer.columns(&TASKS, names));
+        let in_cache = futures::stream::iter(stored.into_iter().chain(away)).flatten();
+        let rest = futures::stream::iter(self.rest.iter().cloned().map(Ok));
+        in_cache.map_err(boxed).chain(rest).boxed()
+    }
+}
+
+/// Sums rows up. Rows that cannot be are a defect of ours, and served without their sums; rows that cannot be read are not.
+async fn add_rollups(rows: &mut AttemptRows, away: &Away<'_>) -> Result<(), Failure> {
+    let tasks = AllTasks {
+        away,
+        stored: away.stored.and_then(|ord| Some((away.cache?.view(), ord))),
+        rest: rows.tables.get(TASKS.name).map(Vec::as_slice).unwrap_or_default(),
     };
-    let failure = outcome.failure.as_ref().map(|failure| failure.message.clone());
-    Ok(writer.finish(AttemptInfo {
-        reading: reading(&outcome.log, outcome.report.clone(), failure, now_ms),
-        state,
-    }))
+    match rollup::rollups(&rows.app_id, &rows.attempt_id, &rows.tables, &tasks).await {
+        Ok(rollups) => rows.tables.extend(rollups),
+        Err(RollupError::Read(error)) => {
+            return Err(Failure {
+                message: error_chain(&*error),
+                corrupt: false,
+            });
+        }
+        Err(error) => tracing::error!(
+            app_id = rows.app_id,
+            error = error_chain(&error),
+            "an attempt has no rollups"
+        ),
+    }
+    Ok(())
 }
 
 /// What is remembered of a reading.
@@ -245,15 +416,6 @@ pub(super) async fn look_at(store: Arc<dyn LogStore>, log: Arc<EventLog>) -> Opt
 }
 
 const APPLICATION_END: &[u8] = b"{\"Event\":\"SparkListenerApplicationEnd\"";
-
-async fn read_lines(live: &mut Live) -> Result<(), ReadError> {
-    while let Some(block) = live.reader.next_block().await? {
-        for line in lines(&block.bytes) {
-            live.fold.apply_line(line);
-        }
-    }
-    Ok(())
-}
 
 /// The lines of a block, without their newlines.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -36,4 +36,9 @@ impl Acl {
             view_groups: value("spark.ui.view.acls.groups"),
         }
     }
+
+    /// As text that is the same for the same list.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("plain structs are written to memory")
+    }
 }

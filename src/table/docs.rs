@@ -25,7 +25,7 @@ impl Type {
 impl Column {
     /// The unit that the name says: `ms`, `ns`, `bytes`, or `""` for counts and everything that has none.
     pub fn unit(&self) -> &'static str {
-        match self.name {
+        match self.name.trim_end_matches("_quantiles") {
             name if name.ends_with("_ms") => "ms",
             name if name.ends_with("_ns") => "ns",
             name if name.split('_').any(|word| word == "bytes") => "bytes",
@@ -46,11 +46,7 @@ pub fn render(tables: &[&TableDef]) -> String {
          or the rule.\n",
     );
     for table in tables {
-        let full = if table.schema == "public" {
-            table.name.to_owned()
-        } else {
-            format!("{}.{}", table.schema, table.name)
-        };
+        let full = table.sql_name();
         let _ = write!(
             page,
             "\n## `{full}`\n\n{}{}.\n",
@@ -59,6 +55,13 @@ pub fn render(tables: &[&TableDef]) -> String {
         );
         if !table.sort_order.is_empty() {
             let _ = writeln!(page, "Sorted by {}.", table.sort_order.join(", "));
+        }
+        if table.schema == "rollup" {
+            let _ = writeln!(
+                page,
+                "Stored; what the rows are is said by `sql/rollups/{}.sql`.",
+                table.name
+            );
         }
         page.push_str("\n| column | type | unit | null | REST field | source | meaning |\n| --- | --- | --- | --- | --- | --- | --- |\n");
         for column in table.columns {

@@ -9,6 +9,7 @@ mod environment;
 mod executors;
 mod jobs;
 pub mod metrics;
+mod rollups;
 mod rows;
 mod sql;
 mod stage_executors;
@@ -24,6 +25,7 @@ pub(crate) use applications::{MAXIMA, SUMMED};
 pub use environment::{ENVIRONMENT, RESOURCE_PROFILES};
 pub use executors::{EXECUTORS, MISCELLANEOUS_PROCESSES};
 pub use jobs::JOBS;
+pub use rollups::{BLOCKS_FETCHED, EXECUTOR_HOURLY, MEASURE_COUNT, MEASURES, STAGE_QUANTILES, STAGE_SUMMARY};
 pub use rows::{Rows, Value, repeated};
 pub use sql::{SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES};
 pub use stage_executors::STAGE_EXECUTORS;
@@ -164,12 +166,20 @@ impl TableDef {
         ))
     }
 
+    /// As a statement names it: with its schema unless that is `public`.
+    pub fn sql_name(&self) -> String {
+        match self.schema {
+            "public" => self.name.to_owned(),
+            schema => format!("{schema}.{}", self.name),
+        }
+    }
+
     pub fn column(&self, name: &str) -> Option<&'static Column> {
         self.columns.iter().find(|c| c.name == name)
     }
 }
 
-static ALL: [&TableDef; 17] = [
+static ALL: [&TableDef; 19] = [
     &APPLICATIONS,
     &APPLICATION_ATTEMPTS,
     &JOBS,
@@ -187,9 +197,12 @@ static ALL: [&TableDef; 17] = [
     &STREAMING_BATCHES,
     &ENVIRONMENT,
     &RESOURCE_PROFILES,
+    &STAGE_SUMMARY,
+    &EXECUTOR_HOURLY,
 ];
 
-/// Every table that the replay of a log fills, in the order of the documentation.
+/// Every table with rows of its own: those that the replay of a log fills, then those made of them (schema `rollup`), in the order of the
+/// documentation.
 pub fn all() -> &'static [&'static TableDef] {
     &ALL
 }
@@ -269,10 +282,9 @@ mod tests {
                         .any(|end| column.name.ends_with(end));
                     assert!(named, "{full} is an instant and does not say so");
                 }
-                if column.name.contains("duration") || column.name.contains("_time") {
-                    let unit = ["_ms", "_ns", "_time", "_skew"]
-                        .iter()
-                        .any(|end| column.name.ends_with(end));
+                let number = column.name.trim_end_matches("_quantiles");
+                if number.contains("duration") || number.contains("_time") {
+                    let unit = ["_ms", "_ns", "_time", "_skew"].iter().any(|end| number.ends_with(end));
                     assert!(unit, "{full} is a span of time without a unit");
                 }
                 if column.name.contains("memory") && column.ty == Type::Int64 {

@@ -788,7 +788,7 @@ async fn a_filter_on_the_application_reaches_every_scan_inside_a_view() {
         );
         seen += 1;
     }
-    assert_eq!(seen, 11);
+    assert_eq!(seen, 9);
 }
 
 /// One row of a rollup: its key, and its numbers by name.
@@ -1048,6 +1048,8 @@ async fn stage_summary_has_the_sums_and_quantiles_of_the_tasks() {
                 );
             }
             let metrics = summary.keys().filter_map(|column| column.strip_suffix("_quantiles"));
+            // The one measure that tasks have no column of; tests of `rollups` see to it.
+            let metrics = metrics.filter(|metric| *metric != "shuffle_blocks_fetched");
             let mut compared = 0;
             for metric in metrics {
                 let all: Vec<i64> = tasks.iter().filter_map(|task| number(task, metric)).collect();

@@ -49,7 +49,7 @@ async fn a_new_log_appears_and_a_deleted_one_disappears() {
     fs::remove_file(logs.path().join("first")).expect("it is there");
     session.answers_within(SEEN_WITHIN, APPS, &["second"]).await;
     for table in sparkgate::table::all() {
-        let sql = format!("select count(*) from {} where app_id <> 'second'", table.name);
+        let sql = format!("select count(*) from {} where app_id <> 'second'", table.sql_name());
         assert_eq!(session.rows(&sql).await, ["0"], "{}", table.name);
     }
     assert_eq!(

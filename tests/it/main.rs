@@ -20,8 +20,10 @@ mod sql_parity;
 /// Streaming queries and batches say what the events of their logs say, field by field.
 mod streaming;
 
-/// The views of `advice` and `rollup`: numbers of made-up logs, and the same sums made again from the tables.
+/// The views of `advice`: numbers of made-up logs. Rollups: the same sums made again from the tables, in Rust.
 mod advice;
+/// Stored rollups are what their SQL gives.
+mod rollups;
 
 /// The fold on its own: cut anywhere, compacted lines.
 mod replay;

@@ -24,7 +24,7 @@ fn serve() -> Server {
     Server::start(&fixtures().join("logs"))
 }
 
-/// Every table of the schema `public`.
+/// Every table but those of the schema `system`.
 fn tables() -> Vec<&'static TableDef> {
     let mut tables = sparkgate::table::all().to_vec();
     if !tables.iter().any(|table| table.name == "events") {
@@ -45,7 +45,8 @@ fn cells(server: &Server, command: &str) -> Vec<Vec<String>> {
 #[test]
 fn psql_lists_the_tables_and_schemas() {
     let server = serve();
-    let mut expected: Vec<&str> = tables().iter().map(|table| table.name).collect();
+    let of_public = tables().into_iter().filter(|table| table.schema == "public");
+    let mut expected: Vec<&str> = of_public.map(|table| table.name).collect();
     expected.sort_unstable();
     for command in ["\\d", "\\dt"] {
         let rows = cells(&server, command);
@@ -66,6 +67,8 @@ fn psql_lists_the_tables_and_schemas() {
         .map(|mut row| row.remove(1))
         .collect();
     assert_eq!(system, ["event_logs", "settings"]);
+    let rollups = cells(&server, "\\dt rollup.*").into_iter().map(|mut row| row.remove(1));
+    assert_eq!(rollups.collect::<Vec<_>>(), ["executor_hourly", "stage_summary"]);
     let one = cells(&server, "\\dt+ tasks");
     assert!(
         one[0]
@@ -157,7 +160,7 @@ fn psql_lists_and_describes_the_views() {
         cells(&server, comments),
         [[
             "one row per stage attempt with tasks",
-            "stage",
+            "stage (source: tasks)",
             "what to look at in applications, with reasons and settings"
         ]]
     );
@@ -181,6 +184,7 @@ fn sql_type(ty: sparkgate::table::Type) -> &'static str {
         Type::Timestamp => "timestamp with time zone",
         Type::List(Type::Int32) => "integer[]",
         Type::List(Type::Int64) => "bigint[]",
+        Type::List(Type::Float64) => "double precision[]",
         Type::List(Type::Text) => "text[]",
         Type::List(_) | Type::Map(_) | Type::Struct(_) => "jsonb",
     }
@@ -406,8 +410,9 @@ fn rows_of_the_command_line() -> Vec<Vec<Map<String, Value>>> {
         args.push("-c".into());
         let keys = table.sort_order.join(", ");
         args.push(format!(
-            "select '{0}' as of_table, * from {0} order by {keys}",
-            table.name
+            "select '{}' as of_table, * from {} order by {keys}",
+            table.name,
+            table.sql_name()
         ));
     }
     let mut rows: Vec<Vec<_>> = tables.iter().map(|_| Vec::new()).collect();
@@ -430,7 +435,11 @@ async fn every_row_of_every_table_is_the_same_in_text_in_binary_and_on_the_comma
         // Only YARN in client mode has any, and no fixture was made there.
         let may_be_empty = table.name == "miscellaneous_processes";
         assert!(may_be_empty || !expected.is_empty(), "{} has no rows", table.name);
-        let sql = format!("select * from {} order by {}", table.name, table.sort_order.join(", "));
+        let sql = format!(
+            "select * from {} order by {}",
+            table.sql_name(),
+            table.sort_order.join(", ")
+        );
         assert_same_rows(
             &format!("{} in binary", table.name),
             &session.objects(&sql).await,
@@ -487,6 +496,7 @@ fn parse(cell: &str, ty: &Type) -> Value {
             instant(time.to_utc()).into()
         }
         Type::INT4_ARRAY | Type::INT8_ARRAY => items(cell).map(|item| parse(&item, &Type::INT8)).collect(),
+        Type::FLOAT8_ARRAY => items(cell).map(|item| parse(&item, &Type::FLOAT8)).collect(),
         Type::TEXT_ARRAY => items(cell).map(Value::from).collect(),
         Type::JSONB => serde_json::from_str(cell).expect("JSON"),
         ref other => panic!("no table has the type {other}"),

@@ -209,14 +209,14 @@ async fn events_of_one_application_open_one_log() {
 async fn counting_a_whole_table_scans_nothing() {
     let (_server, session) = serve_without_scans(&fixtures().join("logs")).await;
     for table in sparkgate::table::all() {
-        let sql = format!("select count(*) from {}", table.name);
+        let sql = format!("select count(*) from {}", table.sql_name());
         let plan = plan(&session, &format!("explain {sql}")).await;
         let physical = plan.split("physical plan:").nth(1).unwrap_or_else(|| panic!("{plan}"));
         assert!(
             physical.contains("PlaceholderRowExec") && !physical.contains("DataSourceExec"),
             "{plan}"
         );
-        let ids = format!("select count(app_id || '') from {}", table.name);
+        let ids = format!("select count(app_id || '') from {}", table.sql_name());
         assert_eq!(session.rows(&sql).await, session.rows(&ids).await, "{}", table.name);
     }
 }

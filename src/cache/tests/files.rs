@@ -152,7 +152,8 @@ async fn an_attempt_twice_in_one_commit_and_rows_for_one_that_went_are_refused()
         .unwrap_err();
     assert!(matches!(error, CacheError::Twice { .. }));
     put(&cache, "app").await.unwrap();
-    let more = cache.extend("app", "").unwrap();
+    let ord = cache.snapshot().attempt("app", "").unwrap().ord;
+    let more = cache.extend("app", "", ord).unwrap();
     put(&cache, "app").await.unwrap();
     let late = vec![more.finish(super::support::info(1))];
     let error = cache

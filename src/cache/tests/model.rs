@@ -153,7 +153,8 @@ impl World {
 
     async fn extend(&mut self, after: &mut Model) -> Result<(), CacheError> {
         let key = self.some_attempt();
-        let Some(mut writer) = self.cache.extend(&key.0, &key.1) else {
+        let live = self.cache.snapshot().attempt(&key.0, &key.1).map(|live| live.ord);
+        let Some(mut writer) = live.and_then(|ord| self.cache.extend(&key.0, &key.1, ord).ok()) else {
             return Ok(());
         };
         let keys: Vec<i64> = (self.next_key..self.next_key + 20).collect();

@@ -585,8 +585,8 @@ mod tests {
             }
             for table in line("reads").split(", ") {
                 assert!(
-                    crate::table::all().iter().any(|def| def.name == table),
-                    "{name} reads {table}, which is no base table"
+                    crate::table::all().iter().any(|def| def.sql_name() == table),
+                    "{name} reads {table}, which has no stored rows"
                 );
                 let named = |word: &str| text.contains(&format!("{word} {table}"));
                 assert!(named("FROM") || named("JOIN"), "{name} does not read {table}");

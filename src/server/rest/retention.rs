@@ -43,6 +43,13 @@ impl Retention {
         }
     }
 
+    /// Whether Spark would have kept all rows of a table.
+    pub(super) fn keeps_all(&self, table: &str) -> bool {
+        self.limits
+            .iter()
+            .all(|(limited, _, limit)| *limited != table || *limit == 0)
+    }
+
     /// A statement of `sql/rest` over what Spark would have kept.
     pub(super) fn applied<'a>(&self, sql: &'a str) -> Cow<'a, str> {
         let mut sql = Cow::Borrowed(sql);
@@ -73,6 +80,7 @@ mod tests {
         let jobs = retention.applied("SELECT job_id\nFROM jobs\nWHERE app_id = $1");
         assert!(jobs.contains("total - 25 - 1) / 2 + 1) * 2"), "{jobs}");
         assert!(jobs.ends_with(") jobs\nWHERE app_id = $1"), "{jobs}");
+        assert!(!retention.keeps_all("jobs") && retention.keeps_all("tasks"));
         let stages = "SELECT stage_id\nFROM stages\nWHERE app_id = $1";
         assert!(matches!(retention.applied(stages), Cow::Borrowed(_)));
     }

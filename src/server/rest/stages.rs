@@ -1,9 +1,11 @@
 //! `stages`: the list, the attempts of a stage, one attempt, with tasks, executors and distributions on demand.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray, RecordBatch};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Float64Type};
 use datafusion::scalar::ScalarValue;
 
 use super::answer::{Failure, JsonBody};
@@ -13,11 +15,14 @@ use super::routes::StageKey;
 use super::rows::{Rows, number, text};
 use super::tasks::{STATUSES as TASK_STATUSES, Window};
 use super::{Attempt, Rest, optional_texts};
+use crate::table::STAGE_QUANTILES;
 
 const STAGES: &str = include_str!("../../../sql/rest/stages.sql");
 const EXECUTORS: &str = include_str!("../../../sql/rest/stage_executors.sql");
 const EXECUTOR_SUMMARY: &str = include_str!("../../../sql/rest/stage_executor_summary.sql");
 const TASK_SUMMARY: &str = include_str!("../../../sql/rest/task_summary.sql");
+const TASK_SUMMARY_STORED: &str = include_str!("../../../sql/rest/task_summary_stored.sql");
+const TASK_SUMMARY_DELAYS: &str = include_str!("../../../sql/rest/task_summary_delays.sql");
 
 /// Spark's `StageStatus`.
 const STATUSES: [&str; 5] = ["ACTIVE", "COMPLETE", "FAILED", "PENDING", "SKIPPED"];
@@ -96,6 +101,55 @@ pub(super) fn quantiles(request: &Request, default: &str) -> Result<Vec<f64>, Fa
 fn doubles(values: &[f64]) -> ScalarValue {
     let items: Vec<ScalarValue> = values.iter().map(|value| ScalarValue::from(*value)).collect();
     ScalarValue::List(ScalarValue::new_list_nullable(&items, &DataType::Float64))
+}
+
+/// Where these quantiles stand among those of `rollup.stage_summary`; `None` if one is not stored.
+fn stored_places(quantiles: &[f64]) -> Option<Vec<usize>> {
+    // By their bits: an answer repeats the quantiles, and -0.0 is written as such.
+    let place = |asked: &f64| {
+        STAGE_QUANTILES
+            .iter()
+            .position(|stored| stored.to_bits() == asked.to_bits())
+    };
+    quantiles.iter().map(place).collect()
+}
+
+/// Of the one list in each column of stored quantiles those at `places`. A list that is null is of a metric that the log lacks, which
+/// Spark takes as 0.
+fn at_places(batch: &RecordBatch, places: &[usize]) -> RecordBatch {
+    let taken = |column: &ArrayRef| -> ArrayRef {
+        let (Some(lists), DataType::List(item)) = (column.as_list_opt::<i32>(), column.data_type()) else {
+            return Arc::clone(column);
+        };
+        let stored = lists.is_valid(0).then(|| lists.value(0));
+        let stored = stored
+            .as_ref()
+            .and_then(|stored| stored.as_primitive_opt::<Float64Type>());
+        let value = |place: &usize| stored.map_or(0.0, |stored| stored.value(*place));
+        let values: Float64Array = places.iter().map(value).collect();
+        let offsets = OffsetBuffer::from_lengths([places.len()]);
+        Arc::new(ListArray::new(Arc::clone(item), offsets, Arc::new(values), None))
+    };
+    with_columns(batch, batch.columns().iter().map(taken).collect())
+}
+
+/// The batch with the columns that `other`, also of one row, has under the same names.
+fn replaced(batch: &RecordBatch, other: Option<&RecordBatch>) -> RecordBatch {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+        let other = other.and_then(|other| other.column_by_name(field.name()));
+        Arc::clone(other.unwrap_or(column))
+    });
+    with_columns(batch, columns.collect())
+}
+
+fn with_columns(batch: &RecordBatch, columns: Vec<ArrayRef>) -> RecordBatch {
+    RecordBatch::try_new(batch.schema(), columns).expect("columns are replaced by others of their type and length")
+}
+
+fn is_true(batch: &RecordBatch, column: &str) -> bool {
+    let column = batch.column_by_name(column).and_then(|column| column.as_boolean_opt());
+    column.is_some_and(|column| column.is_valid(0) && column.value(0))
 }
 
 /// Parameters of `sql/rest/stages.sql`.
@@ -210,7 +264,7 @@ impl Rest {
         }
     }
 
-    /// `None` if no task of the stage succeeded.
+    /// `None` if no task of the stage succeeded. From the stored quantiles where those are what Spark shows, else from the tasks.
     async fn task_distributions(
         &self,
         attempt: &Attempt,
@@ -223,6 +277,27 @@ impl Rest {
             attempt.last_updated_ms.into(),
             doubles(quantiles),
         ]);
+        if let Some(places) = stored_places(quantiles).filter(|_| self.retention.keeps_all("tasks")) {
+            let mut stored = self.rows(TASK_SUMMARY_STORED, params[..4].to_vec()).await?;
+            if let Some(batch) = stored.next().await? {
+                let count = |column| number(&batch, column, 0).unwrap_or_default();
+                let (tasks, complete) = (count("@numTasks"), count("@numCompleteTasks"));
+                if complete == 0 {
+                    return Ok(None);
+                }
+                if is_true(&batch, "@hasUniformMetrics") {
+                    let batch = at_places(&batch, &places);
+                    let batch = match complete == tasks {
+                        true => batch,
+                        false => {
+                            let delays = self.rows(TASK_SUMMARY_DELAYS, params).await?.next().await?;
+                            replaced(&batch, delays.as_ref())
+                        }
+                    };
+                    return Ok(Some((stored, batch)));
+                }
+            }
+        }
         let mut rows = self.rows(TASK_SUMMARY, params).await?;
         let batch = rows.next().await?;
         let counted = |batch: &RecordBatch| {

@@ -1,4 +1,4 @@
--- name: rollup_application_daily
+-- name: application_daily
 -- schema: rollup
 -- grain: one row per UTC day of start, user, name and status of applications
 -- reads: applications

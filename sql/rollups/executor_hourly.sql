@@ -1,17 +1,9 @@
--- name: rollup_executor_hourly
+-- name: executor_hourly
 -- schema: rollup
 -- grain: one row per UTC hour and application attempt in which it had an executor with cores, or ran a task
 -- reads: executors, application_attempts, tasks
--- freshness: the snapshot of the statement
+-- freshness: stored with the rows that it reads, when those are made
 -- parameters: none
--- columns:
---   hour_start | timestamp with time zone | begin of the hour, UTC
---   app_id | text | application id
---   attempt_id | text | attempt of the application
---   executors | bigint | executors with cores that lived in the hour; a driver has cores in local mode only
---   cores | bigint | their cores, however short they lived
---   core_ms | bigint | core time they offered in the hour
---   executor_run_time_ms | bigint | run time of tasks, in the hours that they ran in
 -- notes:
 --   an executor without an end counts until the end of the application, or until the log's last event where there is none; so core_ms adds up to executor_core_ms of application_attempts
 --   an executor that is gone before it came (clocks differ) counts in the hour of its begin, with no core time

@@ -1,98 +1,14 @@
--- name: rollup_stage_summary
+-- name: stage_summary
 -- schema: rollup
 -- grain: one row per stage attempt with tasks
 -- reads: tasks
--- freshness: the snapshot of the statement
+-- freshness: stored with the rows that it reads, when those are made
 -- parameters: none
--- columns:
---   app_id | text | application id
---   attempt_id | text | attempt of the application
---   stage_id | integer | stage
---   stage_attempt_id | integer | attempt of the stage
---   num_tasks | bigint | task attempts that were launched
---   num_complete_tasks | bigint | task attempts that succeeded
---   num_failed_tasks | bigint | task attempts that failed
---   num_killed_tasks | bigint | task attempts that were killed
---   duration_ms | bigint | sum over task attempts: from launch to finish
---   duration_ms_quantiles | double precision[] | of successful tasks: from launch to finish
---   scheduler_delay_ms | bigint | sum over task attempts: time the scheduler took
---   scheduler_delay_ms_quantiles | double precision[] | of successful tasks: time the scheduler took
---   getting_result_time_ms | bigint | sum over task attempts: time to fetch an indirect result
---   getting_result_time_ms_quantiles | double precision[] | of successful tasks: time to fetch an indirect result
---   shuffle_read_bytes | bigint | sum over task attempts: shuffle bytes read, local and remote
---   shuffle_read_bytes_quantiles | double precision[] | of successful tasks: shuffle bytes read, local and remote
---   executor_deserialize_time_ms | bigint | sum over task attempts: time on the executor to deserialise the task
---   executor_deserialize_time_ms_quantiles | double precision[] | of successful tasks: time on the executor to deserialise the task
---   executor_deserialize_cpu_time_ns | bigint | sum over task attempts: CPU time on the executor to deserialise the task
---   executor_deserialize_cpu_time_ns_quantiles | double precision[] | of successful tasks: CPU time on the executor to deserialise the task
---   executor_run_time_ms | bigint | sum over task attempts: wall time of the task body, shuffle fetches included
---   executor_run_time_ms_quantiles | double precision[] | of successful tasks: wall time of the task body, shuffle fetches included
---   executor_cpu_time_ns | bigint | sum over task attempts: CPU time of the task body, shuffle fetches included
---   executor_cpu_time_ns_quantiles | double precision[] | of successful tasks: CPU time of the task body, shuffle fetches included
---   result_size_bytes | bigint | sum over task attempts: size of the task's result as sent to the driver
---   result_size_bytes_quantiles | double precision[] | of successful tasks: size of the task's result as sent to the driver
---   jvm_gc_time_ms | bigint | sum over task attempts: garbage collection of the executor's JVM while the task ran
---   jvm_gc_time_ms_quantiles | double precision[] | of successful tasks: garbage collection of the executor's JVM while the task ran
---   result_serialization_time_ms | bigint | sum over task attempts: time to serialise the task's result
---   result_serialization_time_ms_quantiles | double precision[] | of successful tasks: time to serialise the task's result
---   memory_bytes_spilled | bigint | sum over task attempts: bytes in memory of what was spilled
---   memory_bytes_spilled_quantiles | double precision[] | of successful tasks: bytes in memory of what was spilled
---   disk_bytes_spilled | bigint | sum over task attempts: bytes on disk of what was spilled
---   disk_bytes_spilled_quantiles | double precision[] | of successful tasks: bytes on disk of what was spilled
---   peak_execution_memory_bytes | bigint | sum over task attempts: sum of the peak sizes of the data structures of shuffles, aggregations and joins
---   peak_execution_memory_bytes_quantiles | double precision[] | of successful tasks: sum of the peak sizes of the data structures of shuffles, aggregations and joins
---   input_bytes | bigint | sum over task attempts: bytes read from storage or a cached block
---   input_bytes_quantiles | double precision[] | of successful tasks: bytes read from storage or a cached block
---   input_records | bigint | sum over task attempts: records read from storage or a cached block
---   input_records_quantiles | double precision[] | of successful tasks: records read from storage or a cached block
---   output_bytes | bigint | sum over task attempts: bytes written to storage
---   output_bytes_quantiles | double precision[] | of successful tasks: bytes written to storage
---   output_records | bigint | sum over task attempts: records written to storage
---   output_records_quantiles | double precision[] | of successful tasks: records written to storage
---   shuffle_remote_blocks_fetched | bigint | sum over task attempts: shuffle blocks fetched from other hosts
---   shuffle_remote_blocks_fetched_quantiles | double precision[] | of successful tasks: shuffle blocks fetched from other hosts
---   shuffle_local_blocks_fetched | bigint | sum over task attempts: shuffle blocks read from the same host
---   shuffle_local_blocks_fetched_quantiles | double precision[] | of successful tasks: shuffle blocks read from the same host
---   shuffle_fetch_wait_time_ms | bigint | sum over task attempts: time the task waited for remote shuffle blocks
---   shuffle_fetch_wait_time_ms_quantiles | double precision[] | of successful tasks: time the task waited for remote shuffle blocks
---   shuffle_remote_bytes_read | bigint | sum over task attempts: shuffle bytes read from other hosts
---   shuffle_remote_bytes_read_quantiles | double precision[] | of successful tasks: shuffle bytes read from other hosts
---   shuffle_remote_bytes_read_to_disk | bigint | sum over task attempts: remote shuffle bytes that went to disk, not to memory
---   shuffle_remote_bytes_read_to_disk_quantiles | double precision[] | of successful tasks: remote shuffle bytes that went to disk, not to memory
---   shuffle_local_bytes_read | bigint | sum over task attempts: shuffle bytes read from the same host
---   shuffle_local_bytes_read_quantiles | double precision[] | of successful tasks: shuffle bytes read from the same host
---   shuffle_read_records | bigint | sum over task attempts: records read from shuffles
---   shuffle_read_records_quantiles | double precision[] | of successful tasks: records read from shuffles
---   shuffle_remote_reqs_duration_ms | bigint | sum over task attempts: duration of the requests for remote shuffle blocks
---   shuffle_remote_reqs_duration_ms_quantiles | double precision[] | of successful tasks: duration of the requests for remote shuffle blocks
---   shuffle_corrupt_merged_block_chunks | bigint | sum over task attempts: corrupt chunks of push-merged blocks
---   shuffle_corrupt_merged_block_chunks_quantiles | double precision[] | of successful tasks: corrupt chunks of push-merged blocks
---   shuffle_merged_fetch_fallback_count | bigint | sum over task attempts: times a merged fetch fell back to the original blocks
---   shuffle_merged_fetch_fallback_count_quantiles | double precision[] | of successful tasks: times a merged fetch fell back to the original blocks
---   shuffle_merged_remote_blocks_fetched | bigint | sum over task attempts: push-merged blocks fetched from other hosts
---   shuffle_merged_remote_blocks_fetched_quantiles | double precision[] | of successful tasks: push-merged blocks fetched from other hosts
---   shuffle_merged_local_blocks_fetched | bigint | sum over task attempts: push-merged blocks read from the same host
---   shuffle_merged_local_blocks_fetched_quantiles | double precision[] | of successful tasks: push-merged blocks read from the same host
---   shuffle_merged_remote_chunks_fetched | bigint | sum over task attempts: chunks of push-merged blocks fetched from other hosts
---   shuffle_merged_remote_chunks_fetched_quantiles | double precision[] | of successful tasks: chunks of push-merged blocks fetched from other hosts
---   shuffle_merged_local_chunks_fetched | bigint | sum over task attempts: chunks of push-merged blocks read from the same host
---   shuffle_merged_local_chunks_fetched_quantiles | double precision[] | of successful tasks: chunks of push-merged blocks read from the same host
---   shuffle_merged_remote_bytes_read | bigint | sum over task attempts: push-merged bytes read from other hosts
---   shuffle_merged_remote_bytes_read_quantiles | double precision[] | of successful tasks: push-merged bytes read from other hosts
---   shuffle_merged_local_bytes_read | bigint | sum over task attempts: push-merged bytes read from the same host
---   shuffle_merged_local_bytes_read_quantiles | double precision[] | of successful tasks: push-merged bytes read from the same host
---   shuffle_merged_remote_reqs_duration_ms | bigint | sum over task attempts: duration of the requests for remote push-merged blocks
---   shuffle_merged_remote_reqs_duration_ms_quantiles | double precision[] | of successful tasks: duration of the requests for remote push-merged blocks
---   shuffle_write_bytes | bigint | sum over task attempts: bytes written for shuffles
---   shuffle_write_bytes_quantiles | double precision[] | of successful tasks: bytes written for shuffles
---   shuffle_write_time_ns | bigint | sum over task attempts: time blocked on writing shuffle data to disk or buffer cache
---   shuffle_write_time_ns_quantiles | double precision[] | of successful tasks: time blocked on writing shuffle data to disk or buffer cache
---   shuffle_write_records | bigint | sum over task attempts: records written for shuffles
---   shuffle_write_records_quantiles | double precision[] | of successful tasks: records written for shuffles
 -- notes:
 --   sums are over all task attempts, whatever their end; null where the log has the metric of none
 --   quantiles are 0, 5, 25, 50, 75, 95 and 100 % of the successful tasks, exact, by the rule of Spark's taskSummary; null where the log has the metric of none. A negative value (clocks that differ) is left out
 --   Spark's taskSummary sorts durations, delays and result times of failed and killed tasks among the others, and is the same only where there are none
+--   has_uniform_metrics is about successful tasks: where it is true, quantiles leave out no task or all of them, as taskSummary does
 SELECT
   app_id,
   attempt_id,
@@ -177,6 +93,54 @@ SELECT
   sum(shuffle_write_time_ns) AS shuffle_write_time_ns,
   task_quantiles(shuffle_write_time_ns, true, ARRAY[0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0]) FILTER (WHERE status = 'SUCCESS' AND shuffle_write_time_ns >= 0) AS shuffle_write_time_ns_quantiles,
   sum(shuffle_write_records) AS shuffle_write_records,
-  task_quantiles(shuffle_write_records, true, ARRAY[0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0]) FILTER (WHERE status = 'SUCCESS' AND shuffle_write_records >= 0) AS shuffle_write_records_quantiles
-FROM tasks
+  task_quantiles(shuffle_write_records, true, ARRAY[0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0]) FILTER (WHERE status = 'SUCCESS' AND shuffle_write_records >= 0) AS shuffle_write_records_quantiles,
+  sum(shuffle_blocks_fetched) AS shuffle_blocks_fetched,
+  task_quantiles(shuffle_blocks_fetched, true, ARRAY[0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0]) FILTER (WHERE status = 'SUCCESS' AND shuffle_blocks_fetched >= 0) AS shuffle_blocks_fetched_quantiles,
+  count(*) FILTER (WHERE succeeded) = count(finish_time) FILTER (WHERE succeeded)
+    AND count(duration_ms) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(duration_ms) FILTER (WHERE succeeded), 0) >= 0
+    AND count(scheduler_delay_ms) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(scheduler_delay_ms) FILTER (WHERE succeeded), 0) >= 0
+    AND count(getting_result_time_ms) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(getting_result_time_ms) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_read_bytes) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_read_bytes) FILTER (WHERE succeeded), 0) >= 0
+    AND count(executor_deserialize_time_ms) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(executor_deserialize_time_ms) FILTER (WHERE succeeded), 0) >= 0
+    AND count(executor_deserialize_cpu_time_ns) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(executor_deserialize_cpu_time_ns) FILTER (WHERE succeeded), 0) >= 0
+    AND count(executor_run_time_ms) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(executor_run_time_ms) FILTER (WHERE succeeded), 0) >= 0
+    AND count(executor_cpu_time_ns) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(executor_cpu_time_ns) FILTER (WHERE succeeded), 0) >= 0
+    AND count(result_size_bytes) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(result_size_bytes) FILTER (WHERE succeeded), 0) >= 0
+    AND count(jvm_gc_time_ms) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(jvm_gc_time_ms) FILTER (WHERE succeeded), 0) >= 0
+    AND count(result_serialization_time_ms) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(result_serialization_time_ms) FILTER (WHERE succeeded), 0) >= 0
+    AND count(memory_bytes_spilled) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(memory_bytes_spilled) FILTER (WHERE succeeded), 0) >= 0
+    AND count(disk_bytes_spilled) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(disk_bytes_spilled) FILTER (WHERE succeeded), 0) >= 0
+    AND count(peak_execution_memory_bytes) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(peak_execution_memory_bytes) FILTER (WHERE succeeded), 0) >= 0
+    AND count(input_bytes) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(input_bytes) FILTER (WHERE succeeded), 0) >= 0
+    AND count(input_records) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(input_records) FILTER (WHERE succeeded), 0) >= 0
+    AND count(output_bytes) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(output_bytes) FILTER (WHERE succeeded), 0) >= 0
+    AND count(output_records) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(output_records) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_remote_blocks_fetched) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_remote_blocks_fetched) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_local_blocks_fetched) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_local_blocks_fetched) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_fetch_wait_time_ms) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_fetch_wait_time_ms) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_remote_bytes_read) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_remote_bytes_read) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_remote_bytes_read_to_disk) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_remote_bytes_read_to_disk) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_local_bytes_read) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_local_bytes_read) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_read_records) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_read_records) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_remote_reqs_duration_ms) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_remote_reqs_duration_ms) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_corrupt_merged_block_chunks) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_corrupt_merged_block_chunks) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_merged_fetch_fallback_count) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_merged_fetch_fallback_count) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_merged_remote_blocks_fetched) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_merged_remote_blocks_fetched) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_merged_local_blocks_fetched) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_merged_local_blocks_fetched) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_merged_remote_chunks_fetched) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_merged_remote_chunks_fetched) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_merged_local_chunks_fetched) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_merged_local_chunks_fetched) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_merged_remote_bytes_read) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_merged_remote_bytes_read) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_merged_local_bytes_read) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_merged_local_bytes_read) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_merged_remote_reqs_duration_ms) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_merged_remote_reqs_duration_ms) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_write_bytes) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_write_bytes) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_write_time_ns) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_write_time_ns) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_write_records) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_write_records) FILTER (WHERE succeeded), 0) >= 0
+    AND count(shuffle_blocks_fetched) FILTER (WHERE succeeded) IN (0, count(*) FILTER (WHERE succeeded)) AND coalesce(min(shuffle_blocks_fetched) FILTER (WHERE succeeded), 0) >= 0 AS has_uniform_metrics
+FROM (
+  SELECT
+    *,
+    status = 'SUCCESS' AS succeeded,
+    shuffle_local_blocks_fetched + shuffle_remote_blocks_fetched AS shuffle_blocks_fetched
+  FROM tasks
+)
 GROUP BY app_id, attempt_id, stage_id, stage_attempt_id
