@@ -480,7 +480,7 @@ impl Ledger {
             return;
         };
         let attempt = (rows.app_id.clone(), rows.attempt_id.clone());
-        tracked.listed = own_row(&rows);
+        tracked.listed = ListedRow::of(&rows);
         tracked.rows = Some(Arc::new(AttemptRows {
             tables: BTreeMap::new(),
             ..rows
@@ -552,7 +552,7 @@ impl Ledger {
         }
         tracked.report = Some(outcome.report);
         if let Some(rows) = &mut outcome.rows {
-            tracked.listed = own_row(rows);
+            tracked.listed = ListedRow::of(rows);
             if rows.stored.is_some() {
                 // Its own row is in the listing.
                 rows.tables.remove(APPLICATION_ATTEMPTS.name);
@@ -761,7 +761,7 @@ impl Ledger {
         match tracked.listed.take() {
             Some(row) => self.lister.put(attempt.clone(), row),
             None if before == winner && self.attempts.contains_key(&attempt) => {}
-            None => match own_row(&rows) {
+            None => match ListedRow::of(&rows) {
                 Some(row) => self.lister.put(attempt.clone(), row),
                 // It had lost before, and its rows were not kept.
                 None => {
@@ -888,15 +888,6 @@ impl Restored {
         });
         tracked.report = Some(reading.report);
     }
-}
-
-/// The attempt's own row of rows in memory.
-fn own_row(rows: &AttemptRows) -> Option<ListedRow> {
-    let batch = rows.tables.get(APPLICATION_ATTEMPTS.name)?.first()?;
-    Some(ListedRow {
-        batch: Arc::new(batch.clone()),
-        row: 0,
-    })
 }
 
 fn note_failure(tracked: &mut TrackedLog, failure: Option<Failure>) {

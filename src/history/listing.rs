@@ -14,6 +14,7 @@ use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
+use super::AttemptRows;
 use crate::table::{APPLICATION_ATTEMPTS, APPLICATIONS, MAXIMA, SUMMED};
 
 /// Applications in a shard, about: enough that a batch is worth its handling, few enough to be joined at every scan of a growing log.
@@ -27,6 +28,17 @@ type AttemptKey = (String, String);
 pub(super) struct ListedRow {
     pub(super) batch: Arc<RecordBatch>,
     pub(super) row: usize,
+}
+
+impl ListedRow {
+    /// The attempt's own row, if it is in memory.
+    pub(super) fn of(rows: &AttemptRows) -> Option<Self> {
+        let batch = rows.tables.get(APPLICATION_ATTEMPTS.name)?.first()?;
+        Some(ListedRow {
+            batch: Arc::new(batch.clone()),
+            row: 0,
+        })
+    }
 }
 
 /// Collects changes, and joins them when a snapshot is made.

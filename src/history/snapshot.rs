@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::ScanLog;
-use super::listing::Listing;
+use super::listing::{ListedRow, Lister, Listing};
 use crate::cache::{AttemptOrd, CacheView};
 use crate::event_log::EventLog;
 
@@ -56,6 +56,24 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A view of rows that are all in memory.
+    pub fn in_memory(attempts: Vec<AttemptRows>) -> Self {
+        let mut lister = Lister::default();
+        let in_memory: Vec<Arc<AttemptRows>> = attempts.into_iter().map(Arc::new).collect();
+        let key = |rows: &AttemptRows| (rows.app_id.clone(), rows.attempt_id.clone());
+        for rows in &in_memory {
+            if let Some(row) = ListedRow::of(rows) {
+                lister.put(key(rows), row);
+            }
+        }
+        Snapshot {
+            attempts: in_memory.iter().map(|rows| (key(rows), Arc::clone(rows))).collect(),
+            in_memory,
+            listing: lister.listing(),
+            ..Snapshot::default()
+        }
+    }
+
     /// The rows of an attempt; `''` is the attempt of an application without attempt ids.
     pub fn attempt(&self, app_id: &str, attempt_id: &str) -> Option<&Arc<AttemptRows>> {
         self.attempts.get(&(app_id.to_owned(), attempt_id.to_owned()))

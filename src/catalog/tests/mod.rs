@@ -119,7 +119,7 @@ fn tasks(app_id: &str, rows: i64) -> RecordBatch {
 }
 
 fn snapshot() -> Snapshot {
-    let mut snapshot = Snapshot::default();
+    let mut attempts = Vec::new();
     for (app_id, rows) in [("app-1", 10), ("app-2", 20_000), ("app-3", 5)] {
         let log = Arc::new(EventLog {
             path: format!("/logs/{app_id}"),
@@ -139,10 +139,9 @@ fn snapshot() -> Snapshot {
             stored: None,
             is_read: true,
         };
-        let rows = Arc::new(rows);
-        snapshot.in_memory.push(Arc::clone(&rows));
-        snapshot.attempts.insert((app_id.into(), String::new()), rows);
+        attempts.push(rows);
     }
+    let mut snapshot = Snapshot::in_memory(attempts);
     snapshot.event_logs.push(Arc::new(LogEntry {
         source: "/logs".into(),
         path: "/logs/README.md".into(),

@@ -167,9 +167,10 @@ async fn defined(table: &TableDef, tables: &BTreeMap<&'static str, Vec<RecordBat
         start_time_ms: DAY,
         log,
         tables: tables.clone(),
+        stored: None,
+        is_read: true,
     };
-    let mut snapshot = Snapshot::default();
-    snapshot.attempts.insert((APP.0.into(), APP.1.into()), Arc::new(rows));
+    let snapshot = Snapshot::in_memory(vec![rows]);
     let catalog = Catalog::new(Arc::new(Fixed(Arc::new(snapshot))), Vec::new());
     let session = catalog.session(&SessionVars::default());
     let path = format!("{}/sql/rollups/{}.sql", env!("CARGO_MANIFEST_DIR"), table.name);
