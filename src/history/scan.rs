@@ -241,7 +241,7 @@ impl History {
             let listing = self.readers().spawn(list_source(store, path)).await;
             let failure = match listing {
                 Ok(Ok(found)) => {
-                    let listed = ledger.listed(index, found, self.options.follow_log_deletion, Instant::now());
+                    let listed = ledger.listed(index, found, &self.options, Instant::now(), now_ms());
                     if listed.reachability_changed {
                         tracing::info!(source = source.given(), "source can be listed again");
                     }
