@@ -22,7 +22,7 @@ const SHORTEST_PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 /// And at most this part of the time goes into making snapshots, however many logs there are.
 const PUBLISH_COST_FACTOR: u32 = 20;
 /// What is read within this time needs not be looked at before.
-const LOOK_AFTER: Duration = Duration::from_secs(2);
+const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// Rows wait for a commit no longer than this, and are no more than these: a commit costs a file for each table and their syncs.
 const COMMIT_AFTER: Duration = Duration::from_secs(2);
 const COMMIT_BYTES: usize = 64 * 1024 * 1024;
