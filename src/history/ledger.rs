@@ -194,12 +194,12 @@ impl Ledger {
             if known.is_some_and(|rows| rows.stored == Some(attempt.ord)) {
                 continue;
             }
-            let Some(row) = rows.get(&attempt.ord) else { continue };
             // Only some rows of a growing log are there: it is read from its start.
-            if attempt.info.state == AttemptState::Partial {
+            let is_whole = attempt.info.state != AttemptState::Partial;
+            let Some(row) = rows.get(&attempt.ord).filter(|_| is_whole) else {
                 self.drop_rows(Some(attempt.ord));
                 continue;
-            }
+            };
             // Who writes the cache has read on.
             if let Some(tracked) = self.logs.remove(identity)
                 && let Some(rows) = tracked.rows
