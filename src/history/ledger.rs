@@ -441,6 +441,8 @@ impl Ledger {
     ///
     /// A log stays unread until [`Self::read`] has its outcome, so that a scan that is dropped half-way loses nothing.
     pub(super) fn work(&mut self) -> Vec<Job> {
+        // A log whose rows were not kept may count now.
+        self.elect_changed();
         let mut jobs: Vec<Job> = self
             .logs
             .iter_mut()
@@ -674,9 +676,7 @@ impl Ledger {
 
     /// A view of everything known now. Cheap: rows are shared with the books, and only applications that changed are merged.
     pub(super) fn snapshot(&mut self, cache: Option<CacheView>) -> Snapshot {
-        for attempt in std::mem::take(&mut self.changed) {
-            self.elect(attempt);
-        }
+        self.elect_changed();
         let event_logs = self.entries();
         let problems = event_logs
             .iter()
@@ -726,6 +726,12 @@ impl Ledger {
         }
         let live = cache.attempts().map(|attempt| attempt.ord);
         live.filter(|ord| !shown.contains(ord)).collect()
+    }
+
+    fn elect_changed(&mut self) {
+        for attempt in std::mem::take(&mut self.changed) {
+            self.elect(attempt);
+        }
     }
 
     /// Finds the log that counts for an attempt.
