@@ -642,8 +642,9 @@ impl Ledger {
             if stored.is_some_and(|ord| ords.contains(&ord)) {
                 lost += 1;
                 if let Some(rows) = &mut tracked.rows {
+                    // They stay until the log was read: a statement that needs them fails, and does not answer with fewer rows.
                     let rows = Arc::make_mut(rows);
-                    (rows.stored, rows.is_read) = (None, false);
+                    rows.is_read = false;
                     self.changed.insert((rows.app_id.clone(), rows.attempt_id.clone()));
                 }
                 tracked.live = None;
