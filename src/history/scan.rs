@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::ledger::{Job, Ledger, LogKey, News, Verdict};
 use super::listing::ListedRow;
-use super::read::{Failure, Outcome, Task, look_at, read_log};
+use super::read::{Cause, Failure, Outcome, Task, look_at, read_log};
 use super::{AttemptRows, CacheHandle, History, now_ms};
 use crate::cache::{AttemptOrd, Cache, CacheError, CacheView, LogReport};
 use crate::catalog::SnapshotSource;
@@ -59,6 +59,8 @@ pub struct ScanSummary {
     pub commits: usize,
     /// Sources that cannot be listed, with the reason.
     pub unreachable: Vec<String>,
+    /// Why rows are missing that were read: the first that the column cache could not take.
+    pub unwritten: Option<String>,
     pub elapsed: Duration,
     /// Something is different from before the scan.
     pub changed: bool,
@@ -524,6 +526,9 @@ impl History {
         let changed = ledger.read(key, outcome, now_ms());
         summary.changed |= changed;
         summary.failed += usize::from(failure.is_some());
+        if let Some(failure) = failure.as_ref().filter(|failure| failure.cause == Cause::Cache) {
+            summary.unwritten.get_or_insert_with(|| failure.message.clone());
+        }
         if changed && let Some(failure) = failure {
             tracing::warn!(log = key, error = failure.message, "log cannot be read to its end");
         }
