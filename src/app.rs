@@ -22,7 +22,7 @@ use crate::cache::{self, Cache, CacheError, CacheOptions, CacheReader};
 use crate::catalog::{Catalog, SessionVars, Setting, SnapshotSource};
 use crate::config::args::{CacheAction, CacheArgs, CheckArgs, Command, CommandLine, OutputFormat, SqlArgs};
 use crate::config::{self, CacheLocation, ConfigError, DoorAddr, Loaded};
-use crate::history::{CacheHandle, History, HistoryOptions, LogState, Snapshot, Source, SourceError};
+use crate::history::{CacheHandle, History, HistoryOptions, LogState, ScanSummary, Snapshot, Source, SourceError};
 use crate::output::{self, OutputError};
 use crate::server::http;
 use crate::server::pg::{self, PgOptions};
@@ -422,8 +422,18 @@ fn counts(snapshot: &Snapshot) -> Vec<(LogState, usize)> {
 async fn scan_all(history: &History) -> Result<(), AppError> {
     history.check_sources().await?;
     let summary = history.scan_once().await;
-    match summary.unreachable.first() {
-        Some(source) => Err(AppError::Failed(format!("cannot list source {source}"))),
+    all_read(&summary)
+}
+
+/// Whether statements would see all rows, but for those of damaged logs.
+fn all_read(summary: &ScanSummary) -> Result<(), AppError> {
+    if let Some(source) = summary.unreachable.first() {
+        return Err(AppError::Failed(format!("cannot list source {source}")));
+    }
+    match &summary.unwritten {
+        Some(error) => Err(AppError::Failed(format!(
+            "{error}; make room there, name another directory with --cache, or keep rows in memory with --cache off"
+        ))),
         None => Ok(()),
     }
 }
@@ -566,9 +576,7 @@ fn ingest(
         history.settle().await;
         Ok::<_, AppError>(summary)
     })?;
-    if let Some(source) = summary.unreachable.first() {
-        return Err(AppError::Failed(format!("cannot list source {source}")));
-    }
+    all_read(&summary)?;
     let status = writer.status();
     let line = output::ingested(&summary, &status, start.elapsed());
     output::write_line(out, &line)?;

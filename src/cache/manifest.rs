@@ -68,6 +68,9 @@ pub struct LogReading {
     /// Why the log was not read to its end; its rows are those up to there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// The bytes themselves are damaged: reading them again gives the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failure_is_final: bool,
     /// When it was read, milliseconds since the epoch.
     pub read_ms: i64,
     /// [`super::schema_hash`] of the release that read it.

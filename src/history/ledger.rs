@@ -15,7 +15,7 @@ use crate::replay::REPLAY_VERSION;
 use crate::table::APPLICATION_ATTEMPTS;
 
 use super::listing::{ListedRow, Lister};
-use super::read::{Failure, Live, Outcome, reading};
+use super::read::{Cause, Failure, Live, Outcome, reading};
 use super::{AttemptRows, HistoryOptions, LogEntry, LogState, ScanLog, Snapshot};
 
 /// [`EventLog::identity`]: the path without `.inprogress`.
@@ -464,6 +464,8 @@ impl Ledger {
     ///
     /// A log stays unread until [`Self::read`] has its outcome, so that a scan that is dropped half-way loses nothing.
     pub(super) fn work(&mut self) -> Vec<Job> {
+        // A log whose rows were not kept may count now.
+        self.elect_changed();
         let mut jobs: Vec<Job> = self
             .logs
             .iter_mut()
@@ -525,8 +527,7 @@ impl Ledger {
         let Some(rows) = &outcome.rows else {
             return Verdict::Take;
         };
-        let lines_before = tracked.report.as_ref().map_or(0, |report| report.lines);
-        let less = outcome.failure.is_some() && outcome.report.lines < lines_before;
+        let less = is_no_news(tracked, outcome);
         let attempt = (rows.app_id.clone(), rows.attempt_id.clone());
         let rank = rank_of(&outcome.report, outcome.failure.is_some(), outcome.log.modified_ms);
         let others = self
@@ -556,17 +557,15 @@ impl Ledger {
             return false;
         };
         tracked.entry = None;
-        let lines_before = tracked.report.as_ref().map_or(0, |report| report.lines);
-        let same_failure =
-            tracked.failure.is_some() && tracked.failure == outcome.failure && outcome.report.lines <= lines_before;
+        let same_failure = tracked.failure.is_some() && tracked.failure == outcome.failure;
+        let is_no_news = is_no_news(tracked, &outcome);
         tracked.unread = false;
         tracked.live = outcome.live.map(Box::new);
         tracked.read_ms = Some(now_ms);
         tracked.read_bytes = outcome.log.size_bytes;
         note_failure(tracked, outcome.failure);
 
-        // What was read before stays if this time less could be read.
-        if same_failure || (tracked.failure.is_some() && outcome.report.lines < lines_before) {
+        if is_no_news {
             return !same_failure;
         }
         // And so does what looking at the log told, if it cannot be read.
@@ -637,10 +636,11 @@ impl Ledger {
         let (Some(report), Some(read_ms)) = (&tracked.report, tracked.read_ms) else {
             return;
         };
-        let is_done = tracked.live.is_none() && tracked.failure.is_none();
+        let failure = tracked.failure.as_ref();
+        let is_done = tracked.live.is_none() && failure.is_none_or(|failure| failure.cause == Cause::Bytes);
         let attempt = tracked.rows.as_ref();
         let other = (!has_rows && is_done).then(|| OtherLog {
-            reading: reading(&tracked.log, report.clone(), None, read_ms),
+            reading: reading(&tracked.log, report.clone(), failure, read_ms),
             attempt: attempt.map(|rows| (rows.app_id.clone(), rows.attempt_id.clone(), rows.start_time_ms)),
         });
         self.other_logs.insert(key.clone(), other);
@@ -665,8 +665,9 @@ impl Ledger {
             if stored.is_some_and(|ord| ords.contains(&ord)) {
                 lost += 1;
                 if let Some(rows) = &mut tracked.rows {
+                    // They stay until the log was read: a statement that needs them fails, and does not answer with fewer rows.
                     let rows = Arc::make_mut(rows);
-                    (rows.stored, rows.is_read) = (None, false);
+                    rows.is_read = false;
                     self.changed.insert((rows.app_id.clone(), rows.attempt_id.clone()));
                 }
                 tracked.live = None;
@@ -699,9 +700,7 @@ impl Ledger {
 
     /// A view of everything known now. Cheap: rows are shared with the books, and only applications that changed are merged.
     pub(super) fn snapshot(&mut self, cache: Option<CacheView>) -> Snapshot {
-        for attempt in std::mem::take(&mut self.changed) {
-            self.elect(attempt);
-        }
+        self.elect_changed();
         let event_logs = self.entries();
         let problems = event_logs
             .iter()
@@ -751,6 +750,12 @@ impl Ledger {
         }
         let live = cache.attempts().map(|attempt| attempt.ord);
         live.filter(|ord| !shown.contains(ord)).collect()
+    }
+
+    fn elect_changed(&mut self) {
+        for attempt in std::mem::take(&mut self.changed) {
+            self.elect(attempt);
+        }
     }
 
     /// Finds the log that counts for an attempt.
@@ -874,6 +879,7 @@ impl Restored {
         let is_same =
             (&stamp.path, stamp.size_bytes, stamp.modified_ms) == (&log.path, log.size_bytes, log.modified_ms);
         let is_current = reading.schema_hash == cache::schema_hash() && reading.replay_version == REPLAY_VERSION;
+        let is_known = is_same && is_current && (reading.failure.is_none() || reading.failure_is_final);
         tracked.read_bytes = stamp.size_bytes;
         tracked.read_ms = Some(reading.read_ms);
         match (rows, claims) {
@@ -889,7 +895,7 @@ impl Restored {
                     is_read: is_current,
                 }));
                 tracked.listed = Some(row);
-                tracked.unread = !(is_same && is_current && reading.failure.is_none());
+                tracked.unread = !is_known;
             }
             (None, Some((app_id, attempt_id, start_time_ms))) => {
                 tracked.rows = Some(Arc::new(AttemptRows {
@@ -901,13 +907,13 @@ impl Restored {
                     stored: None,
                     is_read: false,
                 }));
-                tracked.unread = !(is_same && is_current);
+                tracked.unread = !is_known;
             }
-            (None, None) => tracked.unread = !(is_same && is_current),
+            (None, None) => tracked.unread = !is_known,
         }
         tracked.failure = reading.failure.map(|message| Failure {
             message,
-            corrupt: false,
+            cause: if reading.failure_is_final { Cause::Bytes } else { Cause::Storage },
         });
         tracked.report = Some(reading.report);
     }
@@ -944,6 +950,14 @@ fn kept(logs: Vec<EventLog>, options: &HistoryOptions, now_ms: i64) -> (Vec<Even
     (kept, expired)
 }
 
+/// What was read before stays if this time less could be read, or the same once more.
+fn is_no_news(tracked: &TrackedLog, outcome: &Outcome) -> bool {
+    let lines_before = tracked.report.as_ref().map_or(0, |report| report.lines);
+    let is_same = tracked.failure == outcome.failure && tracked.rows.as_ref().is_none_or(|rows| rows.is_read);
+    outcome.failure.is_some()
+        && (outcome.report.lines < lines_before || is_same && outcome.report.lines == lines_before)
+}
+
 fn note_failure(tracked: &mut TrackedLog, failure: Option<Failure>) {
     match &failure {
         None => (tracked.failures, tracked.scans_to_wait) = (0, 0),
@@ -954,7 +968,10 @@ fn note_failure(tracked: &mut TrackedLog, failure: Option<Failure>) {
                 .checked_shl(tracked.failures - 1)
                 .unwrap_or(u32::MAX)
                 .min(MOST_SCANS_BETWEEN_TRIES);
-            tracked.scans_to_wait = if failure.corrupt { doubled - 1 } else { 0 };
+            tracked.scans_to_wait = match failure.cause {
+                Cause::Bytes => doubled - 1,
+                Cause::Storage | Cause::Cache => 0,
+            };
         }
     }
     tracked.failure = failure;
@@ -1316,7 +1333,7 @@ mod tests {
         let job = ledger.work().remove(0);
         let failure = Failure {
             message: "a cannot be read: permission denied".into(),
-            corrupt: false,
+            cause: Cause::Storage,
         };
         let failed = |log: &Arc<EventLog>, failure: &Failure| Outcome {
             log: Arc::clone(log),
@@ -1340,7 +1357,7 @@ mod tests {
         ledger.listed(0, found(&[log("a", 3, 0)]), &options(true), now, 0);
         let corrupt = Failure {
             message: "a is damaged at byte 2".into(),
-            corrupt: true,
+            cause: Cause::Bytes,
         };
         let mut tries = Vec::new();
         for scan in 0..12 {

@@ -57,8 +57,18 @@ pub(super) struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) message: String,
-    /// The bytes themselves are damaged: reading them again soon gives the same.
-    pub(super) corrupt: bool,
+    pub(super) cause: Cause,
+}
+
+/// What has to change before reading a log again can end better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The bytes of the log: reading them again gives the same.
+    Bytes,
+    /// The storage that the log lies in, which may recover at any time.
+    Storage,
+    /// The storage of the column cache, which may recover as well.
+    Cache,
 }
 
 impl Failure {
@@ -66,25 +76,28 @@ impl Failure {
     pub(super) fn panicked(path: &str) -> Self {
         Failure {
             message: format!("reading {path} stopped because of a defect in sparkgate; please report it"),
-            corrupt: true,
+            cause: Cause::Bytes,
         }
     }
 
-    /// The rows could not be written: storage of the cache may recover.
+    /// The rows could not be written.
     pub(super) fn of_cache(error: &CacheError) -> Self {
         Failure {
             message: error_chain(error),
-            corrupt: false,
+            cause: Cause::Cache,
         }
     }
 }
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
-        let corrupt = matches!(error, ReadError::Corrupt { .. });
+        let cause = match error {
+            ReadError::Corrupt { .. } => Cause::Bytes,
+            _ => Cause::Storage,
+        };
         Failure {
             message: error_chain(&error),
-            corrupt,
+            cause,
         }
     }
 }
@@ -125,7 +138,7 @@ pub(super) async fn read_log(mut task: Task) -> Outcome {
         report: LogReport::default(),
         failure: Some(Failure {
             message: format!("{} changes while it is read, and not only by growing", task.log.path),
-            corrupt: false,
+            cause: Cause::Storage,
         }),
         live: None,
         log: task.log,
@@ -292,9 +305,8 @@ impl Away<'_> {
         } else {
             AttemptState::InProgress
         };
-        let failure = outcome.failure.as_ref().map(|failure| failure.message.clone());
         let info = AttemptInfo {
-            reading: reading(&outcome.log, outcome.report.clone(), failure, now_ms),
+            reading: reading(&outcome.log, outcome.report.clone(), outcome.failure.as_ref(), now_ms),
             state,
         };
         Ok(self.writer.map(|writer| writer.finish(info)))
@@ -335,7 +347,7 @@ async fn add_rollups(rows: &mut AttemptRows, away: &Away<'_>) -> Result<(), Fail
         Err(RollupError::Read(error)) => {
             return Err(Failure {
                 message: error_chain(&*error),
-                corrupt: false,
+                cause: Cause::Cache,
             });
         }
         Err(error) => tracing::error!(
@@ -348,11 +360,12 @@ async fn add_rollups(rows: &mut AttemptRows, away: &Away<'_>) -> Result<(), Fail
 }
 
 /// What is remembered of a reading.
-pub(super) fn reading(log: &EventLog, report: LogReport, failure: Option<String>, now_ms: i64) -> LogReading {
+pub(super) fn reading(log: &EventLog, report: LogReport, failure: Option<&Failure>, now_ms: i64) -> LogReading {
     LogReading {
         log: stamp(log),
         report,
-        failure,
+        failure: failure.map(|failure| failure.message.clone()),
+        failure_is_final: failure.is_some_and(|failure| failure.cause == Cause::Bytes),
         read_ms: now_ms,
         schema_hash: schema_hash(),
         replay_version: REPLAY_VERSION,

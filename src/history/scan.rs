@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::ledger::{Job, Ledger, LogKey, News, Verdict};
 use super::listing::ListedRow;
-use super::read::{Failure, Outcome, Task, look_at, read_log};
+use super::read::{Cause, Failure, Outcome, Task, look_at, read_log};
 use super::{AttemptRows, CacheHandle, History, now_ms};
 use crate::cache::{AttemptOrd, Cache, CacheError, CacheView, LogReport};
 use crate::catalog::SnapshotSource;
@@ -31,6 +31,9 @@ const COMMIT_ATTEMPTS: usize = 1000;
 const MOST_WAITING_BYTES: usize = 4 * COMMIT_BYTES;
 /// Commits after which small segments are merged, while a scan goes on.
 const COMMITS_TO_COMPACTION: usize = 32;
+/// Of several logs of one attempt only the rows of one are kept. Where what was read says that another one counts, that one is read in the
+/// same scan, so many times: who runs one statement makes one scan.
+const MOST_SUCCESSORS: usize = 3;
 /// Scans from one look at the files of the cache to the next.
 const SCANS_TO_VERIFY: usize = 30;
 /// Scans that are remembered.
@@ -56,6 +59,8 @@ pub struct ScanSummary {
     pub commits: usize,
     /// Sources that cannot be listed, with the reason.
     pub unreachable: Vec<String>,
+    /// Why rows are missing that were read: the first that the column cache could not take.
+    pub unwritten: Option<String>,
     pub elapsed: Duration,
     /// Something is different from before the scan.
     pub changed: bool,
@@ -146,7 +151,15 @@ impl History {
             self.publish(&mut ledger);
         }
         self.read(&mut ledger, jobs, &mut summary).await;
-        if summary.changed {
+        for _ in 0..MOST_SUCCESSORS {
+            let successors = ledger.work();
+            if successors.is_empty() {
+                break;
+            }
+            self.read(&mut ledger, successors, &mut summary).await;
+        }
+        // Also what the cache has merged: files that nobody shows any more can be deleted, here and by another process.
+        if summary.changed || self.is_behind() {
             self.publish(&mut ledger);
         }
         self.complete.store(true, Ordering::Release);
@@ -171,6 +184,13 @@ impl History {
             );
         }
         summary
+    }
+
+    /// Whether the cache has moved on since readers were shown it.
+    fn is_behind(&self) -> bool {
+        let newest = self.cache.as_ref().map(|cache| cache.view().snapshot().seq());
+        let shown = self.snapshot().cache.as_ref().map(|view| view.snapshot().seq());
+        newest != shown
     }
 
     /// Takes over what the cache knows: once, if this process writes it; again whenever another one has written.
@@ -506,6 +526,9 @@ impl History {
         let changed = ledger.read(key, outcome, now_ms());
         summary.changed |= changed;
         summary.failed += usize::from(failure.is_some());
+        if let Some(failure) = failure.as_ref().filter(|failure| failure.cause == Cause::Cache) {
+            summary.unwritten.get_or_insert_with(|| failure.message.clone());
+        }
         if changed && let Some(failure) = failure {
             tracing::warn!(log = key, error = failure.message, "log cannot be read to its end");
         }

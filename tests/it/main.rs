@@ -28,6 +28,17 @@ mod rollups;
 /// The fold on its own: cut anywhere, compacted lines.
 mod replay;
 
+/// `kill -9` at any moment of an ingest.
+mod cache_crashes;
+/// A cache that is full, damaged, of another release or of another process.
+mod cache_faults;
+/// What is asked for while the first scan still reads.
+mod cache_on_demand;
+/// Random histories of logs and of the cache.
+mod cache_random;
+/// Rows outlive the process: restarts, compaction, what changed meanwhile.
+mod cache_restarts;
+
 /// Counts and sums of generated corpora.
 mod corpus;
 /// Logs with something wrong: what `check` says, and that the good ones beside them are served.

@@ -34,18 +34,27 @@ async fn stored_rows_are_those_of_the_sql_that_defines_them() {
     for logs in all_logs() {
         let server = Server::start(&logs);
         let session = Session::open(&server).await;
-        for table in stored() {
-            let order = table.sort_order.join(", ");
-            let stored = format!("select * from {} order by {order}", table.sql_name());
-            let defined = format!("select * from ({}) as defined order by {order}", definition(table));
-            let (stored, defined) = (session.objects(&stored).await, session.objects(&defined).await);
-            assert!(stored.len() > 1, "{} rows of {}", stored.len(), logs.display());
-            for (stored, defined) in stored.iter().zip(&defined) {
-                assert_eq!(stored, defined, "{} of {}", table.name, logs.display());
-            }
-            assert_eq!(stored.len(), defined.len(), "{} of {}", table.name, logs.display());
+        for (table, rows) in assert_stored_is_defined(&session, &logs.display().to_string()).await {
+            assert!(rows > 1, "{rows} rows of {table}, {}", logs.display());
         }
     }
+}
+
+/// Compares every stored rollup with its definition; the number of rows of each.
+pub(crate) async fn assert_stored_is_defined(session: &Session, what: &str) -> Vec<(&'static str, usize)> {
+    let mut compared = Vec::new();
+    for table in stored() {
+        let order = table.sort_order.join(", ");
+        let stored = format!("select * from {} order by {order}", table.sql_name());
+        let defined = format!("select * from ({}) as defined order by {order}", definition(table));
+        let (stored, defined) = (session.objects(&stored).await, session.objects(&defined).await);
+        for (stored, defined) in stored.iter().zip(&defined) {
+            assert_eq!(stored, defined, "{} of {what}", table.name);
+        }
+        assert_eq!(stored.len(), defined.len(), "{} of {what}", table.name);
+        compared.push((table.name, stored.len()));
+    }
+    compared
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,5 +2,6 @@
 
 mod files;
 mod model;
+mod requests;
 mod rows;
 mod support;

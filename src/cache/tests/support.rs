@@ -280,6 +280,7 @@ pub(super) fn info(size_bytes: u64) -> AttemptInfo {
             },
             report: LogReport::default(),
             failure: None,
+            failure_is_final: false,
             read_ms: 2,
             schema_hash: schema_hash(),
             replay_version: 1,

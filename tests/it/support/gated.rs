@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,8 +12,10 @@ use sparkgate::catalog::Catalog;
 use sparkgate::config::RestConfig;
 use sparkgate::event_log::LogStore;
 use sparkgate::event_log::store::{Entry, LocalStore, StoreError};
-use sparkgate::history::{History, HistoryOptions, Source};
+use sparkgate::cache::{Cache, CacheOptions};
+use sparkgate::history::{CacheHandle, History, HistoryOptions, Source};
 use sparkgate::server::http;
+use sparkgate::server::pg::{self, PgOptions};
 use sparkgate::server::query::{QueryEngine, QueryLimits};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -73,39 +76,71 @@ impl LogStore for GatedStore {
     }
 }
 
-/// The HTTP door over a directory; nothing is scanned but by the test.
+/// How a server is made.
+pub(crate) struct GatedOptions {
+    /// Logs that are read side by side.
+    pub(crate) threads: usize,
+    pub(crate) wait_for_logs: Duration,
+    /// Where its column cache lies, if it has one.
+    pub(crate) cache: Option<PathBuf>,
+}
+
+/// Both doors over a directory; nothing is scanned but by the test.
 pub(crate) struct GatedServer {
     pub(crate) history: Arc<History>,
     pub(crate) http: SocketAddr,
+    pub(crate) pg: SocketAddr,
     stop: watch::Sender<bool>,
 }
 
 impl GatedServer {
     pub(crate) async fn start(logs: &Path, gates: &[&Arc<Gate>]) -> GatedServer {
+        let options = GatedOptions {
+            // One more than gates, so that what is held keeps nothing else from being read.
+            threads: gates.len() + 1,
+            wait_for_logs: Duration::from_secs(10),
+            cache: None,
+        };
+        GatedServer::start_with(logs, gates, options).await
+    }
+
+    pub(crate) async fn start_with(logs: &Path, gates: &[&Arc<Gate>], given: GatedOptions) -> GatedServer {
         let path = logs.to_str().expect("UTF-8");
         let store = GatedStore(gates.iter().map(|gate| Arc::clone(gate)).collect());
         let source = Source::new(path, path, Arc::new(store));
-        // One more than gates, so that what is held keeps nothing else from being read.
         let options = HistoryOptions {
-            threads: gates.len() + 1,
+            threads: given.threads,
             ..HistoryOptions::default()
         };
-        let history = Arc::new(History::new(vec![source], options).expect("threads"));
+        let cache = match given.cache {
+            Some(path) => {
+                let location = path.to_str().expect("UTF-8");
+                let cache = Cache::open(location, CacheOptions::default()).await;
+                Some(CacheHandle::Writer(Arc::new(cache.expect("a new directory"))))
+            }
+            None => None,
+        };
+        let history = Arc::new(History::with_cache(vec![source], options, cache).expect("threads"));
         let catalog = Catalog::new(Arc::<History>::clone(&history), Vec::new());
         let limits = QueryLimits {
-            wait_for_logs: std::time::Duration::from_secs(10),
+            wait_for_logs: given.wait_for_logs,
             timeout: None,
             memory_bytes: 256 << 20,
         };
         let engine = QueryEngine::start(Arc::new(catalog), limits).expect("threads");
+        let (stop, stopped) = watch::channel(false);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let pg_address = listener.local_addr().expect("an address");
+        let options = PgOptions { max_connections: 10 };
+        tokio::spawn(pg::serve(listener, Arc::clone(&engine), options, stopped.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let (stop, stopped) = watch::channel(false);
         let config = RestConfig::default();
         tokio::spawn(http::serve(listener, engine, Arc::clone(&history), &config, stopped));
         GatedServer {
             history,
             http: address,
+            pg: pg_address,
             stop,
         }
     }

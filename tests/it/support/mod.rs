@@ -1,5 +1,7 @@
 //! Starts the program as a user would, and finds what tests read. Nothing here knows tables or REST.
 
+/// A column cache, and all rows over it.
+pub(crate) mod columns;
 /// A server in this process with storage that waits.
 pub(crate) mod gated;
 /// The HTTP door: a small client.

@@ -1,5 +1,6 @@
 //! Statements over a socket, with their answers as psql prints them.
 
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,11 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) async fn open(server: &Server) -> Session {
-        let (host, port) = (server.pg.ip(), server.pg.port());
+        Session::connect(server.pg).await
+    }
+
+    pub(crate) async fn connect(server: SocketAddr) -> Session {
+        let (host, port) = (server.ip(), server.port());
         let config = format!("host={host} port={port} user=test dbname=spark");
         let (client, connection) = tokio_postgres::connect(&config, NoTls)
             .await
