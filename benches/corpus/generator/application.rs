@@ -5,12 +5,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::environment::{self, ClusterEnvironment};
 use super::plan::Plan;
 use super::random::Random;
-use super::sink::Sink;
+use super::sink::{Sink, Stored};
 use super::task::{self, Line, Slot, TaskNumbers, TaskRun, TaskWriter};
 use super::{Counts, Shape, Spark};
 
@@ -19,27 +19,34 @@ const CALL_SITE: &str = "parquet at NativeMethodAccessorImpl.java:0";
 /// Attempts after which Spark gives up (`spark.task.maxFailures` is 4): the last one succeeds, so that jobs do.
 const RETRIES: u64 = 3;
 
-/// The n-th application's name; both are in its manifest entry.
+/// What applications do, by their names.
+pub(crate) const KINDS: [&str; 5] = [
+    "nightly-etl",
+    "sessionize",
+    "ad-hoc sql",
+    "feature-build",
+    "compact-lake",
+];
+
+/// The n-th application's name where none is drawn.
 pub(crate) fn app_name(application: u64) -> String {
-    const NAMES: [&str; 5] = [
-        "nightly-etl",
-        "sessionize",
-        "ad-hoc sql",
-        "feature-build",
-        "compact-lake",
-    ];
-    format!("{}-{}", NAMES[application as usize % NAMES.len()], application % 17)
+    format!("{}-{}", KINDS[application as usize % KINDS.len()], application % 17)
 }
 
 pub(crate) struct Application<'a> {
     shape: &'a Shape,
     app_id: String,
-    sink: &'a mut Sink,
+    sink: Sink<'a>,
     line: Vec<u8>,
     random: Random,
     counts: Counts,
     now_ms: u64,
-    properties: Map<String, Value>,
+    /// The last time that an event tells of.
+    last_ms: u64,
+    /// When executors came.
+    added_ms: Vec<u64>,
+    /// An object, as text.
+    properties: String,
     hosts: Vec<String>,
     next_accumulator: u64,
     next_stage: u64,
@@ -58,7 +65,7 @@ struct Stage {
 }
 
 impl<'a> Application<'a> {
-    pub(crate) fn new(shape: &'a Shape, app_id: &str, sink: &'a mut Sink) -> Self {
+    pub(crate) fn new(shape: &'a Shape, app_id: &str, sink: Sink<'a>) -> Self {
         Application {
             shape,
             app_id: app_id.to_owned(),
@@ -67,15 +74,15 @@ impl<'a> Application<'a> {
             random: Random::for_application(shape.seed, shape.application),
             counts: Counts::default(),
             now_ms: shape.start_ms,
+            last_ms: shape.start_ms,
+            added_ms: Vec::new(),
             properties: environment::spark_properties(
                 app_id,
-                &app_name(shape.application),
+                &shape.name,
                 shape.cores,
                 shape.start_ms,
             ),
-            hosts: (0..shape.executors)
-                .map(|i| format!("worker-{:02}.example", i % shape.executors.div_ceil(2)))
-                .collect(),
+            hosts: (0..shape.executors).map(|executor| shape.host(executor)).collect(),
             next_accumulator: 1,
             next_stage: 0,
             next_rdd: 0,
@@ -83,8 +90,8 @@ impl<'a> Application<'a> {
         }
     }
 
-    /// Writes the whole log and says what is in it.
-    pub(crate) fn write(mut self, cluster: &ClusterEnvironment) -> io::Result<Counts> {
+    /// Writes the whole log; says what is in it, and the name of its file or directory.
+    pub(crate) fn write(mut self, cluster: &ClusterEnvironment) -> io::Result<(Counts, String)> {
         self.begin(cluster)?;
         let mut tasks_of_stages = spread(self.shape.tasks, self.shape.stages);
         for (job, stages) in (0..).zip(spread(self.shape.stages, self.shape.jobs)) {
@@ -94,7 +101,10 @@ impl<'a> Application<'a> {
         self.end()?;
         self.counts.start_ms = self.shape.start_ms;
         self.counts.end_ms = self.now_ms;
-        Ok(self.counts)
+        self.counts.core_ms = self.added_ms.iter().map(|added| (self.last_ms - added) * self.shape.cores).sum();
+        let Stored { name, bytes } = self.sink.finish()?;
+        self.counts.stored_bytes = bytes;
+        Ok((self.counts, name))
     }
 
     fn begin(&mut self, cluster: &ClusterEnvironment) -> io::Result<()> {
@@ -119,10 +129,10 @@ impl<'a> Application<'a> {
         self.flush()?;
         self.event(&json!({
             "Event": "SparkListenerApplicationStart",
-            "App Name": app_name(self.shape.application),
+            "App Name": self.shape.name,
             "App ID": self.app_id,
             "Timestamp": self.shape.start_ms,
-            "User": self.shape.user(),
+            "User": self.shape.user,
         }))?;
         for executor in 0..self.shape.executors {
             self.now_ms += 37;
@@ -149,6 +159,7 @@ impl<'a> Application<'a> {
                 },
             }))?;
             self.block_manager(&id, &host, 40_000 + executor, 4_823_449_600)?;
+            self.added_ms.push(self.now_ms);
             self.counts.executors += 1;
         }
         Ok(())
@@ -175,16 +186,21 @@ impl<'a> Application<'a> {
         self.sql_start(job, &plan)?;
         self.adaptive_update(job, &plan, 1)?;
         self.now_ms += 5;
-        self.event(&json!({
+        let event = json!({
             "Event": "SparkListenerJobStart",
             "Job ID": job,
             "Submission Time": self.now_ms,
-            "Stage Infos": stages.iter().map(|stage| stage_info(stage, Value::Null, Value::Null, Vec::new())).collect::<Vec<_>>(),
+            "Stage Infos": stages.iter().map(|stage| stage_info(stage, Value::Null, Value::Null, None, Vec::new())).collect::<Vec<_>>(),
             "Stage IDs": stages.iter().map(|stage| stage.id).collect::<Vec<_>>(),
-            "Properties": self.job_properties(job),
-        }))?;
+        });
+        self.event_of_job(&event, job)?;
+        let fails = self.shape.fails && job + 1 == self.shape.jobs;
+        let mut failure = None;
         for (number, stage) in stages.iter().enumerate() {
-            self.stage(job, stage, &plan.task_metrics(number))?;
+            if fails && number + 1 == stages.len() {
+                failure = Some(failure_of(stage));
+            }
+            self.stage(job, stage, &plan.task_metrics(number), failure.as_deref())?;
             if number + 2 <= stages.len() {
                 self.adaptive_update(job, &plan, number + 2)?;
             }
@@ -192,12 +208,15 @@ impl<'a> Application<'a> {
         self.now_ms += 4;
         self.event(&json!({
             "Event": "SparkListenerJobEnd", "Job ID": job, "Completion Time": self.now_ms,
-            "Job Result": {"Result": "JobSucceeded"},
+            "Job Result": job_result(failure.as_deref()),
         }))?;
         self.now_ms += 4;
         self.event(&json!({
-            "Event": format!("{SQL}SparkListenerSQLExecutionEnd"), "executionId": job, "time": self.now_ms, "errorMessage": "",
+            "Event": format!("{SQL}SparkListenerSQLExecutionEnd"), "executionId": job, "time": self.now_ms,
+            "errorMessage": failure.as_deref().unwrap_or_default(),
         }))?;
+        self.last_ms = self.now_ms;
+        self.counts.failed_jobs += u64::from(fails);
         self.counts.jobs += 1;
         self.counts.sql += 1;
         Ok(())
@@ -236,7 +255,14 @@ impl<'a> Application<'a> {
         }))
     }
 
-    fn stage(&mut self, job: u64, stage: &Stage, sql: &[(u64, &'static str, Slot)]) -> io::Result<()> {
+    /// `failure`: why it fails in the end, if it does.
+    fn stage(
+        &mut self,
+        job: u64,
+        stage: &Stage,
+        sql: &[(u64, &'static str, Slot)],
+        failure: Option<&str>,
+    ) -> io::Result<()> {
         let spark = self.shape.spark;
         let first_internal = self.next_accumulator;
         self.next_accumulator += task::internal_accumulators(spark);
@@ -251,37 +277,39 @@ impl<'a> Application<'a> {
 
         self.now_ms += 10;
         let submitted = self.now_ms;
-        self.event(&json!({
+        let event = json!({
             "Event": "SparkListenerStageSubmitted",
-            "Stage Info": stage_info(stage, submitted.into(), Value::Null, Vec::new()),
-            "Properties": self.job_properties(job),
-        }))?;
+            "Stage Info": stage_info(stage, submitted.into(), Value::Null, None, Vec::new()),
+        });
+        self.event_of_job(&event, job)?;
         if self.shape.extra_events {
             self.broadcast_blocks(stage.id)?;
         }
-        self.run_tasks(stage, &mut writer)?;
+        self.run_tasks(stage, &mut writer, failure.is_some())?;
         if self.shape.extra_events {
             self.stage_metrics(stage)?;
         }
         self.now_ms += 3;
         self.event(&json!({
             "Event": "SparkListenerStageCompleted",
-            "Stage Info": stage_info(stage, submitted.into(), self.now_ms.into(), writer.accumulables()),
+            "Stage Info": stage_info(stage, submitted.into(), self.now_ms.into(), failure, writer.accumulables()),
         }))?;
         self.counts.stages += 1;
+        self.counts.failed_stages += u64::from(failure.is_some());
         Ok(())
     }
 
-    /// Fills the free slots with tasks, lets the earliest one finish, and again until all have succeeded.
-    fn run_tasks(&mut self, stage: &Stage, writer: &mut TaskWriter) -> io::Result<()> {
+    /// Fills the free slots with tasks, lets the earliest one finish, and again until all have succeeded; the first one never does if
+    /// the stage fails. Tasks that run when Spark gives it up are let finish here.
+    fn run_tasks(&mut self, stage: &Stage, writer: &mut TaskWriter, fails: bool) -> io::Result<()> {
         let mean_duration = self.random.between(20, 420);
         let mut free: Vec<u64> = (0..self.shape.executors * self.shape.cores).rev().collect();
         let mut retries: Vec<(u64, u64)> = Vec::new();
         let mut running = BinaryHeap::new();
         let mut next_index = 0;
-        let mut succeeded = 0;
+        let mut over = 0;
         let locality = if stage.reads_shuffle { "ANY" } else { "NODE_LOCAL" };
-        while succeeded < stage.tasks {
+        while over < stage.tasks {
             while !free.is_empty() && (!retries.is_empty() || next_index < stage.tasks) {
                 let (index, attempt) = retries.pop().unwrap_or_else(|| {
                     next_index += 1;
@@ -315,7 +343,8 @@ impl<'a> Application<'a> {
                 running.pop().expect("a task runs while one has not succeeded");
             self.now_ms = finish;
             free.push(slot);
-            let failed = attempt < RETRIES && self.random.happens(self.shape.fail_rate);
+            let hopeless = fails && index == 0;
+            let failed = hopeless || attempt < RETRIES && self.random.happens(self.shape.fail_rate);
             let numbers = self.task_numbers(stage, finish - launch_ms, failed);
             let executor = slot % self.shape.executors;
             let host = &self.hosts[executor as usize];
@@ -330,11 +359,11 @@ impl<'a> Application<'a> {
             };
             writer.end(&mut self.line, &run, finish, failed, &numbers);
             self.flush()?;
-            if failed {
+            self.counts.failed_tasks += u64::from(failed);
+            if failed && attempt < RETRIES {
                 retries.push((index, attempt + 1));
-                self.counts.failed_tasks += 1;
             } else {
-                succeeded += 1;
+                over += 1;
             }
             self.counts.add_task(&numbers);
         }
@@ -472,28 +501,36 @@ impl<'a> Application<'a> {
                 "Event": "SparkListenerExecutorRemoved", "Timestamp": self.now_ms, "Executor ID": last.to_string(),
                 "Removed Reason": "Executor killed by driver.",
             }))?;
+            self.last_ms = self.now_ms;
         }
         if self.shape.in_progress {
             return Ok(());
         }
+        self.last_ms = self.now_ms;
         let mut event = json!({"Event": "SparkListenerApplicationEnd", "Timestamp": self.now_ms});
         if self.shape.spark.has_new_fields() {
-            event["ExitCode"] = 0.into();
+            event["ExitCode"] = u64::from(self.shape.fails).into();
         }
         self.event(&event)
     }
 
-    fn job_properties(&self, job: u64) -> Value {
-        let mut properties = self.properties.clone();
-        let own = [
-            ("spark.rdd.scope", r#"{"id":"29","name":"collect"}"#.to_owned()),
-            ("spark.rdd.scope.noOverride", "true".to_owned()),
-            ("callSite.short", CALL_SITE.to_owned()),
-            ("spark.sql.execution.id", job.to_string()),
-            ("spark.sql.execution.root.id", job.to_string()),
-        ];
-        properties.extend(own.map(|(key, value)| (key.to_owned(), value.into())));
-        Value::Object(properties)
+    /// Writes an event with the `Properties` of a job behind its own fields.
+    fn event_of_job(&mut self, event: &Value, job: u64) -> io::Result<()> {
+        serde_json::to_writer(&mut self.line, event)?;
+        let own = json!({
+            "spark.rdd.scope": r#"{"id":"29","name":"collect"}"#,
+            "spark.rdd.scope.noOverride": "true",
+            "callSite.short": CALL_SITE,
+            "spark.sql.execution.id": job.to_string(),
+            "spark.sql.execution.root.id": job.to_string(),
+        });
+        self.line.pop();
+        self.line.text(",\"Properties\":");
+        self.line.text(self.properties.trim_end_matches('}'));
+        self.line.text(",");
+        self.line.text(own.to_string().trim_start_matches('{'));
+        self.line.text("}\n");
+        self.flush()
     }
 
     fn job_tags(&self, job: u64) -> Value {
@@ -548,7 +585,13 @@ fn storage_level(memory: bool) -> Value {
 }
 
 /// `Stage Info`; the times are absent where they are null.
-fn stage_info(stage: &Stage, submitted: Value, completed: Value, accumulables: Vec<Value>) -> Value {
+fn stage_info(
+    stage: &Stage,
+    submitted: Value,
+    completed: Value,
+    failure: Option<&str>,
+    accumulables: Vec<Value>,
+) -> Value {
     let first = stage.first_rdd;
     let read = if stage.reads_shuffle {
         "ShuffledRowRDD"
@@ -595,11 +638,35 @@ fn stage_info(stage: &Stage, submitted: Value, completed: Value, accumulables: V
     if !completed.is_null() {
         info["Completion Time"] = completed;
     }
+    if let Some(failure) = failure {
+        info["Failure Reason"] = failure.into();
+    }
     info["Accumulables"] = accumulables.into();
     info["Resource Profile Id"] = 0.into();
     info["Shuffle Push Enabled"] = false.into();
     info["Shuffle Push Mergers Count"] = 0.into();
     info
+}
+
+/// Why Spark gives a stage up.
+fn failure_of(stage: &Stage) -> String {
+    format!(
+        "Job aborted due to stage failure: Task 0 in stage {}.0 failed {} times, most recent failure: Lost task 0.{RETRIES}: \
+        java.lang.IllegalStateException: synthetic failure\n\tat {}\n\nDriver stacktrace:",
+        stage.id,
+        RETRIES + 1,
+        call_stack("org.apache.spark.executor.Executor$TaskRunner.run(Executor.scala:647)")
+    )
+}
+
+fn job_result(failure: Option<&str>) -> Value {
+    match failure {
+        None => json!({"Result": "JobSucceeded"}),
+        Some(message) => json!({"Result": "JobFailed", "Exception": {"Message": message, "Stack Trace": [
+            {"Declaring Class": "org.apache.spark.scheduler.DAGScheduler", "Method Name": "failJobAndIndependentStages",
+                "File Name": "DAGScheduler.scala", "Line Number": 2935},
+        ]}}),
+    }
 }
 
 fn call_stack(top: &str) -> String {
