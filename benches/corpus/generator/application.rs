@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
@@ -186,14 +187,18 @@ impl<'a> Application<'a> {
         self.sql_start(job, &plan)?;
         self.adaptive_update(job, &plan, 1)?;
         self.now_ms += 5;
-        let event = json!({
-            "Event": "SparkListenerJobStart",
-            "Job ID": job,
-            "Submission Time": self.now_ms,
-            "Stage Infos": stages.iter().map(|stage| stage_info(stage, Value::Null, Value::Null, None, Vec::new())).collect::<Vec<_>>(),
-            "Stage IDs": stages.iter().map(|stage| stage.id).collect::<Vec<_>>(),
-        });
-        self.event_of_job(&event, job)?;
+        self.line.text(&format!(
+            r#"{{"Event":"SparkListenerJobStart","Job ID":{job},"Submission Time":{},"Stage Infos":["#,
+            self.now_ms
+        ));
+        for (number, stage) in stages.iter().enumerate() {
+            self.line.text(if number == 0 { "" } else { "," });
+            self.line.stage(stage, None, None)?;
+        }
+        self.line.text(r#"],"Stage IDs":"#);
+        let ids: Vec<u64> = stages.iter().map(|stage| stage.id).collect();
+        self.line.json(&ids)?;
+        self.end_with_properties(job)?;
         let fails = self.shape.fails && job + 1 == self.shape.jobs;
         let mut failure = None;
         for (number, stage) in stages.iter().enumerate() {
@@ -223,22 +228,22 @@ impl<'a> Application<'a> {
     }
 
     fn sql_start(&mut self, job: u64, plan: &Plan) -> io::Result<()> {
-        let mut event = json!({
-            "Event": format!("{SQL}SparkListenerSQLExecutionStart"),
-            "executionId": job,
-            "rootExecutionId": job,
-            "description": CALL_SITE,
-            "details": call_stack("org.apache.spark.sql.DataFrameWriter.parquet(DataFrameWriter.scala:369)"),
-            "physicalPlanDescription": plan.description(0),
-            "sparkPlanInfo": plan.info(0),
-            "time": self.now_ms,
-            "modifiedConfigs": {},
-            "jobTags": self.job_tags(job),
-        });
+        let line = &mut self.line;
+        line.text(&format!(
+            r#"{{"Event":"{SQL}SparkListenerSQLExecutionStart","executionId":{job},"rootExecutionId":{job},"description":"{CALL_SITE}","details":"#
+        ));
+        line.json(&call_stack("org.apache.spark.sql.DataFrameWriter.parquet(DataFrameWriter.scala:369)"))?;
+        line.plan(plan, 0)?;
+        line.text(r#","time":"#);
+        line.number(self.now_ms);
+        line.text(r#","modifiedConfigs":{},"jobTags":"#);
+        let tags = self.job_tags(job);
+        self.line.json(&tags)?;
         if self.shape.spark.has_new_fields() {
-            event["jobGroupId"] = Value::Null;
+            self.line.text(r#","jobGroupId":null"#);
         }
-        self.event(&event)?;
+        self.line.text("}\n");
+        self.flush()?;
         let files = self.random.between(1, 400);
         let updates = plan.driver_updates(files, files * 7_340_032);
         self.event(&json!({
@@ -247,12 +252,11 @@ impl<'a> Application<'a> {
     }
 
     fn adaptive_update(&mut self, job: u64, plan: &Plan, planned: usize) -> io::Result<()> {
-        self.event(&json!({
-            "Event": format!("{SQL}SparkListenerSQLAdaptiveExecutionUpdate"),
-            "executionId": job,
-            "physicalPlanDescription": plan.description(planned),
-            "sparkPlanInfo": plan.info(planned),
-        }))
+        let line = &mut self.line;
+        line.text(&format!(r#"{{"Event":"{SQL}SparkListenerSQLAdaptiveExecutionUpdate","executionId":{job}"#));
+        line.plan(plan, planned)?;
+        line.text("}\n");
+        self.flush()
     }
 
     /// `failure`: why it fails in the end, if it does.
@@ -277,11 +281,9 @@ impl<'a> Application<'a> {
 
         self.now_ms += 10;
         let submitted = self.now_ms;
-        let event = json!({
-            "Event": "SparkListenerStageSubmitted",
-            "Stage Info": stage_info(stage, submitted.into(), Value::Null, None, Vec::new()),
-        });
-        self.event_of_job(&event, job)?;
+        self.line.text(r#"{"Event":"SparkListenerStageSubmitted","Stage Info":"#);
+        self.line.stage(stage, Some(submitted), None)?;
+        self.end_with_properties(job)?;
         if self.shape.extra_events {
             self.broadcast_blocks(stage.id)?;
         }
@@ -290,10 +292,15 @@ impl<'a> Application<'a> {
             self.stage_metrics(stage)?;
         }
         self.now_ms += 3;
-        self.event(&json!({
-            "Event": "SparkListenerStageCompleted",
-            "Stage Info": stage_info(stage, submitted.into(), self.now_ms.into(), failure, writer.accumulables()),
-        }))?;
+        self.line.text(r#"{"Event":"SparkListenerStageCompleted","Stage Info":"#);
+        let end = StageEnd {
+            completed: self.now_ms,
+            failure,
+            writer: &writer,
+        };
+        self.line.stage(stage, Some(submitted), Some(end))?;
+        self.line.text("}\n");
+        self.flush()?;
         self.counts.stages += 1;
         self.counts.failed_stages += u64::from(failure.is_some());
         Ok(())
@@ -436,7 +443,7 @@ impl<'a> Application<'a> {
             self.event(&json!({"Event": "SparkListenerBlockUpdated", "Block Updated Info": {
                 "Block Manager ID": manager,
                 "Block ID": format!("broadcast_{stage_id}_piece0"),
-                "Storage Level": storage_level(true),
+                "Storage Level": {"Use Disk": false, "Use Memory": true, "Use Off Heap": false, "Deserialized": false, "Replication": 1},
                 "Memory Size": 5792 + stage_id,
                 "Disk Size": 0,
             }}))?;
@@ -514,22 +521,14 @@ impl<'a> Application<'a> {
         self.event(&event)
     }
 
-    /// Writes an event with the `Properties` of a job behind its own fields.
-    fn event_of_job(&mut self, event: &Value, job: u64) -> io::Result<()> {
-        serde_json::to_writer(&mut self.line, event)?;
-        let own = json!({
-            "spark.rdd.scope": r#"{"id":"29","name":"collect"}"#,
-            "spark.rdd.scope.noOverride": "true",
-            "callSite.short": CALL_SITE,
-            "spark.sql.execution.id": job.to_string(),
-            "spark.sql.execution.root.id": job.to_string(),
-        });
-        self.line.pop();
-        self.line.text(",\"Properties\":");
+    /// Ends an event with the `Properties` of a job.
+    fn end_with_properties(&mut self, job: u64) -> io::Result<()> {
+        self.line.text(r#","Properties":"#);
         self.line.text(self.properties.trim_end_matches('}'));
-        self.line.text(",");
-        self.line.text(own.to_string().trim_start_matches('{'));
-        self.line.text("}\n");
+        self.line.text(&format!(
+            r#","spark.rdd.scope":"{{\"id\":\"29\",\"name\":\"collect\"}}","spark.rdd.scope.noOverride":"true","callSite.short":"{CALL_SITE}","spark.sql.execution.id":"{job}","spark.sql.execution.root.id":"{job}"}}}}"#
+        ));
+        self.line.text("\n");
         self.flush()
     }
 
@@ -580,72 +579,87 @@ fn block_manager_id(executor: &str, host: &str, port: u64) -> Value {
     json!({"Executor ID": executor, "Host": host, "Port": port})
 }
 
-fn storage_level(memory: bool) -> Value {
-    json!({"Use Disk": false, "Use Memory": memory, "Use Off Heap": false, "Deserialized": false, "Replication": 1})
+/// What a stage has when it is over.
+struct StageEnd<'a> {
+    completed: u64,
+    failure: Option<&'a str>,
+    writer: &'a TaskWriter,
 }
 
-/// `Stage Info`; the times are absent where they are null.
-fn stage_info(
-    stage: &Stage,
-    submitted: Value,
-    completed: Value,
-    failure: Option<&str>,
-    accumulables: Vec<Value>,
-) -> Value {
-    let first = stage.first_rdd;
-    let read = if stage.reads_shuffle {
-        "ShuffledRowRDD"
-    } else {
-        "FileScanRDD"
-    };
-    let rdds = [
-        (first + 3, "MapPartitionsRDD", "Exchange", vec![first + 2]),
-        (first + 2, "MapPartitionsRDD", "WholeStageCodegen (1)", vec![first + 1]),
-        (first + 1, "MapPartitionsRDD", "WholeStageCodegen (1)", vec![first]),
-        (first, read, "Scan parquet lake.events", vec![]),
-    ];
-    let rdds: Vec<Value> = rdds
-        .into_iter()
-        .map(|(id, name, scope, parents)| {
-            json!({
-                "RDD ID": id,
-                "Name": name,
-                "Scope": json!({"id": id.to_string(), "name": scope}).to_string(),
-                "Callsite": CALL_SITE,
-                "Parent IDs": parents,
-                "Storage Level": storage_level(false),
-                "Barrier": false,
-                "DeterministicLevel": "DETERMINATE",
-                "Number of Partitions": stage.tasks,
-                "Number of Cached Partitions": 0,
-                "Memory Size": 0,
-                "Disk Size": 0,
-            })
-        })
-        .collect();
-    let mut info = json!({
-        "Stage ID": stage.id,
-        "Stage Attempt ID": 0,
-        "Stage Name": CALL_SITE,
-        "Number of Tasks": stage.tasks,
-        "RDD Info": rdds,
-        "Parent IDs": stage.parent.into_iter().collect::<Vec<_>>(),
-        "Details": call_stack("org.apache.spark.sql.execution.SQLExecution$.withThreadLocalCaptured(SQLExecution.scala:328)"),
-    });
-    if !submitted.is_null() {
-        info["Submission Time"] = submitted;
+/// The larger parts of lines that are not of tasks.
+trait Parts {
+    fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()>;
+    /// `,"physicalPlanDescription":…,"sparkPlanInfo":…`
+    fn plan(&mut self, plan: &Plan, planned: usize) -> io::Result<()>;
+    /// `Stage Info`; what has not happened is absent.
+    fn stage(&mut self, stage: &Stage, submitted: Option<u64>, end: Option<StageEnd<'_>>) -> io::Result<()>;
+}
+
+impl Parts for Vec<u8> {
+    fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+        Ok(serde_json::to_writer(self, value)?)
     }
-    if !completed.is_null() {
-        info["Completion Time"] = completed;
+
+    fn plan(&mut self, plan: &Plan, planned: usize) -> io::Result<()> {
+        self.text(r#","physicalPlanDescription":"#);
+        self.json(&plan.description(planned))?;
+        self.text(r#","sparkPlanInfo":"#);
+        self.text(&plan.info(planned));
+        Ok(())
     }
-    if let Some(failure) = failure {
-        info["Failure Reason"] = failure.into();
+
+    fn stage(&mut self, stage: &Stage, submitted: Option<u64>, end: Option<StageEnd<'_>>) -> io::Result<()> {
+        static DETAILS: LazyLock<String> = LazyLock::new(|| {
+            let top = "org.apache.spark.sql.execution.SQLExecution$.withThreadLocalCaptured(SQLExecution.scala:328)";
+            Value::from(call_stack(top)).to_string()
+        });
+        let read = if stage.reads_shuffle {
+            "ShuffledRowRDD"
+        } else {
+            "FileScanRDD"
+        };
+        let Stage { id, tasks, first_rdd, .. } = *stage;
+        self.text(&format!(
+            r#"{{"Stage ID":{id},"Stage Attempt ID":0,"Stage Name":"{CALL_SITE}","Number of Tasks":{tasks},"RDD Info":["#
+        ));
+        for (rdd, name, scope) in [
+            (3, "MapPartitionsRDD", "Exchange"),
+            (2, "MapPartitionsRDD", "WholeStageCodegen (1)"),
+            (1, "MapPartitionsRDD", "WholeStageCodegen (1)"),
+            (0, read, "Scan parquet lake.events"),
+        ] {
+            let id = first_rdd + rdd;
+            let parent = if rdd > 0 { (id - 1).to_string() } else { String::new() };
+            self.text(&format!(
+                r#"{{"RDD ID":{id},"Name":"{name}","Scope":"{{\"id\":\"{id}\",\"name\":\"{scope}\"}}","Callsite":"{CALL_SITE}","Parent IDs":[{parent}],"Storage Level":{{"Use Disk":false,"Use Memory":false,"Use Off Heap":false,"Deserialized":false,"Replication":1}},"Barrier":false,"DeterministicLevel":"DETERMINATE","Number of Partitions":{tasks},"Number of Cached Partitions":0,"Memory Size":0,"Disk Size":0}}"#
+            ));
+            self.text(if rdd > 0 { "," } else { "]" });
+        }
+        self.text(r#","Parent IDs":["#);
+        if let Some(parent) = stage.parent {
+            self.number(parent);
+        }
+        self.text(r#"],"Details":"#);
+        self.text(&DETAILS);
+        if let Some(submitted) = submitted {
+            self.text(r#","Submission Time":"#);
+            self.number(submitted);
+        }
+        if let Some(end) = &end {
+            self.text(r#","Completion Time":"#);
+            self.number(end.completed);
+        }
+        if let Some(failure) = end.as_ref().and_then(|end| end.failure) {
+            self.text(r#","Failure Reason":"#);
+            self.json(&failure)?;
+        }
+        self.text(r#","Accumulables":["#);
+        if let Some(end) = &end {
+            end.writer.accumulables(self);
+        }
+        self.text(r#"],"Resource Profile Id":0,"Shuffle Push Enabled":false,"Shuffle Push Mergers Count":0}"#);
+        Ok(())
     }
-    info["Accumulables"] = accumulables.into();
-    info["Resource Profile Id"] = 0.into();
-    info["Shuffle Push Enabled"] = false.into();
-    info["Shuffle Push Mergers Count"] = 0.into();
-    info
 }
 
 /// Why Spark gives a stage up.
