@@ -42,8 +42,6 @@ pub(crate) struct Application<'a> {
     random: Random,
     counts: Counts,
     now_ms: u64,
-    /// The last time that an event tells of.
-    last_ms: u64,
     /// When executors came.
     added_ms: Vec<u64>,
     /// An object, as text.
@@ -75,14 +73,8 @@ impl<'a> Application<'a> {
             random: Random::for_application(shape.seed, shape.application),
             counts: Counts::default(),
             now_ms: shape.start_ms,
-            last_ms: shape.start_ms,
             added_ms: Vec::new(),
-            properties: environment::spark_properties(
-                app_id,
-                &shape.name,
-                shape.cores,
-                shape.start_ms,
-            ),
+            properties: environment::spark_properties(app_id, &shape.name, shape.cores, shape.start_ms),
             hosts: (0..shape.executors).map(|executor| shape.host(executor)).collect(),
             next_accumulator: 1,
             next_stage: 0,
@@ -102,7 +94,10 @@ impl<'a> Application<'a> {
         self.end()?;
         self.counts.start_ms = self.shape.start_ms;
         self.counts.end_ms = self.now_ms;
-        self.counts.core_ms = self.added_ms.iter().map(|added| (self.last_ms - added) * self.shape.cores).sum();
+        if !self.shape.in_progress {
+            let lifetimes = self.added_ms.iter().map(|added| self.now_ms - added);
+            self.counts.core_ms = lifetimes.map(|lifetime| lifetime * self.shape.cores).sum();
+        }
         let Stored { name, bytes } = self.sink.finish()?;
         self.counts.stored_bytes = bytes;
         Ok((self.counts, name))
@@ -220,7 +215,6 @@ impl<'a> Application<'a> {
             "Event": format!("{SQL}SparkListenerSQLExecutionEnd"), "executionId": job, "time": self.now_ms,
             "errorMessage": failure.as_deref().unwrap_or_default(),
         }))?;
-        self.last_ms = self.now_ms;
         self.counts.failed_jobs += u64::from(fails);
         self.counts.jobs += 1;
         self.counts.sql += 1;
@@ -232,7 +226,9 @@ impl<'a> Application<'a> {
         line.text(&format!(
             r#"{{"Event":"{SQL}SparkListenerSQLExecutionStart","executionId":{job},"rootExecutionId":{job},"description":"{CALL_SITE}","details":"#
         ));
-        line.json(&call_stack("org.apache.spark.sql.DataFrameWriter.parquet(DataFrameWriter.scala:369)"))?;
+        line.json(&call_stack(
+            "org.apache.spark.sql.DataFrameWriter.parquet(DataFrameWriter.scala:369)",
+        ))?;
         line.plan(plan, 0)?;
         line.text(r#","time":"#);
         line.number(self.now_ms);
@@ -253,7 +249,9 @@ impl<'a> Application<'a> {
 
     fn adaptive_update(&mut self, job: u64, plan: &Plan, planned: usize) -> io::Result<()> {
         let line = &mut self.line;
-        line.text(&format!(r#"{{"Event":"{SQL}SparkListenerSQLAdaptiveExecutionUpdate","executionId":{job}"#));
+        line.text(&format!(
+            r#"{{"Event":"{SQL}SparkListenerSQLAdaptiveExecutionUpdate","executionId":{job}"#
+        ));
         line.plan(plan, planned)?;
         line.text("}\n");
         self.flush()
@@ -281,7 +279,8 @@ impl<'a> Application<'a> {
 
         self.now_ms += 10;
         let submitted = self.now_ms;
-        self.line.text(r#"{"Event":"SparkListenerStageSubmitted","Stage Info":"#);
+        self.line
+            .text(r#"{"Event":"SparkListenerStageSubmitted","Stage Info":"#);
         self.line.stage(stage, Some(submitted), None)?;
         self.end_with_properties(job)?;
         if self.shape.extra_events {
@@ -292,7 +291,8 @@ impl<'a> Application<'a> {
             self.stage_metrics(stage)?;
         }
         self.now_ms += 3;
-        self.line.text(r#"{"Event":"SparkListenerStageCompleted","Stage Info":"#);
+        self.line
+            .text(r#"{"Event":"SparkListenerStageCompleted","Stage Info":"#);
         let end = StageEnd {
             completed: self.now_ms,
             failure,
@@ -508,12 +508,10 @@ impl<'a> Application<'a> {
                 "Event": "SparkListenerExecutorRemoved", "Timestamp": self.now_ms, "Executor ID": last.to_string(),
                 "Removed Reason": "Executor killed by driver.",
             }))?;
-            self.last_ms = self.now_ms;
         }
         if self.shape.in_progress {
             return Ok(());
         }
-        self.last_ms = self.now_ms;
         let mut event = json!({"Event": "SparkListenerApplicationEnd", "Timestamp": self.now_ms});
         if self.shape.spark.has_new_fields() {
             event["ExitCode"] = u64::from(self.shape.fails).into();
@@ -618,7 +616,9 @@ impl Parts for Vec<u8> {
         } else {
             "FileScanRDD"
         };
-        let Stage { id, tasks, first_rdd, .. } = *stage;
+        let Stage {
+            id, tasks, first_rdd, ..
+        } = *stage;
         self.text(&format!(
             r#"{{"Stage ID":{id},"Stage Attempt ID":0,"Stage Name":"{CALL_SITE}","Number of Tasks":{tasks},"RDD Info":["#
         ));

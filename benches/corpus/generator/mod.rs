@@ -247,7 +247,10 @@ impl Shape {
         };
         // Some jobs run again and again, most now and then; a job is always the same user's.
         let job = random.below(MIX_NAMES).min(random.below(MIX_NAMES));
-        self.name = format!("{}-{job:04}", application::KINDS[job as usize % application::KINDS.len()]);
+        self.name = format!(
+            "{}-{job:04}",
+            application::KINDS[job as usize % application::KINDS.len()]
+        );
         self.user = format!("user{:03}", job * 7_919 % MIX_USERS);
         let between = MIX_SPAN_MS / options.apps;
         self.start_ms = FIRST_START_MS + self.application * between + random.below(between);
@@ -306,7 +309,7 @@ pub(crate) struct Counts {
     pub(crate) executors: u64,
     pub(crate) run_ms: u64,
     pub(crate) gc_ms: u64,
-    /// Cores x lifetime of executors, without an end until the last event with a time.
+    /// Cores x lifetime of executors, where the application has ended.
     pub(crate) core_ms: u64,
     pub(crate) shuffle_write: u64,
     pub(crate) shuffle_read: u64,
@@ -375,7 +378,10 @@ impl Counts {
 /// Writes the corpus into `options.out` (which must be empty or absent) and `<out>.manifest.json` beside it; the totals.
 pub(crate) fn generate(options: &Options) -> io::Result<Counts> {
     let same = options.kind == Kind::Same;
-    if same && (options.stages < options.jobs || options.tasks < options.stages) || options.executors == 0 || options.cores == 0 {
+    if same && (options.stages < options.jobs || options.tasks < options.stages)
+        || options.executors == 0
+        || options.cores == 0
+    {
         let message = "every job needs a stage, every stage a task, and tasks need an executor with a core";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }

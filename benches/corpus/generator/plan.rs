@@ -204,13 +204,7 @@ impl Plan {
         }
         let write = self.stages.last().and_then(|stage| stage.write).unwrap_or_default();
         let text = "Execute InsertIntoHadoopFsRelationCommand hdfs://lake/daily, false, Parquet, [path=hdfs://lake/daily], Overwrite";
-        node(
-            "Execute InsertIntoHadoopFsRelationCommand",
-            text,
-            &child,
-            &WRITE,
-            write,
-        )
+        node("Execute InsertIntoHadoopFsRelationCommand", text, &child, &WRITE, write)
     }
 
     /// `physicalPlanDescription`: the tree, then every operator.
@@ -266,7 +260,14 @@ impl Plan {
 /// A node with its child, which is text already, or none if that is empty. No name needs escapes.
 fn node(name: &str, text: &str, child: &str, metrics: &[Metric], first_id: u64) -> String {
     let mut node = Vec::with_capacity(256 + child.len() + metrics.len() * 96);
-    for part in [r#"{"nodeName":""#, name, r#"","simpleString":""#, text, r#"","children":["#, child] {
+    for part in [
+        r#"{"nodeName":""#,
+        name,
+        r#"","simpleString":""#,
+        text,
+        r#"","children":["#,
+        child,
+    ] {
         node.text(part);
     }
     node.text(r#"],"metadata":{},"metrics":["#);
