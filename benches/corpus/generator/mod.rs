@@ -449,6 +449,7 @@ struct Manifest {
     total: Counts,
     failed: u64,
     running: u64,
+    running_stored_bytes: u64,
     users: HashSet<String>,
     names: HashSet<String>,
     most_tasks: u64,
@@ -460,7 +461,10 @@ impl Manifest {
     fn add(&mut self, options: &Options, shape: &Shape, counts: &Counts, file: &str) {
         self.total.add(counts);
         self.failed += u64::from(shape.fails);
-        self.running += u64::from(shape.in_progress);
+        if shape.in_progress {
+            self.running += 1;
+            self.running_stored_bytes += counts.stored_bytes;
+        }
         self.most_tasks = self.most_tasks.max(counts.tasks);
         if !self.users.contains(&shape.user) {
             self.users.insert(shape.user.clone());
@@ -501,6 +505,7 @@ impl Manifest {
             "succeeded": options.apps - self.failed - self.running,
             "failed": self.failed,
             "running": self.running,
+            "running_stored_bytes": self.running_stored_bytes,
             "users": self.users.len(),
             "names": self.names.len(),
             "most_tasks": self.most_tasks,
