@@ -312,10 +312,10 @@ def queries(args):
             return connection.execute(sql, values or None).fetchall()
 
         server.until_scanned(connection)
-        apps = [row[0] for row in rows("SELECT app_id FROM applications")]
+        apps = [row[0] for row in rows("SELECT app_id FROM applications ORDER BY 1")]
         draw.shuffle(apps)
         stages = rows("SELECT app_id, attempt_id, stage_id, stage_attempt_id FROM stages WHERE num_complete_tasks > 0 "
-                      "AND app_id IN (" + ", ".join(f"'{app}'" for app in apps[: args.runs + 20]) + ")")
+                      "AND app_id IN (" + ", ".join(f"'{app}'" for app in apps[: args.runs + 20]) + ") ORDER BY 1, 2, 3, 4")
         draw.shuffle(stages)
         one_app = [(app,) for app in apps]
         statements = {
