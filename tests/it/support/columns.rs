@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use super::{Finished, Server, fixtures, program, say, shared, text};
 
 /// What a statement says of the only scan of its process.
-const SCAN: &str = "select new_logs, grown_logs, restored_logs, removed_logs, failed_logs, read_bytes, commits from system.scans";
+const SCAN: &str =
+    "select new_logs, grown_logs, restored_logs, removed_logs, failed_logs, read_bytes, commits from system.scans";
 /// Letters of a row that are shown where it should not be, or should.
 const SHOWN: usize = 300;
 /// State of every log, without the time that it was read.
@@ -62,7 +63,9 @@ pub(crate) struct Scan(Map<String, Value>);
 
 impl Scan {
     pub(crate) fn number(&self, column: &str) -> i64 {
-        self.0[column].as_i64().unwrap_or_else(|| panic!("{column} of {self:?}"))
+        self.0[column]
+            .as_i64()
+            .unwrap_or_else(|| panic!("{column} of {self:?}"))
     }
 
     /// Nothing was read, nothing written.
@@ -193,7 +196,10 @@ fn everything(home: &Path, logs: &Path, cache: &[String; 2], rest: &[&str]) -> R
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut rows = &mut Vec::new();
     for line in ended.stdout.lines() {
-        match line.strip_prefix("{\"rows_of_table\":\"").and_then(|rest| rest.strip_suffix("\"}")) {
+        match line
+            .strip_prefix("{\"rows_of_table\":\"")
+            .and_then(|rest| rest.strip_suffix("\"}"))
+        {
             Some(table) => rows = all.entry(table.to_owned()).or_default(),
             None => rows.push(line.to_owned()),
         }
@@ -265,8 +271,14 @@ pub(crate) fn damaged_logs() -> tempfile::TempDir {
         ("twin", log_of("local-good").into_bytes()),
         ("running.inprogress", part("running", 12).into_bytes()),
         ("nothing", Vec::new()),
-        ("undecodable.zstd", [frame(&part("undecodable", 18)), vec![0x55; 300]].concat()),
-        ("undecodable-growing.zstd.inprogress", [frame(&part("undecodable-growing", 15)), vec![0x55; 300]].concat()),
+        (
+            "undecodable.zstd",
+            [frame(&part("undecodable", 18)), vec![0x55; 300]].concat(),
+        ),
+        (
+            "undecodable-growing.zstd.inprogress",
+            [frame(&part("undecodable-growing", 15)), vec![0x55; 300]].concat(),
+        ),
         ("never-decodable.zstd", vec![0x55; 300]),
     ];
     for (name, bytes) in more {
