@@ -1,19 +1,23 @@
 //! What the rows of an attempt depend on besides its log: the columns of all tables.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use crate::table;
 
 /// A number that changes with the name, type, order or nullability of any column of any table. The same on every machine.
 pub fn schema_hash() -> u64 {
-    let mut text = String::new();
-    for table in table::all() {
-        let _ = write!(text, "{}\n{:?}\n", table.name, table.sort_order);
-        for column in table.columns {
-            let _ = writeln!(text, "{} {:?} {}", column.name, column.ty, column.nullable);
+    static HASH: LazyLock<u64> = LazyLock::new(|| {
+        let mut text = String::new();
+        for table in table::all() {
+            let _ = write!(text, "{}\n{:?}\n", table.name, table.sort_order);
+            for column in table.columns {
+                let _ = writeln!(text, "{} {:?} {}", column.name, column.ty, column.nullable);
+            }
         }
-    }
-    fingerprint(&text)
+        fingerprint(&text)
+    });
+    *HASH
 }
 
 /// A number of a text that is the same on every machine and in every release. (FNV-1a: Rust's own hasher may change.)

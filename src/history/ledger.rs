@@ -698,6 +698,12 @@ impl Ledger {
         }
     }
 
+    /// Joins the rows of what became known to those of all others.
+    pub(super) fn join(&mut self) {
+        self.elect_changed();
+        self.lister.listing();
+    }
+
     /// A view of everything known now. Cheap: rows are shared with the books, and only applications that changed are merged.
     pub(super) fn snapshot(&mut self, cache: Option<CacheView>) -> Snapshot {
         self.elect_changed();

@@ -23,12 +23,14 @@ const SHORTEST_PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 const PUBLISH_COST_FACTOR: u32 = 20;
 /// What is read within this time needs not be looked at before.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
-/// Rows wait for a commit no longer than this, and are no more than these: a commit costs a file for each table and their syncs.
-const COMMIT_AFTER: Duration = Duration::from_secs(2);
-const COMMIT_BYTES: usize = 64 * 1024 * 1024;
-const COMMIT_ATTEMPTS: usize = 1000;
+/// Rows wait for a commit no longer than this, and are no more than these: a commit costs a file for each table and their syncs, and small
+/// files are merged later, which costs as much as to write them once more. What applications share of their environments counts for each
+/// of them, so the bytes in memory are fewer.
+const COMMIT_AFTER: Duration = Duration::from_secs(10);
+const COMMIT_BYTES: usize = 512 * 1024 * 1024;
+const COMMIT_ATTEMPTS: usize = 4000;
 /// More rows than these do not wait: reading waits for the commit.
-const MOST_WAITING_BYTES: usize = 2 * COMMIT_BYTES;
+const MOST_WAITING_BYTES: usize = COMMIT_BYTES + COMMIT_BYTES / 2;
 /// Commits after which small segments are merged, while a scan goes on.
 const COMMITS_TO_COMPACTION: usize = 32;
 /// Of several logs of one attempt only the rows of one are kept. Where what was read says that another one counts, that one is read in the
@@ -412,9 +414,11 @@ impl History {
 
     /// Looks at the heads and tails of logs that nothing is known of, also of those that are being read.
     async fn look(&self, ledger: &mut Ledger, unknown: &[(LogKey, usize, Arc<EventLog>)], jobs: &mut VecDeque<Job>) {
-        let mut found: HashMap<LogKey, AttemptRows> = HashMap::new();
+        let of_job: HashMap<LogKey, usize> = jobs.iter().enumerate().map(|(at, job)| (job.key.clone(), at)).collect();
+        let unknown: Vec<_> = unknown.iter().filter(|(key, ..)| ledger.is_unknown(key)).collect();
+        let mut unknown = unknown.into_iter();
         let mut looking: JoinSet<(LogKey, Option<AttemptRows>)> = JoinSet::new();
-        let mut unknown = unknown.iter().filter(|(key, ..)| ledger.is_unknown(key));
+        let mut found = 0_usize;
         loop {
             while looking.len() < LOOKS_PER_THREAD * self.threads
                 && let Some((key, source, log)) = unknown.next()
@@ -424,19 +428,20 @@ impl History {
             }
             match looking.join_next().await {
                 None => break,
-                Some(Ok((key, Some(rows)))) => drop(found.insert(key, rows)),
+                Some(Ok((key, Some(rows)))) => {
+                    if let Some(job) = of_job.get(&key).and_then(|at| jobs.get_mut(*at)) {
+                        job.app_id = Some(rows.app_id.clone());
+                    }
+                    ledger.looked_at(&key, rows);
+                    found += 1;
+                    // A row by itself takes twenty times the memory that it takes among others.
+                    if found.is_multiple_of(LOOKS_TO_JOIN) {
+                        ledger.join();
+                    }
+                }
                 // Reading the log will say what is wrong with it.
                 Some(Ok((_, None)) | Err(_)) => {}
             }
-        }
-        drop(unknown);
-        for job in jobs.iter_mut() {
-            if let Some(rows) = found.get(&job.key) {
-                job.app_id = Some(rows.app_id.clone());
-            }
-        }
-        for (key, rows) in found {
-            ledger.looked_at(&key, rows);
         }
     }
 
@@ -561,6 +566,8 @@ impl History {
     }
 }
 
+/// Logs that are looked at before their rows are joined.
+const LOOKS_TO_JOIN: usize = 2000;
 /// Logs that are looked at side by side for each thread: to look is mostly to wait.
 const LOOKS_PER_THREAD: usize = 8;
 
