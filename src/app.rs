@@ -448,6 +448,8 @@ fn history(loaded: &Loaded, cache: Option<CacheHandle>) -> Result<History, AppEr
     let options = HistoryOptions {
         threads: config.ingest.threads.into(),
         follow_log_deletion: config.sources.follow_log_deletion,
+        max_age: config.retention.max_age.0,
+        max_logs: usize::try_from(config.retention.max_logs).ok().filter(|most| *most > 0),
     };
     History::with_cache(sources(loaded)?, options, cache)
         .map_err(|error| failed("cannot start the threads that read logs", &error))

@@ -8,7 +8,7 @@
 --   an executor without an end counts until the end of the application, or until the log's last event where there is none; so core_ms adds up to executor_core_ms of application_attempts
 --   an executor that is gone before it came (clocks differ) counts in the hour of its begin, with no core time
 --   the run time of a task is spread evenly from launch to finish, in whole milliseconds that add up to it; one that still runs has none yet
---   at most ten years of hours for one executor or task: a longer one is a damaged log
+--   at most ten years of hours for one executor and 31 days for one task: a longer one is a damaged log
 WITH lives AS (
   SELECT
     app_id,
@@ -47,7 +47,7 @@ ran AS (
     executor_run_time_ms,
     begin_ms,
     end_ms,
-    unnest(generate_series(begin_ms / 3600000, greatest(begin_ms, least(end_ms - 1, begin_ms + 315576000000)) / 3600000)) AS hour
+    unnest(generate_series(begin_ms / 3600000, greatest(begin_ms, least(end_ms - 1, begin_ms + 2678400000)) / 3600000)) AS hour
   FROM runs
 ),
 parts AS (

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::{max, max_string, min, min_string};
+use arrow::compute::{max, min};
 use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
@@ -19,7 +19,7 @@ use super::arrange::{self, DAY};
 use super::manifest::{AttemptOrd, KeyRange, KeyValue, RowRange, Segment};
 use super::store::Storage;
 use super::{CacheError, CacheOptions, name};
-use crate::table::TableDef;
+use crate::table::{TableDef, Type};
 
 /// Rows of a row group: tasks are many and read by stage, other tables are small.
 const ROW_GROUP_OF_TASKS: usize = 262_144;
@@ -180,18 +180,23 @@ fn bounds(array: &dyn Array) -> Option<(KeyValue, KeyValue)> {
             let array = array.as_primitive_opt::<TimestampMicrosecondType>()?;
             Some(numbers(min(array)?, max(array)?))
         }
+        // The only text with bounds is the first key, which rows are sorted by.
         DataType::Utf8 => {
             let array = array.as_string::<i32>();
-            let text = |value: &str| KeyValue::Text(value.to_owned());
-            Some((text(min_string(array)?), text(max_string(array)?)))
+            let text = |row: usize| KeyValue::Text(array.value(row).to_owned());
+            let last = array.len().checked_sub(1)?;
+            Some((text(0), text(last)))
         }
         _ => None,
     }
 }
 
-/// Columns with bounds in the manifest and statistics of each page.
+/// Columns with bounds in the manifest and statistics of each page. Of texts only the application, which comes first: others begin anew with
+/// each application, so that their bounds say nothing, and comparing them costs more than writing.
 fn key_columns(table: &TableDef) -> Vec<&'static str> {
-    let mut keys = arrange::sort_order(table);
+    let is_text = |name: &str| table.column(name).is_some_and(|column| column.ty == Type::Text);
+    let order = arrange::sort_order(table).into_iter();
+    let mut keys: Vec<&'static str> = order.filter(|name| *name == "app_id" || !is_text(name)).collect();
     let times = table.columns.iter().map(|column| column.name);
     keys.extend(times.filter(|name| *name == "launch_time"));
     keys.push(DAY);
@@ -207,7 +212,11 @@ fn properties(table: &TableDef, schema: &SchemaRef, options: &CacheOptions) -> R
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(options.zstd_level)?))
         .set_max_row_group_row_count(Some(row_group))
-        .set_statistics_enabled(EnabledStatistics::Chunk);
+        .set_statistics_enabled(EnabledStatistics::None);
+    let is_number = |ty| matches!(ty, Type::Int32 | Type::Int64 | Type::Float64 | Type::Timestamp | Type::Bool);
+    for column in table.columns.iter().filter(|column| is_number(column.ty)) {
+        builder = builder.set_column_statistics_enabled(ColumnPath::from(column.name), EnabledStatistics::Chunk);
+    }
     for key in key_columns(table) {
         builder = builder.set_column_statistics_enabled(ColumnPath::from(key), EnabledStatistics::Page);
     }

@@ -91,6 +91,8 @@ impl SegmentScan<'_> {
         let footers = runtime.cache_manager.get_file_metadata_cache();
         let mut source = ParquetSource::new(TableSchema::from(Arc::clone(schema)))
             .with_table_parquet_options(self.session.default_table_options().parquet)
+            // There are none: the manifest knows where the rows of an application are.
+            .with_bloom_filter_on_read(false)
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, footers)));
         if let Some(filter) = &self.filter {
             source = source.with_predicate(Arc::clone(filter));

@@ -110,6 +110,20 @@ pub static KEYS: &[Key] = &[
         doc: "Take rows from a column cache that another process writes, and write nothing. What is not in it is read into memory.",
     },
     Key {
+        name: "retention.max_age",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Logs that were last written longer ago than this are not shown, and their rows leave the column cache, as with Spark's \
+              `spark.history.fs.cleaner.maxAge`; `off` shows all. The logs themselves are never touched.",
+    },
+    Key {
+        name: "retention.max_logs",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "Of more logs than these in a source only the newest are shown, as with Spark's `spark.history.fs.cleaner.maxNum`; one that \
+              is being written always is. 0 shows all.",
+    },
+    Key {
         name: "query.timeout",
         form: KeyForm::Text,
         flag: None,

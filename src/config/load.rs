@@ -495,6 +495,8 @@ mod tests {
                 "ingest.threads=0 (default)",
                 "cache.location=default (default)",
                 "cache.read_only=false (default)",
+                "retention.max_age=off (default)",
+                "retention.max_logs=0 (default)",
                 "query.timeout=5m (default)",
                 "query.memory_limit=1GiB (default)",
                 "query.wait_for_logs=10s (default)",

@@ -26,6 +26,7 @@ pub struct Config {
     pub sources: SourcesConfig,
     pub ingest: IngestConfig,
     pub cache: CacheConfig,
+    pub retention: RetentionConfig,
     pub query: QueryConfig,
     pub pg: PgConfig,
     pub flight: FlightConfig,
@@ -66,6 +67,24 @@ pub struct IngestConfig {
 pub struct CacheConfig {
     pub location: CacheLocation,
     pub read_only: bool,
+}
+
+/// `[retention]`: which logs are shown. Logs themselves are never touched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    pub max_age: TimeLimit,
+    /// 0 is without limit.
+    pub max_logs: u32,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        RetentionConfig {
+            max_age: TimeLimit(None),
+            max_logs: 0,
+        }
+    }
 }
 
 /// `[query]`: what one statement may use.

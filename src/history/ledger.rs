@@ -16,7 +16,7 @@ use crate::table::APPLICATION_ATTEMPTS;
 
 use super::listing::{ListedRow, Lister};
 use super::read::{Cause, Failure, Live, Outcome, reading};
-use super::{AttemptRows, LogEntry, LogState, ScanLog, Snapshot};
+use super::{AttemptRows, HistoryOptions, LogEntry, LogState, ScanLog, Snapshot};
 
 /// [`EventLog::identity`]: the path without `.inprogress`.
 pub(super) type LogKey = String;
@@ -194,12 +194,12 @@ impl Ledger {
             if known.is_some_and(|rows| rows.stored == Some(attempt.ord)) {
                 continue;
             }
-            let Some(row) = rows.get(&attempt.ord) else { continue };
             // Only some rows of a growing log are there: it is read from its start.
-            if attempt.info.state == AttemptState::Partial {
+            let is_whole = attempt.info.state != AttemptState::Partial;
+            let Some(row) = rows.get(&attempt.ord).filter(|_| is_whole) else {
                 self.drop_rows(Some(attempt.ord));
                 continue;
-            }
+            };
             // Who writes the cache has read on.
             if let Some(tracked) = self.logs.remove(identity)
                 && let Some(rows) = tracked.rows
@@ -250,7 +250,15 @@ impl Ledger {
         }
     }
 
-    pub(super) fn listed(&mut self, source: usize, found: Discovery, follow_deletion: bool, now: Instant) -> Listed {
+    pub(super) fn listed(
+        &mut self,
+        source: usize,
+        found: Discovery,
+        options: &HistoryOptions,
+        now: Instant,
+        now_ms: i64,
+    ) -> Listed {
+        let follow_deletion = options.follow_log_deletion;
         let given = self.sources[source].given.clone();
         let mut skipped: Vec<Arc<LogEntry>> = found
             .skipped
@@ -258,9 +266,24 @@ impl Ledger {
             .map(|entry| Arc::new(not_a_log(&given, entry)))
             .collect();
 
+        let (kept, expired) = kept(found.logs, options, now_ms);
+        for (log, reason) in expired {
+            self.forget(&log.identity);
+            if let Some(Restored {
+                rows: Some((attempt, _)),
+                ..
+            }) = self.restored.remove(&log.identity)
+            {
+                self.drop_rows(Some(attempt.ord));
+            }
+            skipped.push(Arc::new(LogEntry {
+                status: LogState::NotListed,
+                error: Some(reason),
+                ..listed_only(&given, &log)
+            }));
+        }
         // `discover` gives each log once.
-        let current: BTreeMap<LogKey, EventLog> =
-            found.logs.into_iter().map(|log| (log.identity.clone(), log)).collect();
+        let current: BTreeMap<LogKey, EventLog> = kept.into_iter().map(|log| (log.identity.clone(), log)).collect();
 
         let gone: Vec<LogKey> = self
             .logs
@@ -904,6 +927,37 @@ fn is_no_news(tracked: &TrackedLog, outcome: &Outcome) -> bool {
         && (outcome.report.lines < lines_before || is_same && outcome.report.lines == lines_before)
 }
 
+/// Logs that count, and those that are too old or too many, each with the reason: what `spark.history.fs.cleaner.*` would delete is not
+/// shown here, and nothing is deleted.
+fn kept(logs: Vec<EventLog>, options: &HistoryOptions, now_ms: i64) -> (Vec<EventLog>, Vec<(EventLog, String)>) {
+    let (mut kept, mut expired) = (Vec::with_capacity(logs.len()), Vec::new());
+    let oldest = options
+        .max_age
+        .map(|age| now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
+    for log in logs {
+        match oldest {
+            Some(oldest) if log.modified_ms < oldest => {
+                let reason = "it was last written longer ago than [retention] max_age".to_owned();
+                expired.push((log, reason));
+            }
+            _ => kept.push(log),
+        }
+    }
+    if let Some(most) = options.max_logs.filter(|most| kept.len() > *most) {
+        // As Spark's cleaner: the oldest go, but none that is being written.
+        kept.sort_by_key(|log| (!log.in_progress, log.modified_ms));
+        let running = kept.iter().take_while(|log| log.in_progress).count();
+        let surplus = (kept.len() - most).min(kept.len() - running);
+        let reason = format!(
+            "there are {} logs, and [retention] max_logs keeps the newest {most}",
+            kept.len()
+        );
+        let oldest = kept.drain(running..running + surplus);
+        expired.extend(oldest.map(|log| (log, reason.clone())));
+    }
+    (kept, expired)
+}
+
 fn note_failure(tracked: &mut TrackedLog, failure: Option<Failure>) {
     match &failure {
         None => (tracked.failures, tracked.scans_to_wait) = (0, 0),
@@ -1054,6 +1108,13 @@ mod tests {
     use crate::table::{Rows, Type, Value};
     use arrow::array::RecordBatch;
 
+    fn options(follow_log_deletion: bool) -> HistoryOptions {
+        HistoryOptions {
+            follow_log_deletion,
+            ..HistoryOptions::default()
+        }
+    }
+
     fn ledger() -> Ledger {
         Ledger::new([("logs".to_owned(), String::new())], false, ScanLog::default())
     }
@@ -1152,14 +1213,26 @@ mod tests {
     fn what_did_not_change_is_not_read_again_and_the_largest_goes_first() {
         let mut ledger = ledger();
         let now = Instant::now();
-        ledger.listed(0, found(&[log("a", 1, 0), log("b", 9, 0), log("c", 5, 0)]), true, now);
+        ledger.listed(
+            0,
+            found(&[log("a", 1, 0), log("b", 9, 0), log("c", 5, 0)]),
+            &options(true),
+            now,
+            0,
+        );
         assert_eq!(ledger.snapshot(None).event_logs[0].status, LogState::Waiting);
         assert_eq!(
             ledger.work().iter().map(|job| job.key.as_str()).collect::<Vec<_>>(),
             ["b", "c", "a"]
         );
         assert_eq!(read_all(&mut ledger, true), 3, "a scan that was dropped lost nothing");
-        ledger.listed(0, found(&[log("a", 1, 0), log("b", 10, 0), log("c", 5, 0)]), true, now);
+        ledger.listed(
+            0,
+            found(&[log("a", 1, 0), log("b", 10, 0), log("c", 5, 0)]),
+            &options(true),
+            now,
+            0,
+        );
         assert_eq!(
             ledger.work().iter().map(|job| job.key.as_str()).collect::<Vec<_>>(),
             ["b"]
@@ -1170,7 +1243,7 @@ mod tests {
     fn rows_of_a_deleted_log_go_and_rows_of_a_source_that_is_down_stay() {
         let mut ledger = ledger();
         let now = Instant::now();
-        ledger.listed(0, found(&[log("a", 1, 0)]), true, now);
+        ledger.listed(0, found(&[log("a", 1, 0)]), &options(true), now, 0);
         read_all(&mut ledger, true);
         assert_eq!(ledger.snapshot(None).attempts.len(), 1);
 
@@ -1189,7 +1262,7 @@ mod tests {
 
         assert!(
             ledger
-                .listed(0, found(&[log("a", 1, 0)]), true, now)
+                .listed(0, found(&[log("a", 1, 0)]), &options(true), now, 0)
                 .reachability_changed
         );
         assert_eq!(status(&mut ledger), [("a".into(), LogState::Complete, None)]);
@@ -1199,7 +1272,7 @@ mod tests {
             "nothing is read again when the source comes back"
         );
 
-        assert_eq!(ledger.listed(0, found(&[]), true, now).removed, 1);
+        assert_eq!(ledger.listed(0, found(&[]), &options(true), now, 0).removed, 1);
         let snapshot = ledger.snapshot(None);
         assert!(snapshot.attempts.is_empty() && snapshot.event_logs.is_empty() && snapshot.listing.applications() == 0);
     }
@@ -1208,9 +1281,9 @@ mod tests {
     fn rows_of_a_deleted_log_can_be_told_to_stay() {
         let mut ledger = ledger();
         let now = Instant::now();
-        ledger.listed(0, found(&[log("a", 1, 0)]), false, now);
+        ledger.listed(0, found(&[log("a", 1, 0)]), &options(false), now, 0);
         read_all(&mut ledger, true);
-        ledger.listed(0, found(&[]), false, now);
+        ledger.listed(0, found(&[]), &options(false), now, 0);
         let snapshot = ledger.snapshot(None);
         assert_eq!(snapshot.attempts.len(), 1);
         assert!(snapshot.event_logs[0].error.as_ref().unwrap().contains("was deleted"));
@@ -1220,7 +1293,13 @@ mod tests {
     fn the_log_that_ended_counts_then_the_newer_and_the_other_names_it() {
         let mut ledger = ledger();
         let now = Instant::now();
-        ledger.listed(0, found(&[log("new", 1, 20), log("old", 1, 10)]), true, now);
+        ledger.listed(
+            0,
+            found(&[log("new", 1, 20), log("old", 1, 10)]),
+            &options(true),
+            now,
+            0,
+        );
         for job in ledger.work() {
             ledger.read(&job.key, outcome(&job.log, "app", 3, job.key == "old"), 1);
         }
@@ -1236,7 +1315,7 @@ mod tests {
             ]
         );
         // When the winner goes, the other takes its place.
-        ledger.listed(0, found(&[log("new", 1, 20)]), true, now);
+        ledger.listed(0, found(&[log("new", 1, 20)]), &options(true), now, 0);
         assert_eq!(status(&mut ledger), [("new".into(), LogState::InProgress, None)]);
         assert_eq!(
             ledger.snapshot(None).attempts[&("app".into(), String::new())].log.path,
@@ -1248,9 +1327,9 @@ mod tests {
     fn a_failed_log_is_tried_again_and_what_was_read_before_stays() {
         let mut ledger = ledger();
         let now = Instant::now();
-        ledger.listed(0, found(&[log("a", 1, 0)]), true, now);
+        ledger.listed(0, found(&[log("a", 1, 0)]), &options(true), now, 0);
         read_all(&mut ledger, true);
-        ledger.listed(0, found(&[log("a", 2, 0)]), true, now);
+        ledger.listed(0, found(&[log("a", 2, 0)]), &options(true), now, 0);
         let job = ledger.work().remove(0);
         let failure = Failure {
             message: "a cannot be read: permission denied".into(),
@@ -1270,12 +1349,12 @@ mod tests {
             status(&mut ledger),
             [("a".into(), LogState::Damaged, Some(failure.message))]
         );
-        ledger.listed(0, found(&[log("a", 2, 0)]), true, now);
+        ledger.listed(0, found(&[log("a", 2, 0)]), &options(true), now, 0);
         assert_eq!(read_all(&mut ledger, true), 1);
         assert_eq!(status(&mut ledger), [("a".into(), LogState::Complete, None)]);
 
         // Damaged bytes are decoded again after 1, 2, 4 … scans only.
-        ledger.listed(0, found(&[log("a", 3, 0)]), true, now);
+        ledger.listed(0, found(&[log("a", 3, 0)]), &options(true), now, 0);
         let corrupt = Failure {
             message: "a is damaged at byte 2".into(),
             cause: Cause::Bytes,
@@ -1286,7 +1365,7 @@ mod tests {
                 tries.push(scan);
                 ledger.read(&job.key, failed(&job.log, &corrupt), 3);
             }
-            ledger.listed(0, found(&[log("a", 3, 0)]), true, now);
+            ledger.listed(0, found(&[log("a", 3, 0)]), &options(true), now, 0);
         }
         assert_eq!(tries, [0, 1, 3, 7]);
     }
@@ -1301,7 +1380,7 @@ mod tests {
             log("c", 3, 0),
             log("d.inprogress", 2, 0),
         ];
-        ledger.listed(0, found(&logs), true, now);
+        ledger.listed(0, found(&logs), &options(true), now, 0);
         let problem = Some("line 7 (SparkListenerTaskEnd): no Task Info".to_owned());
         for job in ledger.work() {
             let mut outcome = outcome(&job.log, &job.key, 3, false);
@@ -1334,5 +1413,44 @@ mod tests {
                 ("d.inprogress".into(), LogState::InProgress, None),
             ]
         );
+    }
+
+    #[test]
+    fn logs_that_are_too_old_or_too_many_are_left_out_and_none_that_is_written() {
+        let mut ledger = ledger();
+        let now = Instant::now();
+        let logs = [
+            log("a", 1, 100),
+            log("b", 1, 200),
+            log("c", 1, 300),
+            log("d.inprogress", 1, 250),
+        ];
+        ledger.listed(0, found(&logs), &options(false), now, 400);
+        read_all(&mut ledger, true);
+        let aged = HistoryOptions {
+            max_age: Some(Duration::from_millis(220)),
+            ..options(false)
+        };
+        ledger.listed(0, found(&logs), &aged, now, 400);
+        let names = |ledger: &mut Ledger, wanted: LogState| -> Vec<String> {
+            let of_state = status(ledger).into_iter().filter(|(_, state, _)| *state == wanted);
+            of_state.map(|(path, ..)| path).collect()
+        };
+        assert_eq!(names(&mut ledger, LogState::NotListed), ["a"]);
+        let few = HistoryOptions {
+            max_logs: Some(2),
+            ..options(false)
+        };
+        ledger.listed(0, found(&logs), &few, now, 400);
+        assert_eq!(names(&mut ledger, LogState::NotListed), ["a", "b"]);
+        let none = HistoryOptions {
+            max_logs: Some(0),
+            ..options(false)
+        };
+        ledger.listed(0, found(&logs), &none, now, 400);
+        assert_eq!(names(&mut ledger, LogState::NotListed), ["a", "b", "c"]);
+        // They come back when they may.
+        ledger.listed(0, found(&logs), &options(false), now, 400);
+        assert_eq!(ledger.work().len(), 3);
     }
 }

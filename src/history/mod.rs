@@ -54,6 +54,10 @@ pub struct HistoryOptions {
     pub threads: usize,
     /// Rows of a deleted log go away with the next scan.
     pub follow_log_deletion: bool,
+    /// Logs that were last written longer ago are not shown.
+    pub max_age: Option<Duration>,
+    /// Of more logs in a source the newest are shown.
+    pub max_logs: Option<usize>,
 }
 
 impl Default for HistoryOptions {
@@ -61,6 +65,8 @@ impl Default for HistoryOptions {
         HistoryOptions {
             threads: 0,
             follow_log_deletion: true,
+            max_age: None,
+            max_logs: None,
         }
     }
 }

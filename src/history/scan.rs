@@ -22,7 +22,7 @@ const SHORTEST_PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 /// And at most this part of the time goes into making snapshots, however many logs there are.
 const PUBLISH_COST_FACTOR: u32 = 20;
 /// What is read within this time needs not be looked at before.
-const LOOK_AFTER: Duration = Duration::from_secs(2);
+const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// Rows wait for a commit no longer than this, and are no more than these: a commit costs a file for each table and their syncs.
 const COMMIT_AFTER: Duration = Duration::from_secs(2);
 const COMMIT_BYTES: usize = 64 * 1024 * 1024;
@@ -261,7 +261,7 @@ impl History {
             let listing = self.readers().spawn(list_source(store, path)).await;
             let failure = match listing {
                 Ok(Ok(found)) => {
-                    let listed = ledger.listed(index, found, self.options.follow_log_deletion, Instant::now());
+                    let listed = ledger.listed(index, found, &self.options, Instant::now(), now_ms());
                     if listed.reachability_changed {
                         tracing::info!(source = source.given(), "source can be listed again");
                     }

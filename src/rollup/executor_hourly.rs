@@ -12,8 +12,10 @@ use super::columns::{Columns, value};
 use crate::table::{APPLICATION_ATTEMPTS, EXECUTOR_HOURLY, EXECUTORS};
 
 const HOUR_MS: i64 = 3_600_000;
-/// Ten years: whatever takes longer is of a damaged log, and gets no more hours than these.
-const LONGEST_MS: i64 = 315_576_000_000;
+/// Ten years for an executor, 31 days for a task, of which there are many more: whatever takes longer is of a damaged log, and gets no
+/// more hours than these.
+const LONGEST_EXECUTOR_MS: i64 = 315_576_000_000;
+const LONGEST_TASK_MS: i64 = 2_678_400_000;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| EXECUTOR_HOURLY.arrow_schema());
 
@@ -30,8 +32,8 @@ struct Hour {
 pub(super) struct Hours(BTreeMap<i64, Hour>);
 
 /// The hours that something from `begin` to `end` was in; that of `begin` if it took no time.
-fn hours(begin_ms: i64, end_ms: i64) -> RangeInclusive<i64> {
-    let last_ms = begin_ms.max((end_ms - 1).min(begin_ms + LONGEST_MS));
+fn hours(begin_ms: i64, end_ms: i64, longest_ms: i64) -> RangeInclusive<i64> {
+    let last_ms = begin_ms.max((end_ms - 1).min(begin_ms + longest_ms));
     begin_ms / HOUR_MS..=last_ms / HOUR_MS
 }
 
@@ -72,7 +74,7 @@ impl Hours {
     }
 
     fn add_executor(&mut self, cores: i64, begin_ms: i64, end_ms: i64) {
-        for at in hours(begin_ms, end_ms) {
+        for at in hours(begin_ms, end_ms, LONGEST_EXECUTOR_MS) {
             let lived_ms = end_ms.min((at + 1) * HOUR_MS) - begin_ms.max(at * HOUR_MS);
             let hour = self.0.entry(at).or_default();
             hour.executors += 1;
@@ -94,7 +96,7 @@ impl Hours {
     }
 
     fn add_task(&mut self, run_ms: i64, begin_ms: i64, end_ms: i64) {
-        for at in hours(begin_ms, end_ms) {
+        for at in hours(begin_ms, end_ms, LONGEST_TASK_MS) {
             let part = if end_ms <= begin_ms {
                 run_ms
             } else {

@@ -12,8 +12,8 @@ pub(crate) mod pg;
 pub(crate) mod wire;
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -151,7 +151,7 @@ pub(crate) struct Server {
 const STDERR: &str = "stderr.txt";
 
 impl Server {
-    /// Serves a directory on free ports; returns once the `ready` line was printed.
+    /// Serves a directory on free ports; returns once all logs are read. (`ready` is printed earlier where reading takes long.)
     pub(crate) fn start(logs: &Path) -> Server {
         Server::start_with(logs, &[])
     }
@@ -180,12 +180,31 @@ impl Server {
             }
         });
         match receive.recv_timeout(READY_WITHIN) {
-            Ok((pg, http)) => Server { child, pg, http, cache },
+            Ok((pg, http)) => {
+                let server = Server { child, pg, http, cache };
+                server.until_all_is_read();
+                server
+            }
             Err(_) => {
                 let _ = child.kill();
                 let status = child.wait();
                 panic!("serve printed no line `ready pg=… http=…` within {READY_WITHIN:?} (ended: {status:?})");
             }
+        }
+    }
+
+    fn until_all_is_read(&self) {
+        let is_ready = || -> std::io::Result<bool> {
+            let mut stream = TcpStream::connect(self.http)?;
+            stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer.starts_with("HTTP/1.1 200"))
+        };
+        let deadline = Instant::now() + READY_WITHIN;
+        while !is_ready().expect("the door is open") {
+            assert!(Instant::now() < deadline, "not all logs are read within {READY_WITHIN:?}");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
