@@ -29,7 +29,7 @@ def lines(path):
 
 def count(path):
     """The numbers of a manifest entry, from the lines alone."""
-    n = dict.fromkeys(("events bytes jobs stages tasks failed_tasks sql executors run_ms shuffle_write shuffle_read "
+    n = dict.fromkeys(("events bytes jobs failed_jobs stages failed_stages tasks failed_tasks sql executors run_ms gc_ms shuffle_write shuffle_read "
                        "input_bytes output_bytes").split(), 0)
     facts, started, ended = {}, set(), set()
     for line in lines(path):
@@ -46,14 +46,17 @@ def count(path):
             n["tasks"] += 1
             n["failed_tasks"] += event["Task Info"]["Failed"]
             n["run_ms"] += m["Executor Run Time"]
+            n["gc_ms"] += m["JVM GC Time"]
             n["shuffle_write"] += write["Shuffle Bytes Written"]
             n["shuffle_read"] += read["Remote Bytes Read"] + read["Local Bytes Read"]
             n["input_bytes"] += m["Input Metrics"]["Bytes Read"]
             n["output_bytes"] += m["Output Metrics"]["Bytes Written"]
         elif kind == "SparkListenerJobEnd":
             n["jobs"] += 1
+            n["failed_jobs"] += event["Job Result"]["Result"] != "JobSucceeded"
         elif kind == "SparkListenerStageCompleted":
             n["stages"] += 1
+            n["failed_stages"] += "Failure Reason" in event["Stage Info"]
         elif kind == "SparkListenerSQLExecutionEnd":
             n["sql"] += 1
         elif kind == "SparkListenerExecutorAdded":
@@ -119,22 +122,24 @@ def main():
     with open(corpus + ".manifest.json") as file:
         manifest = json.load(file)
 
+    # A manifest of very many applications has only the totals.
+    entries = manifest.get("app") or [{"file": name} for name in sorted(os.listdir(corpus))]
     problems, total = [], {}
-    for entry in manifest["app"]:
+    for entry in entries:
         counted = count(os.path.join(corpus, entry["file"]))
         if not counted.pop("tasks_match"):
             problems.append(f"{entry['file']}: a task starts and does not end, or the reverse")
         for key, value in counted.items():
-            if entry[key] != value:
+            if entry.get(key, value) != value:
                 problems.append(f"{entry['file']}: {key} is {value}, the manifest says {entry[key]}")
             if not isinstance(value, (str, bool)) and key in manifest["total"]:
                 total[key] = total.get(key, 0) + value
     problems += [f"total: {key} is {value}, the manifest says {manifest['total'][key]}"
                  for key, value in total.items() if manifest["total"][key] != value]
-    listed = {entry["file"] for entry in manifest["app"]}
+    listed = {entry["file"] for entry in entries}
     problems += [f"{name} is not in the manifest" for name in sorted(set(os.listdir(corpus)) ^ listed)]
     if args.real:
-        ours = shapes(os.path.join(corpus, entry["file"]) for entry in manifest["app"])
+        ours = shapes(os.path.join(corpus, entry["file"]) for entry in entries)
         problems += compare_shapes(ours, shapes(args.real))
     print("\n".join(problems[:60]) or f"{corpus}: {len(listed)} logs, {total['events']} events, as the manifest says")
     sys.exit(bool(problems))

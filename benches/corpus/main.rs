@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use generator::{Codec, Options, Spark};
+use generator::{Codec, Kind, Options, Spark};
 
 const USAGE: &str = "\
-usage: gen_corpus --out DIR [--preset many|medium|big] [--apps N] [--jobs N] [--stages N] [--tasks N] [--executors N] [--cores N]
+usage: gen_corpus --out DIR [--preset many|medium|big|mix|scan] [--apps N] [--jobs N] [--stages N] [--tasks N] [--executors N] [--cores N]
                   [--codec none|zstd] [--seed N] [--spark 4.1|3.5] [--fail-rate F] [--env-kb N] [--rolling-mb N]
-                  [--inprogress N] [--extra-events] [--mix] [--threads N]
+                  [--inprogress N] [--extra-events] [--mix] [--list] [--threads N]
 
---jobs, --stages and --tasks are per application. A later option overrides an earlier one, so put --preset first.
-Writes the logs into DIR, which must be empty or absent, and what is in them to DIR.manifest.json.";
+--jobs, --stages and --tasks are per application; --tasks after --preset scan is of all. --mix draws them, and users, names, days,
+versions and ends, per application. A later option overrides an earlier one, so put --preset first.
+Writes the logs into DIR, which must be empty or absent, and what is in them to DIR.manifest.json: totals, and each application
+where they are at most 5,000 or --list is given.";
 
 fn main() -> ExitCode {
     let options = match parse(std::env::args().skip(1)) {
@@ -52,7 +54,11 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     while let Some(name) = args.next() {
         match name.as_str() {
             "--mix" => {
-                options.mix = true;
+                options.kind = Kind::Mix;
+                continue;
+            }
+            "--list" => {
+                options.list = true;
                 continue;
             }
             "--extra-events" => {

@@ -919,14 +919,6 @@ impl Restored {
     }
 }
 
-/// What was read before stays if this time less could be read, or the same once more.
-fn is_no_news(tracked: &TrackedLog, outcome: &Outcome) -> bool {
-    let lines_before = tracked.report.as_ref().map_or(0, |report| report.lines);
-    let is_same = tracked.failure == outcome.failure && tracked.rows.as_ref().is_none_or(|rows| rows.is_read);
-    outcome.failure.is_some()
-        && (outcome.report.lines < lines_before || is_same && outcome.report.lines == lines_before)
-}
-
 /// Logs that count, and those that are too old or too many, each with the reason: what `spark.history.fs.cleaner.*` would delete is not
 /// shown here, and nothing is deleted.
 fn kept(logs: Vec<EventLog>, options: &HistoryOptions, now_ms: i64) -> (Vec<EventLog>, Vec<(EventLog, String)>) {
@@ -956,6 +948,14 @@ fn kept(logs: Vec<EventLog>, options: &HistoryOptions, now_ms: i64) -> (Vec<Even
         expired.extend(oldest.map(|log| (log, reason.clone())));
     }
     (kept, expired)
+}
+
+/// What was read before stays if this time less could be read, or the same once more.
+fn is_no_news(tracked: &TrackedLog, outcome: &Outcome) -> bool {
+    let lines_before = tracked.report.as_ref().map_or(0, |report| report.lines);
+    let is_same = tracked.failure == outcome.failure && tracked.rows.as_ref().is_none_or(|rows| rows.is_read);
+    outcome.failure.is_some()
+        && (outcome.report.lines < lines_before || is_same && outcome.report.lines == lines_before)
 }
 
 fn note_failure(tracked: &mut TrackedLog, failure: Option<Failure>) {

@@ -4,13 +4,14 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
+use std::sync::LazyLock;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::environment::{self, ClusterEnvironment};
 use super::plan::Plan;
 use super::random::Random;
-use super::sink::Sink;
+use super::sink::{Sink, Stored};
 use super::task::{self, Line, Slot, TaskNumbers, TaskRun, TaskWriter};
 use super::{Counts, Shape, Spark};
 
@@ -19,27 +20,32 @@ const CALL_SITE: &str = "parquet at NativeMethodAccessorImpl.java:0";
 /// Attempts after which Spark gives up (`spark.task.maxFailures` is 4): the last one succeeds, so that jobs do.
 const RETRIES: u64 = 3;
 
-/// The n-th application's name; both are in its manifest entry.
+/// What applications do, by their names.
+pub(crate) const KINDS: [&str; 5] = [
+    "nightly-etl",
+    "sessionize",
+    "ad-hoc sql",
+    "feature-build",
+    "compact-lake",
+];
+
+/// The n-th application's name where none is drawn.
 pub(crate) fn app_name(application: u64) -> String {
-    const NAMES: [&str; 5] = [
-        "nightly-etl",
-        "sessionize",
-        "ad-hoc sql",
-        "feature-build",
-        "compact-lake",
-    ];
-    format!("{}-{}", NAMES[application as usize % NAMES.len()], application % 17)
+    format!("{}-{}", KINDS[application as usize % KINDS.len()], application % 17)
 }
 
 pub(crate) struct Application<'a> {
     shape: &'a Shape,
     app_id: String,
-    sink: &'a mut Sink,
+    sink: Sink<'a>,
     line: Vec<u8>,
     random: Random,
     counts: Counts,
     now_ms: u64,
-    properties: Map<String, Value>,
+    /// When executors came.
+    added_ms: Vec<u64>,
+    /// An object, as text.
+    properties: String,
     hosts: Vec<String>,
     next_accumulator: u64,
     next_stage: u64,
@@ -58,7 +64,7 @@ struct Stage {
 }
 
 impl<'a> Application<'a> {
-    pub(crate) fn new(shape: &'a Shape, app_id: &str, sink: &'a mut Sink) -> Self {
+    pub(crate) fn new(shape: &'a Shape, app_id: &str, sink: Sink<'a>) -> Self {
         Application {
             shape,
             app_id: app_id.to_owned(),
@@ -67,15 +73,9 @@ impl<'a> Application<'a> {
             random: Random::for_application(shape.seed, shape.application),
             counts: Counts::default(),
             now_ms: shape.start_ms,
-            properties: environment::spark_properties(
-                app_id,
-                &app_name(shape.application),
-                shape.cores,
-                shape.start_ms,
-            ),
-            hosts: (0..shape.executors)
-                .map(|i| format!("worker-{:02}.example", i % shape.executors.div_ceil(2)))
-                .collect(),
+            added_ms: Vec::new(),
+            properties: environment::spark_properties(app_id, &shape.name, shape.cores, shape.start_ms),
+            hosts: (0..shape.executors).map(|executor| shape.host(executor)).collect(),
             next_accumulator: 1,
             next_stage: 0,
             next_rdd: 0,
@@ -83,8 +83,8 @@ impl<'a> Application<'a> {
         }
     }
 
-    /// Writes the whole log and says what is in it.
-    pub(crate) fn write(mut self, cluster: &ClusterEnvironment) -> io::Result<Counts> {
+    /// Writes the whole log; says what is in it, and the name of its file or directory.
+    pub(crate) fn write(mut self, cluster: &ClusterEnvironment) -> io::Result<(Counts, String)> {
         self.begin(cluster)?;
         let mut tasks_of_stages = spread(self.shape.tasks, self.shape.stages);
         for (job, stages) in (0..).zip(spread(self.shape.stages, self.shape.jobs)) {
@@ -94,7 +94,13 @@ impl<'a> Application<'a> {
         self.end()?;
         self.counts.start_ms = self.shape.start_ms;
         self.counts.end_ms = self.now_ms;
-        Ok(self.counts)
+        if !self.shape.in_progress {
+            let lifetimes = self.added_ms.iter().map(|added| self.now_ms - added);
+            self.counts.core_ms = lifetimes.map(|lifetime| lifetime * self.shape.cores).sum();
+        }
+        let Stored { name, bytes } = self.sink.finish()?;
+        self.counts.stored_bytes = bytes;
+        Ok((self.counts, name))
     }
 
     fn begin(&mut self, cluster: &ClusterEnvironment) -> io::Result<()> {
@@ -119,10 +125,10 @@ impl<'a> Application<'a> {
         self.flush()?;
         self.event(&json!({
             "Event": "SparkListenerApplicationStart",
-            "App Name": app_name(self.shape.application),
+            "App Name": self.shape.name,
             "App ID": self.app_id,
             "Timestamp": self.shape.start_ms,
-            "User": self.shape.user(),
+            "User": self.shape.user,
         }))?;
         for executor in 0..self.shape.executors {
             self.now_ms += 37;
@@ -149,6 +155,7 @@ impl<'a> Application<'a> {
                 },
             }))?;
             self.block_manager(&id, &host, 40_000 + executor, 4_823_449_600)?;
+            self.added_ms.push(self.now_ms);
             self.counts.executors += 1;
         }
         Ok(())
@@ -175,16 +182,25 @@ impl<'a> Application<'a> {
         self.sql_start(job, &plan)?;
         self.adaptive_update(job, &plan, 1)?;
         self.now_ms += 5;
-        self.event(&json!({
-            "Event": "SparkListenerJobStart",
-            "Job ID": job,
-            "Submission Time": self.now_ms,
-            "Stage Infos": stages.iter().map(|stage| stage_info(stage, Value::Null, Value::Null, Vec::new())).collect::<Vec<_>>(),
-            "Stage IDs": stages.iter().map(|stage| stage.id).collect::<Vec<_>>(),
-            "Properties": self.job_properties(job),
-        }))?;
+        self.line.text(&format!(
+            r#"{{"Event":"SparkListenerJobStart","Job ID":{job},"Submission Time":{},"Stage Infos":["#,
+            self.now_ms
+        ));
         for (number, stage) in stages.iter().enumerate() {
-            self.stage(job, stage, &plan.task_metrics(number))?;
+            self.line.text(if number == 0 { "" } else { "," });
+            self.line.stage(stage, None, None)?;
+        }
+        self.line.text(r#"],"Stage IDs":"#);
+        let ids: Vec<u64> = stages.iter().map(|stage| stage.id).collect();
+        self.line.json(&ids)?;
+        self.end_with_properties(job)?;
+        let fails = self.shape.fails && job + 1 == self.shape.jobs;
+        let mut failure = None;
+        for (number, stage) in stages.iter().enumerate() {
+            if fails && number + 1 == stages.len() {
+                failure = Some(failure_of(stage));
+            }
+            self.stage(job, stage, &plan.task_metrics(number), failure.as_deref())?;
             if number + 2 <= stages.len() {
                 self.adaptive_update(job, &plan, number + 2)?;
             }
@@ -192,34 +208,38 @@ impl<'a> Application<'a> {
         self.now_ms += 4;
         self.event(&json!({
             "Event": "SparkListenerJobEnd", "Job ID": job, "Completion Time": self.now_ms,
-            "Job Result": {"Result": "JobSucceeded"},
+            "Job Result": job_result(failure.as_deref()),
         }))?;
         self.now_ms += 4;
         self.event(&json!({
-            "Event": format!("{SQL}SparkListenerSQLExecutionEnd"), "executionId": job, "time": self.now_ms, "errorMessage": "",
+            "Event": format!("{SQL}SparkListenerSQLExecutionEnd"), "executionId": job, "time": self.now_ms,
+            "errorMessage": failure.as_deref().unwrap_or_default(),
         }))?;
+        self.counts.failed_jobs += u64::from(fails);
         self.counts.jobs += 1;
         self.counts.sql += 1;
         Ok(())
     }
 
     fn sql_start(&mut self, job: u64, plan: &Plan) -> io::Result<()> {
-        let mut event = json!({
-            "Event": format!("{SQL}SparkListenerSQLExecutionStart"),
-            "executionId": job,
-            "rootExecutionId": job,
-            "description": CALL_SITE,
-            "details": call_stack("org.apache.spark.sql.DataFrameWriter.parquet(DataFrameWriter.scala:369)"),
-            "physicalPlanDescription": plan.description(0),
-            "sparkPlanInfo": plan.info(0),
-            "time": self.now_ms,
-            "modifiedConfigs": {},
-            "jobTags": self.job_tags(job),
-        });
+        let line = &mut self.line;
+        line.text(&format!(
+            r#"{{"Event":"{SQL}SparkListenerSQLExecutionStart","executionId":{job},"rootExecutionId":{job},"description":"{CALL_SITE}","details":"#
+        ));
+        line.json(&call_stack(
+            "org.apache.spark.sql.DataFrameWriter.parquet(DataFrameWriter.scala:369)",
+        ))?;
+        line.plan(plan, 0)?;
+        line.text(r#","time":"#);
+        line.number(self.now_ms);
+        line.text(r#","modifiedConfigs":{},"jobTags":"#);
+        let tags = self.job_tags(job);
+        self.line.json(&tags)?;
         if self.shape.spark.has_new_fields() {
-            event["jobGroupId"] = Value::Null;
+            self.line.text(r#","jobGroupId":null"#);
         }
-        self.event(&event)?;
+        self.line.text("}\n");
+        self.flush()?;
         let files = self.random.between(1, 400);
         let updates = plan.driver_updates(files, files * 7_340_032);
         self.event(&json!({
@@ -228,15 +248,23 @@ impl<'a> Application<'a> {
     }
 
     fn adaptive_update(&mut self, job: u64, plan: &Plan, planned: usize) -> io::Result<()> {
-        self.event(&json!({
-            "Event": format!("{SQL}SparkListenerSQLAdaptiveExecutionUpdate"),
-            "executionId": job,
-            "physicalPlanDescription": plan.description(planned),
-            "sparkPlanInfo": plan.info(planned),
-        }))
+        let line = &mut self.line;
+        line.text(&format!(
+            r#"{{"Event":"{SQL}SparkListenerSQLAdaptiveExecutionUpdate","executionId":{job}"#
+        ));
+        line.plan(plan, planned)?;
+        line.text("}\n");
+        self.flush()
     }
 
-    fn stage(&mut self, job: u64, stage: &Stage, sql: &[(u64, &'static str, Slot)]) -> io::Result<()> {
+    /// `failure`: why it fails in the end, if it does.
+    fn stage(
+        &mut self,
+        job: u64,
+        stage: &Stage,
+        sql: &[(u64, &'static str, Slot)],
+        failure: Option<&str>,
+    ) -> io::Result<()> {
         let spark = self.shape.spark;
         let first_internal = self.next_accumulator;
         self.next_accumulator += task::internal_accumulators(spark);
@@ -251,37 +279,44 @@ impl<'a> Application<'a> {
 
         self.now_ms += 10;
         let submitted = self.now_ms;
-        self.event(&json!({
-            "Event": "SparkListenerStageSubmitted",
-            "Stage Info": stage_info(stage, submitted.into(), Value::Null, Vec::new()),
-            "Properties": self.job_properties(job),
-        }))?;
+        self.line
+            .text(r#"{"Event":"SparkListenerStageSubmitted","Stage Info":"#);
+        self.line.stage(stage, Some(submitted), None)?;
+        self.end_with_properties(job)?;
         if self.shape.extra_events {
             self.broadcast_blocks(stage.id)?;
         }
-        self.run_tasks(stage, &mut writer)?;
+        self.run_tasks(stage, &mut writer, failure.is_some())?;
         if self.shape.extra_events {
             self.stage_metrics(stage)?;
         }
         self.now_ms += 3;
-        self.event(&json!({
-            "Event": "SparkListenerStageCompleted",
-            "Stage Info": stage_info(stage, submitted.into(), self.now_ms.into(), writer.accumulables()),
-        }))?;
+        self.line
+            .text(r#"{"Event":"SparkListenerStageCompleted","Stage Info":"#);
+        let end = StageEnd {
+            completed: self.now_ms,
+            failure,
+            writer: &writer,
+        };
+        self.line.stage(stage, Some(submitted), Some(end))?;
+        self.line.text("}\n");
+        self.flush()?;
         self.counts.stages += 1;
+        self.counts.failed_stages += u64::from(failure.is_some());
         Ok(())
     }
 
-    /// Fills the free slots with tasks, lets the earliest one finish, and again until all have succeeded.
-    fn run_tasks(&mut self, stage: &Stage, writer: &mut TaskWriter) -> io::Result<()> {
+    /// Fills the free slots with tasks, lets the earliest one finish, and again until all have succeeded; the first one never does if
+    /// the stage fails. Tasks that run when Spark gives it up are let finish here.
+    fn run_tasks(&mut self, stage: &Stage, writer: &mut TaskWriter, fails: bool) -> io::Result<()> {
         let mean_duration = self.random.between(20, 420);
         let mut free: Vec<u64> = (0..self.shape.executors * self.shape.cores).rev().collect();
         let mut retries: Vec<(u64, u64)> = Vec::new();
         let mut running = BinaryHeap::new();
         let mut next_index = 0;
-        let mut succeeded = 0;
+        let mut over = 0;
         let locality = if stage.reads_shuffle { "ANY" } else { "NODE_LOCAL" };
-        while succeeded < stage.tasks {
+        while over < stage.tasks {
             while !free.is_empty() && (!retries.is_empty() || next_index < stage.tasks) {
                 let (index, attempt) = retries.pop().unwrap_or_else(|| {
                     next_index += 1;
@@ -315,7 +350,8 @@ impl<'a> Application<'a> {
                 running.pop().expect("a task runs while one has not succeeded");
             self.now_ms = finish;
             free.push(slot);
-            let failed = attempt < RETRIES && self.random.happens(self.shape.fail_rate);
+            let hopeless = fails && index == 0;
+            let failed = hopeless || attempt < RETRIES && self.random.happens(self.shape.fail_rate);
             let numbers = self.task_numbers(stage, finish - launch_ms, failed);
             let executor = slot % self.shape.executors;
             let host = &self.hosts[executor as usize];
@@ -330,11 +366,11 @@ impl<'a> Application<'a> {
             };
             writer.end(&mut self.line, &run, finish, failed, &numbers);
             self.flush()?;
-            if failed {
+            self.counts.failed_tasks += u64::from(failed);
+            if failed && attempt < RETRIES {
                 retries.push((index, attempt + 1));
-                self.counts.failed_tasks += 1;
             } else {
-                succeeded += 1;
+                over += 1;
             }
             self.counts.add_task(&numbers);
         }
@@ -407,7 +443,7 @@ impl<'a> Application<'a> {
             self.event(&json!({"Event": "SparkListenerBlockUpdated", "Block Updated Info": {
                 "Block Manager ID": manager,
                 "Block ID": format!("broadcast_{stage_id}_piece0"),
-                "Storage Level": storage_level(true),
+                "Storage Level": {"Use Disk": false, "Use Memory": true, "Use Off Heap": false, "Deserialized": false, "Replication": 1},
                 "Memory Size": 5792 + stage_id,
                 "Disk Size": 0,
             }}))?;
@@ -478,22 +514,20 @@ impl<'a> Application<'a> {
         }
         let mut event = json!({"Event": "SparkListenerApplicationEnd", "Timestamp": self.now_ms});
         if self.shape.spark.has_new_fields() {
-            event["ExitCode"] = 0.into();
+            event["ExitCode"] = u64::from(self.shape.fails).into();
         }
         self.event(&event)
     }
 
-    fn job_properties(&self, job: u64) -> Value {
-        let mut properties = self.properties.clone();
-        let own = [
-            ("spark.rdd.scope", r#"{"id":"29","name":"collect"}"#.to_owned()),
-            ("spark.rdd.scope.noOverride", "true".to_owned()),
-            ("callSite.short", CALL_SITE.to_owned()),
-            ("spark.sql.execution.id", job.to_string()),
-            ("spark.sql.execution.root.id", job.to_string()),
-        ];
-        properties.extend(own.map(|(key, value)| (key.to_owned(), value.into())));
-        Value::Object(properties)
+    /// Ends an event with the `Properties` of a job.
+    fn end_with_properties(&mut self, job: u64) -> io::Result<()> {
+        self.line.text(r#","Properties":"#);
+        self.line.text(self.properties.trim_end_matches('}'));
+        self.line.text(&format!(
+            r#","spark.rdd.scope":"{{\"id\":\"29\",\"name\":\"collect\"}}","spark.rdd.scope.noOverride":"true","callSite.short":"{CALL_SITE}","spark.sql.execution.id":"{job}","spark.sql.execution.root.id":"{job}"}}}}"#
+        ));
+        self.line.text("\n");
+        self.flush()
     }
 
     fn job_tags(&self, job: u64) -> Value {
@@ -543,63 +577,110 @@ fn block_manager_id(executor: &str, host: &str, port: u64) -> Value {
     json!({"Executor ID": executor, "Host": host, "Port": port})
 }
 
-fn storage_level(memory: bool) -> Value {
-    json!({"Use Disk": false, "Use Memory": memory, "Use Off Heap": false, "Deserialized": false, "Replication": 1})
+/// What a stage has when it is over.
+struct StageEnd<'a> {
+    completed: u64,
+    failure: Option<&'a str>,
+    writer: &'a TaskWriter,
 }
 
-/// `Stage Info`; the times are absent where they are null.
-fn stage_info(stage: &Stage, submitted: Value, completed: Value, accumulables: Vec<Value>) -> Value {
-    let first = stage.first_rdd;
-    let read = if stage.reads_shuffle {
-        "ShuffledRowRDD"
-    } else {
-        "FileScanRDD"
-    };
-    let rdds = [
-        (first + 3, "MapPartitionsRDD", "Exchange", vec![first + 2]),
-        (first + 2, "MapPartitionsRDD", "WholeStageCodegen (1)", vec![first + 1]),
-        (first + 1, "MapPartitionsRDD", "WholeStageCodegen (1)", vec![first]),
-        (first, read, "Scan parquet lake.events", vec![]),
-    ];
-    let rdds: Vec<Value> = rdds
-        .into_iter()
-        .map(|(id, name, scope, parents)| {
-            json!({
-                "RDD ID": id,
-                "Name": name,
-                "Scope": json!({"id": id.to_string(), "name": scope}).to_string(),
-                "Callsite": CALL_SITE,
-                "Parent IDs": parents,
-                "Storage Level": storage_level(false),
-                "Barrier": false,
-                "DeterministicLevel": "DETERMINATE",
-                "Number of Partitions": stage.tasks,
-                "Number of Cached Partitions": 0,
-                "Memory Size": 0,
-                "Disk Size": 0,
-            })
-        })
-        .collect();
-    let mut info = json!({
-        "Stage ID": stage.id,
-        "Stage Attempt ID": 0,
-        "Stage Name": CALL_SITE,
-        "Number of Tasks": stage.tasks,
-        "RDD Info": rdds,
-        "Parent IDs": stage.parent.into_iter().collect::<Vec<_>>(),
-        "Details": call_stack("org.apache.spark.sql.execution.SQLExecution$.withThreadLocalCaptured(SQLExecution.scala:328)"),
-    });
-    if !submitted.is_null() {
-        info["Submission Time"] = submitted;
+/// The larger parts of lines that are not of tasks.
+trait Parts {
+    fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()>;
+    /// `,"physicalPlanDescription":…,"sparkPlanInfo":…`
+    fn plan(&mut self, plan: &Plan, planned: usize) -> io::Result<()>;
+    /// `Stage Info`; what has not happened is absent.
+    fn stage(&mut self, stage: &Stage, submitted: Option<u64>, end: Option<StageEnd<'_>>) -> io::Result<()>;
+}
+
+impl Parts for Vec<u8> {
+    fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+        Ok(serde_json::to_writer(self, value)?)
     }
-    if !completed.is_null() {
-        info["Completion Time"] = completed;
+
+    fn plan(&mut self, plan: &Plan, planned: usize) -> io::Result<()> {
+        self.text(r#","physicalPlanDescription":"#);
+        self.json(&plan.description(planned))?;
+        self.text(r#","sparkPlanInfo":"#);
+        self.text(&plan.info(planned));
+        Ok(())
     }
-    info["Accumulables"] = accumulables.into();
-    info["Resource Profile Id"] = 0.into();
-    info["Shuffle Push Enabled"] = false.into();
-    info["Shuffle Push Mergers Count"] = 0.into();
-    info
+
+    fn stage(&mut self, stage: &Stage, submitted: Option<u64>, end: Option<StageEnd<'_>>) -> io::Result<()> {
+        static DETAILS: LazyLock<String> = LazyLock::new(|| {
+            let top = "org.apache.spark.sql.execution.SQLExecution$.withThreadLocalCaptured(SQLExecution.scala:328)";
+            Value::from(call_stack(top)).to_string()
+        });
+        let read = if stage.reads_shuffle {
+            "ShuffledRowRDD"
+        } else {
+            "FileScanRDD"
+        };
+        let Stage {
+            id, tasks, first_rdd, ..
+        } = *stage;
+        self.text(&format!(
+            r#"{{"Stage ID":{id},"Stage Attempt ID":0,"Stage Name":"{CALL_SITE}","Number of Tasks":{tasks},"RDD Info":["#
+        ));
+        for (rdd, name, scope) in [
+            (3, "MapPartitionsRDD", "Exchange"),
+            (2, "MapPartitionsRDD", "WholeStageCodegen (1)"),
+            (1, "MapPartitionsRDD", "WholeStageCodegen (1)"),
+            (0, read, "Scan parquet lake.events"),
+        ] {
+            let id = first_rdd + rdd;
+            let parent = if rdd > 0 { (id - 1).to_string() } else { String::new() };
+            self.text(&format!(
+                r#"{{"RDD ID":{id},"Name":"{name}","Scope":"{{\"id\":\"{id}\",\"name\":\"{scope}\"}}","Callsite":"{CALL_SITE}","Parent IDs":[{parent}],"Storage Level":{{"Use Disk":false,"Use Memory":false,"Use Off Heap":false,"Deserialized":false,"Replication":1}},"Barrier":false,"DeterministicLevel":"DETERMINATE","Number of Partitions":{tasks},"Number of Cached Partitions":0,"Memory Size":0,"Disk Size":0}}"#
+            ));
+            self.text(if rdd > 0 { "," } else { "]" });
+        }
+        self.text(r#","Parent IDs":["#);
+        if let Some(parent) = stage.parent {
+            self.number(parent);
+        }
+        self.text(r#"],"Details":"#);
+        self.text(&DETAILS);
+        if let Some(submitted) = submitted {
+            self.text(r#","Submission Time":"#);
+            self.number(submitted);
+        }
+        if let Some(end) = &end {
+            self.text(r#","Completion Time":"#);
+            self.number(end.completed);
+        }
+        if let Some(failure) = end.as_ref().and_then(|end| end.failure) {
+            self.text(r#","Failure Reason":"#);
+            self.json(&failure)?;
+        }
+        self.text(r#","Accumulables":["#);
+        if let Some(end) = &end {
+            end.writer.accumulables(self);
+        }
+        self.text(r#"],"Resource Profile Id":0,"Shuffle Push Enabled":false,"Shuffle Push Mergers Count":0}"#);
+        Ok(())
+    }
+}
+
+/// Why Spark gives a stage up.
+fn failure_of(stage: &Stage) -> String {
+    format!(
+        "Job aborted due to stage failure: Task 0 in stage {}.0 failed {} times, most recent failure: Lost task 0.{RETRIES}: \
+        java.lang.IllegalStateException: synthetic failure\n\tat {}\n\nDriver stacktrace:",
+        stage.id,
+        RETRIES + 1,
+        call_stack("org.apache.spark.executor.Executor$TaskRunner.run(Executor.scala:647)")
+    )
+}
+
+fn job_result(failure: Option<&str>) -> Value {
+    match failure {
+        None => json!({"Result": "JobSucceeded"}),
+        Some(message) => json!({"Result": "JobFailed", "Exception": {"Message": message, "Stack Trace": [
+            {"Declaring Class": "org.apache.spark.scheduler.DAGScheduler", "Method Name": "failJobAndIndependentStages",
+                "File Name": "DAGScheduler.scala", "Line Number": 2935},
+        ]}}),
+    }
 }
 
 fn call_stack(top: &str) -> String {

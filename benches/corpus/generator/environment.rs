@@ -29,27 +29,26 @@ impl ClusterEnvironment {
     }
 
     /// The whole line, without its newline.
-    pub(crate) fn event(&self, spark: Spark, spark_properties: &Map<String, Value>) -> String {
+    pub(crate) fn event(&self, spark: Spark, spark_properties: &str) -> String {
         let jvm = json!({
             "Java Home": "/usr/lib/jvm/java-17-openjdk-amd64",
             "Java Version": "17.0.15 (Debian)",
             "Scala Version": match spark { Spark::V3_5 => "version 2.12.18", Spark::V4_1 => "version 2.13.17" },
         });
         format!(
-            r#"{{"Event":"SparkListenerEnvironmentUpdate","JVM Information":{jvm},"Spark Properties":{}{}"#,
-            Value::Object(spark_properties.clone()),
+            r#"{{"Event":"SparkListenerEnvironmentUpdate","JVM Information":{jvm},"Spark Properties":{spark_properties}{}"#,
             self.0
         )
     }
 }
 
-/// `SparkConf` of one application; the properties of its jobs repeat them.
-pub(crate) fn spark_properties(app_id: &str, name: &str, cores: u64, start_ms: u64) -> Map<String, Value> {
+/// `SparkConf` of one application as an object; the properties of its jobs repeat them.
+pub(crate) fn spark_properties(app_id: &str, name: &str, cores: u64, start_ms: u64) -> String {
     let java_options = "-Djava.net.preferIPv6Addresses=false -XX:+IgnoreUnrecognizedVMOptions \
         --add-modules=jdk.incubator.vector --add-opens=java.base/java.lang=ALL-UNNAMED \
         --add-opens=java.base/java.nio=ALL-UNNAMED --add-opens=java.base/java.util=ALL-UNNAMED \
         --add-opens=java.base/sun.nio.ch=ALL-UNNAMED -Djdk.reflect.useDirectMethodHandle=false";
-    let properties = json!({
+    json!({
         "spark.eventLog.enabled": "true",
         "spark.scheduler.mode": "FIFO",
         "spark.app.submitTime": (start_ms - 2731).to_string(),
@@ -78,11 +77,8 @@ pub(crate) fn spark_properties(app_id: &str, name: &str, cores: u64, start_ms: u
         "spark.hadoop.fs.s3a.vectored.read.min.seek.size": "128K",
         "spark.submit.pyFiles": "",
         "spark.app.id": app_id,
-    });
-    match properties {
-        Value::Object(map) => map,
-        _ => unreachable!("the literal above is an object"),
-    }
+    })
+    .to_string()
 }
 
 /// Synthetic keys with the lengths of Hadoop's: 27 bytes a name, 15 a value.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Spark;
-use super::task::Slot;
+use super::task::{Line, Slot};
 
 type Metric = (&'static str, &'static str);
 
@@ -149,39 +149,39 @@ impl Plan {
         json!([[scan + 2, files], [scan + 3, bytes], [scan + 4, 12]])
     }
 
-    /// `sparkPlanInfo` after adaptive execution has planned `planned` stages: 0 at the start, all of them in the final plan.
-    pub(crate) fn info(&self, planned: usize) -> Value {
-        let mut child = Value::Null;
+    /// `sparkPlanInfo`, as text, after adaptive execution has planned `planned` stages: 0 at the start, all of them in the final plan.
+    pub(crate) fn info(&self, planned: usize) -> String {
+        let mut child = String::new();
         for (number, ids) in self.stages.iter().enumerate() {
             child = match ids.scan {
                 Some(scan) => {
                     let text = "FileScan parquet lake.events[user_id#0L,item#1,price#2,day#3] Batched: true, DataFilters: \
                         [isnotnull(user_id#0L)], Format: Parquet, Location: InMemoryFileIndex(1 paths)[hdfs://lake/events], \
                         PartitionFilters: [], PushedFilters: [IsNotNull(user_id)], ReadSchema: struct<user_id:bigint,item:string>";
-                    node("Scan parquet lake.events", text, None, &SCAN, scan)
+                    node("Scan parquet lake.events", text, "", &SCAN, scan)
                 }
                 None => child,
             };
-            let aggregate = |child: Value| {
+            let aggregate = |child: &str| {
                 let text = "HashAggregate(keys=[user_id#0L], functions=[sum(price#2), count(1)])";
-                node("HashAggregate", text, Some(child), &AGGREGATE, ids.aggregate)
+                node("HashAggregate", text, child, &AGGREGATE, ids.aggregate)
             };
             let fused = number < planned;
             child = if fused {
                 let name = format!("WholeStageCodegen ({})", number + 1);
-                let input = plain_node("InputAdapter", "InputAdapter", child);
-                node(&name, &name, Some(aggregate(input)), &CODEGEN, ids.codegen)
+                let input = plain_node("InputAdapter", "InputAdapter", &child);
+                node(&name, &name, &aggregate(&input), &CODEGEN, ids.codegen)
             } else {
-                aggregate(child)
+                aggregate(&child)
             };
             if let Some(exchange) = ids.exchange {
                 let text = format!(
                     "Exchange hashpartitioning(user_id#0L, 200), ENSURE_REQUIREMENTS, [plan_id={}]",
                     60 + number * 9
                 );
-                child = node("Exchange", &text, Some(child), &EXCHANGE, exchange);
+                child = node("Exchange", &text, &child, &EXCHANGE, exchange);
                 if fused {
-                    child = plain_node("ShuffleQueryStage", &format!("ShuffleQueryStage {number}"), child);
+                    child = plain_node("ShuffleQueryStage", &format!("ShuffleQueryStage {number}"), &child);
                 }
             }
         }
@@ -190,13 +190,13 @@ impl Plan {
             child = plain_node(
                 "ResultQueryStage",
                 &format!("ResultQueryStage {}", self.stages.len() - 1),
-                child,
+                &child,
             );
         }
         let child = plain_node(
             "AdaptiveSparkPlan",
             &format!("AdaptiveSparkPlan isFinalPlan={is_final}"),
-            child,
+            &child,
         );
         if planned > 0 {
             // The updates tell of the adaptive part only, not of the command around it.
@@ -204,13 +204,7 @@ impl Plan {
         }
         let write = self.stages.last().and_then(|stage| stage.write).unwrap_or_default();
         let text = "Execute InsertIntoHadoopFsRelationCommand hdfs://lake/daily, false, Parquet, [path=hdfs://lake/daily], Overwrite";
-        node(
-            "Execute InsertIntoHadoopFsRelationCommand",
-            text,
-            Some(child),
-            &WRITE,
-            write,
-        )
+        node("Execute InsertIntoHadoopFsRelationCommand", text, &child, &WRITE, write)
     }
 
     /// `physicalPlanDescription`: the tree, then every operator.
@@ -263,15 +257,34 @@ impl Plan {
     }
 }
 
-fn node(name: &str, text: &str, child: Option<Value>, metrics: &[Metric], first_id: u64) -> Value {
-    let metrics: Vec<Value> = (first_id..)
-        .zip(metrics)
-        .map(|(id, (name, kind))| json!({"name": name, "accumulatorId": id, "metricType": kind}))
-        .collect();
-    let children: Vec<Value> = child.into_iter().collect();
-    json!({"nodeName": name, "simpleString": text, "children": children, "metadata": {}, "metrics": metrics})
+/// A node with its child, which is text already, or none if that is empty. No name needs escapes.
+fn node(name: &str, text: &str, child: &str, metrics: &[Metric], first_id: u64) -> String {
+    let mut node = Vec::with_capacity(256 + child.len() + metrics.len() * 96);
+    for part in [
+        r#"{"nodeName":""#,
+        name,
+        r#"","simpleString":""#,
+        text,
+        r#"","children":["#,
+        child,
+    ] {
+        node.text(part);
+    }
+    node.text(r#"],"metadata":{},"metrics":["#);
+    let mut before = r#"{"name":""#;
+    for (id, (name, kind)) in (first_id..).zip(metrics) {
+        node.text(before);
+        node.text(name);
+        node.text(r#"","accumulatorId":"#);
+        node.number(id);
+        node.text(r#","metricType":""#);
+        node.text(kind);
+        before = r#""},{"name":""#;
+    }
+    node.text(if metrics.is_empty() { "]}" } else { "\"}]}" });
+    String::from_utf8(node).expect("all its parts are text")
 }
 
-fn plain_node(name: &str, text: &str, child: Value) -> Value {
-    node(name, text, Some(child), &[], 0)
+fn plain_node(name: &str, text: &str, child: &str) -> String {
+    node(name, text, child, &[], 0)
 }

@@ -4,6 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use zstd::stream::raw::{self, Operation};
+use zstd::stream::zio;
+
 /// Spark's default level (`spark.io.compression.zstd.level`).
 const ZSTD_LEVEL: i32 = 1;
 
@@ -31,15 +34,31 @@ impl Codec {
 
 enum Output {
     Plain(BufWriter<File>),
-    Zstd(zstd::Encoder<'static, File>),
+    Zstd(zio::Writer<File, raw::Encoder<'static>>),
+}
+
+/// What compresses one log after the other: making it anew costs more than a small log.
+pub(crate) struct Compressor(Option<raw::Encoder<'static>>);
+
+impl Compressor {
+    pub(crate) fn new() -> Self {
+        Compressor(None)
+    }
+
+    fn take(&mut self) -> io::Result<raw::Encoder<'static>> {
+        match self.0.take() {
+            Some(mut encoder) => encoder.reinit().map(|()| encoder),
+            None => raw::Encoder::new(ZSTD_LEVEL),
+        }
+    }
 }
 
 impl Output {
-    fn create(path: &Path, codec: Codec) -> io::Result<Self> {
+    fn create(path: &Path, codec: Codec, compressor: &mut Compressor) -> io::Result<Self> {
         let file = File::create(path)?;
         Ok(match codec {
-            Codec::None => Output::Plain(BufWriter::with_capacity(1 << 20, file)),
-            Codec::Zstd => Output::Zstd(zstd::Encoder::new(file, ZSTD_LEVEL)?),
+            Codec::None => Output::Plain(BufWriter::with_capacity(1 << 18, file)),
+            Codec::Zstd => Output::Zstd(zio::Writer::new(file, compressor.take()?)),
         })
     }
 
@@ -50,10 +69,14 @@ impl Output {
         }
     }
 
-    fn finish(self) -> io::Result<()> {
+    fn finish(self, compressor: &mut Compressor) -> io::Result<()> {
         match self {
             Output::Plain(mut file) => file.flush(),
-            Output::Zstd(encoder) => encoder.finish().map(drop),
+            Output::Zstd(mut writer) => {
+                writer.finish()?;
+                compressor.0 = Some(writer.into_inner().1);
+                Ok(())
+            }
         }
     }
 }
@@ -65,7 +88,7 @@ pub(crate) struct Stored {
     pub(crate) bytes: u64,
 }
 
-pub(crate) struct Sink {
+pub(crate) struct Sink<'a> {
     output: Output,
     codec: Codec,
     app_id: String,
@@ -73,6 +96,7 @@ pub(crate) struct Sink {
     /// The file, or the directory of a rolling log.
     path: PathBuf,
     rolling: Option<Rolling>,
+    compressor: &'a mut Compressor,
 }
 
 struct Rolling {
@@ -81,13 +105,14 @@ struct Rolling {
     file_bytes: u64,
 }
 
-impl Sink {
+impl<'a> Sink<'a> {
     pub(crate) fn create(
         dir: &Path,
         app_id: &str,
         codec: Codec,
         rolling_mb: u64,
         in_progress: bool,
+        compressor: &'a mut Compressor,
     ) -> io::Result<Self> {
         let suffix = if in_progress { ".inprogress" } else { "" };
         let (path, first, rolling) = if rolling_mb == 0 {
@@ -109,12 +134,13 @@ impl Sink {
             )
         };
         Ok(Sink {
-            output: Output::create(&first, codec)?,
+            output: Output::create(&first, codec, compressor)?,
             codec,
             app_id: app_id.to_owned(),
             in_progress,
             path,
             rolling,
+            compressor,
         })
     }
 
@@ -125,8 +151,8 @@ impl Sink {
                 rolling.index += 1;
                 rolling.file_bytes = 0;
                 let name = format!("events_{}_{}{}", rolling.index, self.app_id, self.codec.suffix());
-                let next = Output::create(&self.path.join(name), self.codec)?;
-                std::mem::replace(&mut self.output, next).finish()?;
+                let next = Output::create(&self.path.join(name), self.codec, self.compressor)?;
+                std::mem::replace(&mut self.output, next).finish(self.compressor)?;
             }
             rolling.file_bytes += line.len() as u64;
         }
@@ -134,7 +160,7 @@ impl Sink {
     }
 
     pub(crate) fn finish(self) -> io::Result<Stored> {
-        self.output.finish()?;
+        self.output.finish(self.compressor)?;
         let mut bytes = 0;
         if self.rolling.is_some() {
             for entry in fs::read_dir(&self.path)? {

@@ -216,8 +216,6 @@ impl Line for Vec<u8> {
 
 /// One accumulator of a stage, with its running total as the driver has it.
 struct Accumulator {
-    id: u64,
-    name: String,
     sql: bool,
     slot: Slot,
     /// Shown although its update is zero.
@@ -344,13 +342,14 @@ impl TaskWriter {
         line.text("},\"Updated Blocks\":[]}}\n");
     }
 
-    /// `Accumulables` of `SparkListenerStageCompleted`.
-    pub(crate) fn accumulables(&self) -> Vec<Value> {
-        self.accumulators
-            .iter()
-            .filter(|accumulator| accumulator.updated)
-            .map(Accumulator::total)
-            .collect()
+    /// What is in `Accumulables` of `SparkListenerStageCompleted`.
+    pub(crate) fn accumulables(&self, line: &mut Vec<u8>) {
+        let mut comma = "";
+        for accumulator in self.accumulators.iter().filter(|accumulator| accumulator.updated) {
+            line.text(comma);
+            accumulator.total(line);
+            comma = ",";
+        }
     }
 }
 
@@ -358,8 +357,6 @@ impl Accumulator {
     fn new(id: u64, name: String, sql: bool, slot: Slot, always: bool) -> Self {
         let head = format!(r#"{{"ID":{id},"Name":"{name}","Update":"#);
         Accumulator {
-            id,
-            name,
             sql,
             slot,
             always,
@@ -388,13 +385,15 @@ impl Accumulator {
         }
     }
 
-    fn total(&self) -> Value {
-        if self.sql {
-            json!({"ID": self.id, "Name": self.name, "Value": self.total.to_string(), "Internal": true,
-                "Count Failed Values": true, "Metadata": "sql"})
+    fn total(&self, line: &mut Vec<u8>) {
+        line.text(self.head.trim_end_matches(r#""Update":"#));
+        line.text(if self.sql { r#""Value":""# } else { r#""Value":"# });
+        line.number(self.total);
+        line.text(if self.sql {
+            r#"","Internal":true,"Count Failed Values":true,"Metadata":"sql"}"#
         } else {
-            json!({"ID": self.id, "Name": self.name, "Value": self.total, "Internal": true, "Count Failed Values": true})
-        }
+            r#","Internal":true,"Count Failed Values":true}"#
+        });
     }
 }
 
