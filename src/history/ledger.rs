@@ -913,7 +913,11 @@ impl Restored {
         }
         tracked.failure = reading.failure.map(|message| Failure {
             message,
-            cause: if reading.failure_is_final { Cause::Bytes } else { Cause::Storage },
+            cause: if reading.failure_is_final {
+                Cause::Bytes
+            } else {
+                Cause::Storage
+            },
         });
         tracked.report = Some(reading.report);
     }

@@ -61,8 +61,16 @@ fn an_ingest_that_is_killed_fifty_times_ends_with_the_rows_of_one_that_was_not()
         killed(&cache, logs.path(), whole, kill, &mut dice, &mut phases);
     }
     say(&format!("cache: {KILLS} kills within {whole:?}: {phases:?}"));
-    let Phases { nothing_written, files_written, committed, ended } = &phases;
-    assert!(*files_written > 2 && *committed > 2 && *nothing_written > 2, "kills missed the work: {phases:?}");
+    let Phases {
+        nothing_written,
+        files_written,
+        committed,
+        ended,
+    } = &phases;
+    assert!(
+        *files_written > 2 && *committed > 2 && *nothing_written > 2,
+        "kills missed the work: {phases:?}"
+    );
     assert!(*ended < KILLS / 3, "kills came too late: {phases:?}");
 
     cache.ingest(logs.path());
@@ -72,12 +80,20 @@ fn an_ingest_that_is_killed_fifty_times_ends_with_the_rows_of_one_that_was_not()
     scan.assert_idle("after the last ingest");
     let attempts = u64::try_from(in_memory.count("application_attempts")).expect("a number");
     assert_eq!(cache.status(logs.path())["attempts"], attempts);
-    assert_eq!(cache.files("_tmp").len(), 0, "files without a name are removed by the next writer");
+    assert_eq!(
+        cache.files("_tmp").len(),
+        0,
+        "files without a name are removed by the next writer"
+    );
 
     // Some files belong to nobody. They go after their grace time, and nothing else does.
     let orphans = |cache: &Columns| -> usize {
         let named = named_files(cache, logs.path());
-        cache.files("t").iter().filter(|file| !named.contains(&name_of(cache, file))).count()
+        cache
+            .files("t")
+            .iter()
+            .filter(|file| !named.contains(&name_of(cache, file)))
+            .count()
     };
     assert!(orphans(&cache) > 0, "no kill left a file behind: {phases:?}");
     for file in cache.files("t") {
@@ -106,7 +122,10 @@ fn killed(cache: &Columns, logs: &Path, whole: Duration, kill: usize, dice: &mut
     let micros = |limit: Duration| usize::try_from(limit.as_micros()).expect("no age of the world");
     let mut wait = |limit: Duration| Duration::from_micros(dice.roll(micros(limit).max(1)) as u64);
     let is_new = |at: usize| {
-        let now = (cache.files("t").len() + cache.files("_tmp").len(), cache.files("_m/log").len());
+        let now = (
+            cache.files("t").len() + cache.files("_tmp").len(),
+            cache.files("_m/log").len(),
+        );
         if at == 1 { now.0 > before.0 } else { now.1 > before.1 }
     };
     match kill % 3 {
@@ -121,7 +140,10 @@ fn killed(cache: &Columns, logs: &Path, whole: Duration, kill: usize, dice: &mut
     let has_ended = child.try_wait().expect("our child").is_some();
     let _ = child.kill();
     child.wait().expect("our child");
-    let after = (cache.files("t").len() + cache.files("_tmp").len(), cache.files("_m/log").len());
+    let after = (
+        cache.files("t").len() + cache.files("_tmp").len(),
+        cache.files("_m/log").len(),
+    );
     *(match after {
         _ if has_ended => &mut phases.ended,
         (_, commits) if commits > before.1 => &mut phases.committed,
@@ -132,9 +154,18 @@ fn killed(cache: &Columns, logs: &Path, whole: Duration, kill: usize, dice: &mut
 
 /// The files that the manifest names, from the root of the cache.
 fn named_files(cache: &Columns, logs: &Path) -> BTreeSet<String> {
-    let arguments = ["--format", "ndjson", "--read-only", "-c", "select path from system.segments"];
+    let arguments = [
+        "--format",
+        "ndjson",
+        "--read-only",
+        "-c",
+        "select path from system.segments",
+    ];
     let rows = cache.run(&["sql"], logs, &arguments).rows();
-    let paths: BTreeSet<String> = rows.iter().map(|row| crate::support::text(row, "path").to_owned()).collect();
+    let paths: BTreeSet<String> = rows
+        .iter()
+        .map(|row| crate::support::text(row, "path").to_owned())
+        .collect();
     assert_eq!(paths.len() as u64, cache.status(logs)["files"]);
     paths
 }

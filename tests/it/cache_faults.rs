@@ -36,7 +36,9 @@ fn filled(logs: &Path) -> Columns {
 fn copy(cache: &Columns) -> Columns {
     let other = Columns::new();
     for file in cache.files("") {
-        let to = other.path().join(file.strip_prefix(cache.path()).expect("a file of the cache"));
+        let to = other
+            .path()
+            .join(file.strip_prefix(cache.path()).expect("a file of the cache"));
         fs::create_dir_all(to.parent().expect("a folder")).expect("room");
         fs::copy(&file, to).expect("room");
     }
@@ -52,16 +54,28 @@ fn a_cache_that_cannot_be_made_ends_with_1_and_says_what_to_do() {
     for command in ["ingest", "sql", "serve"] {
         for place in [below_a_file.as_path(), Path::new("/proc/columns")] {
             let output = program(dir.path())
-                .args([command.as_ref(), logs.path().as_os_str(), "--cache".as_ref(), place.as_os_str()])
+                .args([
+                    command.as_ref(),
+                    logs.path().as_os_str(),
+                    "--cache".as_ref(),
+                    place.as_os_str(),
+                ])
                 .args(if command == "sql" { &["-c", "select 1"][..] } else { &[] })
-                .args(if command == "serve" { &["--pg", "127.0.0.1:0", "--http", "off"][..] } else { &[] })
+                .args(if command == "serve" {
+                    &["--pg", "127.0.0.1:0", "--http", "off"][..]
+                } else {
+                    &[]
+                })
                 .stdin(Stdio::null())
                 .output()
                 .expect("the program starts");
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(1), "{command}: {said}");
             let expected = format!("sparkgate: the column cache cannot use {}: ", place.display());
-            assert!(said.starts_with(&expected) && said.contains("--cache off"), "{command}: {said}");
+            assert!(
+                said.starts_with(&expected) && said.contains("--cache off"),
+                "{command}: {said}"
+            );
             assert_eq!(said.lines().count(), 1, "{said}");
         }
     }
@@ -70,7 +84,12 @@ fn a_cache_that_cannot_be_made_ends_with_1_and_says_what_to_do() {
 #[test]
 fn a_reader_of_no_cache_ends_with_1() {
     let (cache, logs) = (Columns::new(), logs());
-    for command in [&["sql", "-c", "select 1", "--read-only"][..], &["cache", "status"], &["cache", "compact"], &["cache", "clear"]] {
+    for command in [
+        &["sql", "-c", "select 1", "--read-only"][..],
+        &["cache", "status"],
+        &["cache", "compact"],
+        &["cache", "clear"],
+    ] {
         let said = match command {
             ["sql", rest @ ..] => cache.run(&["sql"], logs.path(), rest),
             _ => cache.run(command, logs.path(), &[]),
@@ -89,7 +108,10 @@ fn a_full_disk_is_said_and_no_statement_answers_with_fewer_rows() {
     let in_memory = everything_in_memory(logs.path());
     let dir = tempfile::tempdir().expect("a temporary directory");
     let on_small_disk = |kilobytes: u32, command: &str| {
-        let script = format!("mount -t tmpfs -o size={kilobytes}k small '{0}' && {command}", dir.path().display());
+        let script = format!(
+            "mount -t tmpfs -o size={kilobytes}k small '{0}' && {command}",
+            dir.path().display()
+        );
         let mut shell = Command::new("unshare");
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SPARK") {
@@ -118,10 +140,17 @@ fn a_full_disk_is_said_and_no_statement_answers_with_fewer_rows() {
         let sql = format!("{program} sql {logs} --cache {cache} --format ndjson -c 'select * from tasks'");
         let ran = on_small_disk(kilobytes, &sql).expect("the shell starts");
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-        let mut rows: Vec<String> = String::from_utf8_lossy(&ran.stdout).lines().map(str::to_owned).collect();
+        let mut rows: Vec<String> = String::from_utf8_lossy(&ran.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect();
         rows.sort();
         match ran.status.code() {
-            Some(0) => assert!(rows == in_memory.rows("tasks"), "{kilobytes} kB: {} rows and no error: {said}", rows.len()),
+            Some(0) => assert!(
+                rows == in_memory.rows("tasks"),
+                "{kilobytes} kB: {} rows and no error: {said}",
+                rows.len()
+            ),
             code => {
                 assert_eq!(code, Some(1), "{said}");
                 assert!(said.contains("No space left on device"), "{kilobytes} kB: {said}");
@@ -147,7 +176,10 @@ fn segments_that_are_gone_or_cut_short_between_two_runs_are_read_from_the_logs_a
                 let what = format!("{table}, cut: {cut}, {rest:?}");
                 let (rows, scan) = cache.everything(logs.path(), rest);
                 rows.assert_same(&in_memory, &what);
-                assert!(scan.number("read_bytes") > 0 || scan.number("grown_logs") > 0, "{what}: {scan:?}");
+                assert!(
+                    scan.number("read_bytes") > 0 || scan.number("grown_logs") > 0,
+                    "{what}: {scan:?}"
+                );
                 if rest.is_empty() {
                     let (rows, scan) = cache.everything(logs.path(), &[]);
                     rows.assert_same(&in_memory, &format!("{what}, afterwards"));
@@ -219,7 +251,11 @@ fn flipped_bytes_of_manifests_and_footers_are_noticed() {
     let mut dice = Dice::new(4);
     for round in 0..8 {
         let cache = copy(&whole);
-        let files = if round % 2 == 0 { cache.files("_m/log") } else { cache.files("t") };
+        let files = if round % 2 == 0 {
+            cache.files("_m/log")
+        } else {
+            cache.files("t")
+        };
         let file = &files[dice.roll(files.len())];
         let mut bytes = fs::read(file).expect("it is there");
         // The length of the footer stands before the last four bytes, and the footer before that.
@@ -252,9 +288,18 @@ fn a_commit_that_is_gone_or_damaged_empties_the_cache_and_reads_the_logs_again()
             // The last one is not missed: what it had is read once more.
             let is_noticed = cut || at + 1 < commits;
             let reader = cache.run(&["sql"], logs.path(), &["--read-only", "-c", COUNTS]);
-            assert_eq!(reader.status.code(), Some(i32::from(is_noticed)), "{what}: {}", reader.stderr);
+            assert_eq!(
+                reader.status.code(),
+                Some(i32::from(is_noticed)),
+                "{what}: {}",
+                reader.stderr
+            );
             if is_noticed {
-                assert!(reader.stderr.contains("the cache has to be rebuilt from the logs"), "{what}: {}", reader.stderr);
+                assert!(
+                    reader.stderr.contains("the cache has to be rebuilt from the logs"),
+                    "{what}: {}",
+                    reader.stderr
+                );
                 assert!(reader.stderr.contains("_m/log/0000"), "{what}: {}", reader.stderr);
             }
             let (rows, _) = cache.everything(logs.path(), &[]);
@@ -287,13 +332,21 @@ fn a_cache_of_a_later_release_is_left_alone_and_one_of_an_earlier_is_made_anew()
     rewrite(&last(later.files("_m/log")), |json| json["format"] = 9.into());
     let files = later.files("");
     for command in [&["sql"][..], &["ingest"], &["cache", "status"], &["cache", "compact"]] {
-        let rest = if command == ["sql"] { &["-c", "select 1"][..] } else { &[] };
+        let rest = if command == ["sql"] {
+            &["-c", "select 1"][..]
+        } else {
+            &[]
+        };
         let said = later.run(command, logs.path(), rest);
         assert_eq!(said.status.code(), Some(1), "{command:?}: {}", said.stderr);
         let told = "was written by a later release of sparkgate (format 9, this release knows 1); run that release, or clear the cache";
         assert!(said.stderr.contains(told), "{command:?}: {}", said.stderr);
     }
-    let is_same = later.files("").iter().filter(|file| !file.ends_with("lock")).eq(files.iter().filter(|file| !file.ends_with("lock")));
+    let is_same = later
+        .files("")
+        .iter()
+        .filter(|file| !file.ends_with("lock"))
+        .eq(files.iter().filter(|file| !file.ends_with("lock")));
     assert!(is_same, "files of a later release were touched");
     later.well(&["cache", "clear"], logs.path(), &[]);
     let in_memory = everything_in_memory(logs.path());
@@ -350,10 +403,17 @@ async fn one_process_writes_and_others_read() {
 
     for command in ["serve", "ingest", "cache compact", "cache clear"] {
         let words: Vec<&str> = command.split(' ').collect();
-        let rest = if command == "serve" { &["--pg", "127.0.0.1:0", "--http", "off"][..] } else { &[] };
+        let rest = if command == "serve" {
+            &["--pg", "127.0.0.1:0", "--http", "off"][..]
+        } else {
+            &[]
+        };
         let second = cache.run(&words, logs.path(), rest);
         assert_eq!(second.status.code(), Some(1), "{command}: {}", second.stderr);
-        let told = format!("the column cache {} is in use by another sparkgate; stop that one, or", cache.path().display());
+        let told = format!(
+            "the column cache {} is in use by another sparkgate; stop that one, or",
+            cache.path().display()
+        );
         assert!(second.stderr.contains(&told), "{command}: {}", second.stderr);
         assert_eq!(second.stderr.lines().count(), 1, "{}", second.stderr);
     }
@@ -371,7 +431,10 @@ async fn one_process_writes_and_others_read() {
     let started = std::time::Instant::now();
     let has_new = "select count(*) from tasks where app_id = 'new'";
     follower.answers_within(SEEN_WITHIN, has_new, &["4"]).await;
-    say(&format!("cache: a reader saw a new application after {:?}", started.elapsed()));
+    say(&format!(
+        "cache: a reader saw a new application after {:?}",
+        started.elapsed()
+    ));
     session.answers_within(SEEN_WITHIN, has_new, &["4"]).await;
     fs::remove_file(logs.path().join("new")).expect("it is there");
     for one in [&session, &follower] {
@@ -382,7 +445,9 @@ async fn one_process_writes_and_others_read() {
     // Without a writer the reader reads by itself, and writes nothing.
     let files = cache.files("");
     fs::write(logs.path().join("alone"), log_of("alone")).expect("room");
-    follower.answers_within(SEEN_WITHIN, "select count(*) from tasks where app_id = 'alone'", &["4"]).await;
+    follower
+        .answers_within(SEEN_WITHIN, "select count(*) from tasks where app_id = 'alone'", &["4"])
+        .await;
     assert_eq!(cache.files(""), files, "a reader wrote");
 }
 
@@ -407,7 +472,13 @@ async fn a_reader_follows_a_compaction_whose_inputs_are_deleted() {
     cache.compact(logs.path());
     let status = cache.status(logs.path());
     assert!(status["removed"] > 0, "{status:?}");
-    session.answers_within(SEEN_WITHIN, "select min(level) > 0 from system.segments where table_name = 'tasks'", &["t"]).await;
+    session
+        .answers_within(
+            SEEN_WITHIN,
+            "select min(level) > 0 from system.segments where table_name = 'tasks'",
+            &["t"],
+        )
+        .await;
     for file in before {
         fs::remove_file(file).expect("it is there");
     }

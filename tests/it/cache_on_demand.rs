@@ -71,12 +71,20 @@ async fn while_a_long_scan_reads(logs: &Path, cache: Option<&Columns>) {
     // SQL, then REST: in full, and no more than these is read.
     let rows = "select count(*), sum(executor_run_time_ms) > 0 from tasks where app_id = 'app-31'";
     assert_eq!(session.rows(rows).await, ["4|t"]);
-    assert!(server.history.progress().logs_read <= 2, "{:?}", server.history.progress());
+    assert!(
+        server.history.progress().logs_read <= 2,
+        "{:?}",
+        server.history.progress()
+    );
     let http = server.http;
     let stages = tokio::task::spawn_blocking(move || Client::open(http).rest("applications/app-07/stages")).await;
     assert_eq!(stages.expect("no panic").as_array().expect("a list").len(), 2);
     assert!(!scan.is_finished(), "the large log is still held");
-    assert!(server.history.progress().logs_read <= 4, "{:?}", server.history.progress());
+    assert!(
+        server.history.progress().logs_read <= 4,
+        "{:?}",
+        server.history.progress()
+    );
 
     gate.open();
     let summary = scan.await.expect("no panic");
@@ -116,7 +124,10 @@ async fn who_does_not_want_to_wait_for_a_log_hears_how_far_reading_is() {
 
     let session = Session::connect(server.pg).await;
     let started = Instant::now();
-    let error = session.client.simple_query("select count(*) from tasks where app_id = 'large'").await;
+    let error = session
+        .client
+        .simple_query("select count(*) from tasks where app_id = 'large'")
+        .await;
     let error = error.expect_err("its log is held");
     let error = error.as_db_error().expect("an answer of the server");
     assert_eq!(error.code().code(), "57014", "{error}");
@@ -132,5 +143,8 @@ async fn who_does_not_want_to_wait_for_a_log_hears_how_far_reading_is() {
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     gate.open();
     scan.await.expect("no panic");
-    assert_eq!(session.rows("select count(*) from tasks where app_id = 'large'").await, ["4"]);
+    assert_eq!(
+        session.rows("select count(*) from tasks where app_id = 'large'").await,
+        ["4"]
+    );
 }

@@ -30,7 +30,11 @@ impl Log {
     fn grow(&mut self, by: usize) {
         let end = self.lines.len().min(self.written + by.max(1));
         let text = self.lines[self.written..end].concat();
-        let mut file = OpenOptions::new().create(true).append(true).open(&self.path).expect("room");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path)
+            .expect("room");
         file.write_all(text.as_bytes()).expect("room");
         self.written = end;
         if self.is_whole() {
@@ -49,7 +53,11 @@ fn texts() -> Vec<Vec<String>> {
     let text = |path: &PathBuf| {
         let bytes = fs::read(path).ok()?;
         let is_zstd = path.to_string_lossy().contains(".zstd");
-        let bytes = if is_zstd { zstd::decode_all(bytes.as_slice()).ok()? } else { bytes };
+        let bytes = if is_zstd {
+            zstd::decode_all(bytes.as_slice()).ok()?
+        } else {
+            bytes
+        };
         let text = String::from_utf8(bytes).ok()?;
         Some(text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>())
     };
@@ -58,7 +66,11 @@ fn texts() -> Vec<Vec<String>> {
 
 /// Two scans that began after this.
 async fn scanned(session: &Session) {
-    let count = async || session.rows("select count(*) from system.scans").await[0].parse::<u64>().expect("a number");
+    let count = async || {
+        session.rows("select count(*) from system.scans").await[0]
+            .parse::<u64>()
+            .expect("a number")
+    };
     let before = count().await;
     while count().await < before + 2 {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -73,7 +85,11 @@ async fn serve(cache: &Columns, logs: &Path) -> (Server, Session) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stored_rollups_and_tables_follow_a_random_history_of_logs_and_cache() {
-    let (texts, dir, cache) = (texts(), tempfile::tempdir().expect("a temporary directory"), Columns::new());
+    let (texts, dir, cache) = (
+        texts(),
+        tempfile::tempdir().expect("a temporary directory"),
+        Columns::new(),
+    );
     assert!(texts.len() > 10, "{} fixtures", texts.len());
     let mut dice = Dice::new(7);
     let mut logs: Vec<Log> = Vec::new();
@@ -85,14 +101,24 @@ async fn stored_rollups_and_tables_follow_a_random_history_of_logs_and_cache() {
             (0..=2, _) | (_, None) if logs.len() < MOST_LOGS => {
                 let lines = texts[dice.roll(texts.len())].clone();
                 let path = dir.path().join(format!("log-{step}.inprogress"));
-                let mut log = Log { path, lines, written: 0 };
-                let by = if dice.roll(3) == 0 { log.lines.len() } else { dice.roll(log.lines.len()) };
+                let mut log = Log {
+                    path,
+                    lines,
+                    written: 0,
+                };
+                let by = if dice.roll(3) == 0 {
+                    log.lines.len()
+                } else {
+                    dice.roll(log.lines.len())
+                };
                 log.grow(by);
                 logs.push(log);
                 "a new log"
             }
             (3..=6, Some(at)) => {
-                let growing = (0..logs.len()).map(|next| (at + next) % logs.len()).find(|at| !logs[*at].is_whole());
+                let growing = (0..logs.len())
+                    .map(|next| (at + next) % logs.len())
+                    .find(|at| !logs[*at].is_whole());
                 match growing {
                     Some(at) => {
                         let left = logs[at].lines.len() - logs[at].written;
@@ -142,7 +168,9 @@ async fn stored_rollups_and_tables_follow_a_random_history_of_logs_and_cache() {
     done.sort_unstable();
     let mut kinds = done.clone();
     kinds.dedup();
-    let counts = kinds.iter().map(|kind| format!("{} of {kind}", done.iter().filter(|d| d == &kind).count()));
+    let counts = kinds
+        .iter()
+        .map(|kind| format!("{} of {kind}", done.iter().filter(|d| d == &kind).count()));
     let counts = counts.collect::<Vec<_>>().join(", ");
     say(&format!("cache: a random history: {counts}"));
     assert!(kinds.len() >= 7, "{counts}");

@@ -6,7 +6,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::columns::{Columns, all_logs, damaged_logs, everything_in_memory, idle_copy, log_of, states, written_ago};
+use crate::support::columns::{
+    Columns, all_logs, damaged_logs, everything_in_memory, idle_copy, log_of, states, written_ago,
+};
 use crate::support::pg::Session;
 
 /// Longer ago than a log may rest before it counts as idle.
@@ -22,7 +24,10 @@ fn rows_are_the_same_in_memory_in_a_new_cache_after_a_restart_and_after_compacti
 
         let (cold, scan) = cache.everything(logs, &[]);
         cold.assert_same(&in_memory, &format!("{what}, a new cache"));
-        assert!(scan.number("read_bytes") > 0 && scan.number("commits") > 0, "{what}: {scan:?}");
+        assert!(
+            scan.number("read_bytes") > 0 && scan.number("commits") > 0,
+            "{what}: {scan:?}"
+        );
 
         let (warm, scan) = cache.everything(logs, &[]);
         warm.assert_same(&in_memory, &format!("{what}, a restart"));
@@ -47,7 +52,10 @@ fn rows_are_the_same_after_many_commits_were_merged() {
     for (what, from) in all_logs() {
         let from = idle_copy(&from);
         let (cache, logs) = (Columns::new(), tempfile::tempdir().expect("a temporary directory"));
-        let mut entries: Vec<_> = fs::read_dir(from.path()).expect("the copy").map(|e| e.expect("an entry")).collect();
+        let mut entries: Vec<_> = fs::read_dir(from.path())
+            .expect("the copy")
+            .map(|e| e.expect("an entry"))
+            .collect();
         entries.sort_by_key(|entry| entry.file_name());
         let (first, last) = (entries.len() / 2, entries.len());
         for (at, entry) in entries.iter().enumerate() {
@@ -66,7 +74,10 @@ fn rows_are_the_same_after_many_commits_were_merged() {
         merged.assert_same(&in_memory, &format!("{what}, merged"));
         scan.assert_idle(what);
         let status = cache.status(logs.path());
-        assert!(status["files"] < before as u64 || before < 8 * 20, "{what}: {before} files, then {status:?}");
+        assert!(
+            status["files"] < before as u64 || before < 8 * 20,
+            "{what}: {before} files, then {status:?}"
+        );
         // Those that were merged wait for readers that may still have them.
         assert!(cache.files("t").len() >= before, "{what}: a file was deleted too early");
     }
@@ -79,7 +90,10 @@ fn after_an_ingest_no_log_is_read_whatever_is_wrong_with_it() {
     let in_memory = everything_in_memory(logs.path());
     let seen: BTreeSet<String> = states(&in_memory).into_values().collect();
     let all = ["complete", "damaged", "failed", "in progress", "not listed"].map(str::to_owned);
-    assert!(all.iter().filter(|state| seen.contains(*state)).count() >= 4, "{seen:?}");
+    assert!(
+        all.iter().filter(|state| seen.contains(*state)).count() >= 4,
+        "{seen:?}"
+    );
 
     // A log of an unknown codec cannot be read, which the exit code says.
     cache.run(&["ingest"], logs.path(), &[]);
@@ -114,7 +128,10 @@ fn what_changed_between_two_processes_is_noticed() {
     write("retried_1", &attempt("retried", 1));
     write("beaten.inprogress", &part(&log_of("twice"), 9));
     write("twice", &log_of("twice"));
-    write("no-start", "{\"Event\":\"SparkListenerLogStart\",\"Spark Version\":\"4.1.0\"}\n");
+    write(
+        "no-start",
+        "{\"Event\":\"SparkListenerLogStart\",\"Spark Version\":\"4.1.0\"}\n",
+    );
     let folder = path("eventlog_v2_rolling");
     fs::create_dir(&folder).expect("a new directory");
     fs::write(folder.join("appstatus_rolling.inprogress"), "").expect("room");
@@ -128,7 +145,10 @@ fn what_changed_between_two_processes_is_noticed() {
 
     let all: String = log_of("grows");
     let grown = part(&all, 12).len();
-    let mut file = OpenOptions::new().append(true).open(path("grows.inprogress")).expect("it is there");
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(path("grows.inprogress"))
+        .expect("it is there");
     file.write_all(&all.as_bytes()[grown..grown + 700]).expect("room");
     drop(file);
     fs::write(path("replaced"), log_of("after")).expect("room");
@@ -141,7 +161,11 @@ fn what_changed_between_two_processes_is_noticed() {
     let first = part(&log_of("rolling"), 1);
     let rest = log_of("rolling")[part(&log_of("rolling"), 10).len()..].to_owned();
     fs::write(folder.join("events_2_rolling"), first + &rest).expect("room");
-    fs::rename(folder.join("appstatus_rolling.inprogress"), folder.join("appstatus_rolling")).expect("the same folder");
+    fs::rename(
+        folder.join("appstatus_rolling.inprogress"),
+        folder.join("appstatus_rolling"),
+    )
+    .expect("the same folder");
 
     let after = everything_in_memory(logs.path());
     assert_ne!(before, after);
@@ -182,22 +206,36 @@ async fn rows_of_damaged_logs_stay_while_their_logs_are_tried_again() {
         let server = cache.serve(logs.path(), &["--scan-interval", "100ms"]);
         let session = Session::open(&server).await;
         let in_memory = everything_in_memory(logs.path());
-        let expected = ["tasks", "jobs", "executors"].map(|table| in_memory.count(table).to_string()).join("|");
+        let expected = ["tasks", "jobs", "executors"]
+            .map(|table| in_memory.count(table).to_string())
+            .join("|");
         assert_eq!(session.rows(counts).await, [expected.as_str()], "{run}");
         // Tries come 1, 2, 4 and 8 scans after one another.
-        let scans = session.rows("select count(*) from system.scans").await[0].parse::<u64>().expect("a number");
+        let scans = session.rows("select count(*) from system.scans").await[0]
+            .parse::<u64>()
+            .expect("a number");
         for at_least in [2, 4, 9, 18] {
             loop {
-                let now = session.rows("select count(*) from system.scans").await[0].parse::<u64>().expect("a number");
+                let now = session.rows("select count(*) from system.scans").await[0]
+                    .parse::<u64>()
+                    .expect("a number");
                 if now >= scans + at_least {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            assert_eq!(session.rows(counts).await, [expected.as_str()], "{run}, after {at_least} scans");
+            assert_eq!(
+                session.rows(counts).await,
+                [expected.as_str()],
+                "{run}, after {at_least} scans"
+            );
         }
         let commits = "select max(commits) from (select commits from system.scans order by start_time desc limit 10)";
-        assert_eq!(session.rows(commits).await, ["0"], "{run}: what did not change is written again");
+        assert_eq!(
+            session.rows(commits).await,
+            ["0"],
+            "{run}: what did not change is written again"
+        );
     }
     let (after, _) = cache.everything(logs.path(), &[]);
     after.assert_same(&everything_in_memory(logs.path()), "afterwards");
@@ -222,7 +260,10 @@ fn the_default_cache_is_one_for_each_set_of_sources() {
     };
     for _ in 0..2 {
         for name in ["one", "two"] {
-            assert_eq!(ask(&dir.path().join(name)), format!("{{\"app_id\":\"{name}\",\"num_tasks\":4}}\n"));
+            assert_eq!(
+                ask(&dir.path().join(name)),
+                format!("{{\"app_id\":\"{name}\",\"num_tasks\":4}}\n")
+            );
         }
     }
     let caches = fs::read_dir(home.join("sparkgate")).expect("the caches").count();

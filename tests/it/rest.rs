@@ -29,7 +29,12 @@ fn answers_equal_the_history_servers_about_the_fixtures() {
     replay("tests/fixtures/logs", &Server::start(copy.path()), &recording, &[]);
     let cache = Columns::new();
     let restarted = cache.restarted_on_compacted(copy.path());
-    replay("tests/fixtures/logs, restarted on a compacted cache", &restarted, &recording, &[]);
+    replay(
+        "tests/fixtures/logs, restarted on a compacted cache",
+        &restarted,
+        &recording,
+        &[],
+    );
 }
 
 #[test]
@@ -51,7 +56,12 @@ fn answers_equal_the_history_servers_about_the_shared_logs() {
     // Once, because it takes minutes: the fixtures are asked for in a new cache as well.
     let cache = Columns::new();
     let restarted = cache.restarted_on_compacted(copy.path());
-    replay("shared/spark-logs, restarted on a compacted cache", &restarted, &recording, &damaged);
+    replay(
+        "shared/spark-logs, restarted on a compacted cache",
+        &restarted,
+        &recording,
+        &damaged,
+    );
 }
 
 #[test]

@@ -33,7 +33,9 @@ impl SnapshotSource for Fixed {
 
 /// A process that has just opened the cache.
 async fn cold(store: &TestStore) -> Catalog {
-    let reader = CacheReader::open_store(Arc::new(store.clone()), "memory").await.unwrap();
+    let reader = CacheReader::open_store(Arc::new(store.clone()), "memory")
+        .await
+        .unwrap();
     let view = reader.view();
     let log = Arc::new(EventLog {
         path: "/logs/app".to_owned(),
@@ -94,13 +96,21 @@ async fn the_tasks_of_one_application_are_a_footer_and_at_most_three_reads() {
         let rows: usize = ask(&catalog, &sql).await.iter().map(RecordBatch::num_rows).sum();
         assert_eq!(i64::try_from(rows).unwrap(), tasks, "{app_id}");
         let reads = store.take_reads();
-        assert!((1..=4).contains(&reads.len()), "{app_id}: {} reads: {reads:?}", reads.len());
+        assert!(
+            (1..=4).contains(&reads.len()),
+            "{app_id}: {} reads: {reads:?}",
+            reads.len()
+        );
         assert!(reads.iter().all(|path| path.starts_with("t/tasks/")), "{reads:?}");
 
         // What was read once is known: the rows of few tasks, the footer of many.
         ask(&catalog, &sql).await;
         let again = store.take_reads();
-        assert!(again.len() < reads.len(), "{app_id}: {} reads again: {again:?}", again.len());
+        assert!(
+            again.len() < reads.len(),
+            "{app_id}: {} reads again: {again:?}",
+            again.len()
+        );
         if tasks < 10_000 {
             assert_eq!(again, [""; 0], "{app_id}");
         }
@@ -123,8 +133,15 @@ async fn counting_the_rows_of_a_table_reads_nothing() {
 async fn another_application_costs_no_read_of_segments_that_do_not_hold_it() {
     let store = filled().await;
     let catalog = cold(&store).await;
-    for sql in ["select * from tasks where app_id = 'nobody'", "select * from stages", "select * from jobs where app_id = 'few-3'"] {
-        assert!(ask(&catalog, sql).await.iter().all(|batch| batch.num_rows() == 0), "{sql}");
+    for sql in [
+        "select * from tasks where app_id = 'nobody'",
+        "select * from stages",
+        "select * from jobs where app_id = 'few-3'",
+    ] {
+        assert!(
+            ask(&catalog, sql).await.iter().all(|batch| batch.num_rows() == 0),
+            "{sql}"
+        );
     }
     assert_eq!(store.take_reads(), [""; 0]);
 }

@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use super::{Finished, Server, fixtures, program, say, shared, text};
 
 /// What a statement says of the only scan of its process.
-const SCAN: &str = "select new_logs, grown_logs, restored_logs, removed_logs, failed_logs, read_bytes, commits from system.scans";
+const SCAN: &str =
+    "select new_logs, grown_logs, restored_logs, removed_logs, failed_logs, read_bytes, commits from system.scans";
 /// Commits that are merged before a server starts: more than make a merge due.
 const PARTS: usize = 9;
 /// Letters of a row that are shown where it should not be, or should.
@@ -64,7 +65,9 @@ pub(crate) struct Scan(Map<String, Value>);
 
 impl Scan {
     pub(crate) fn number(&self, column: &str) -> i64 {
-        self.0[column].as_i64().unwrap_or_else(|| panic!("{column} of {self:?}"))
+        self.0[column]
+            .as_i64()
+            .unwrap_or_else(|| panic!("{column} of {self:?}"))
     }
 
     /// Nothing was read, nothing written.
@@ -146,7 +149,9 @@ impl Columns {
     /// A server that reads no log: another process did, one part of the logs after the other, and merged what that wrote.
     pub(crate) fn restarted_on_compacted(&self, logs: &Path) -> Server {
         let away = tempfile::tempdir_in(logs.parent().expect("a directory has one")).expect("a temporary directory");
-        let entries = fs::read_dir(logs).expect("the logs").map(|entry| entry.expect("an entry"));
+        let entries = fs::read_dir(logs)
+            .expect("the logs")
+            .map(|entry| entry.expect("an entry"));
         let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
         names.sort();
         for name in &names {
@@ -160,7 +165,16 @@ impl Columns {
             self.run(&["ingest"], logs, &[]);
         }
         self.compact(logs);
-        let merged = self.run(&["sql"], logs, &["--format", "ndjson", "-c", "select max(level) as level from system.segments"]);
+        let merged = self.run(
+            &["sql"],
+            logs,
+            &[
+                "--format",
+                "ndjson",
+                "-c",
+                "select max(level) as level from system.segments",
+            ],
+        );
         assert!(merged.rows()[0]["level"].as_i64() > Some(0), "nothing was merged");
         self.serve(logs, &[])
     }
@@ -217,7 +231,10 @@ fn everything(home: &Path, logs: &Path, cache: &[String; 2], rest: &[&str]) -> R
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut rows = &mut Vec::new();
     for line in ended.stdout.lines() {
-        match line.strip_prefix("{\"rows_of_table\":\"").and_then(|rest| rest.strip_suffix("\"}")) {
+        match line
+            .strip_prefix("{\"rows_of_table\":\"")
+            .and_then(|rest| rest.strip_suffix("\"}"))
+        {
             Some(table) => rows = all.entry(table.to_owned()).or_default(),
             None => rows.push(line.to_owned()),
         }
@@ -289,8 +306,14 @@ pub(crate) fn damaged_logs() -> tempfile::TempDir {
         ("twin", log_of("local-good").into_bytes()),
         ("running.inprogress", part("running", 12).into_bytes()),
         ("nothing", Vec::new()),
-        ("undecodable.zstd", [frame(&part("undecodable", 18)), vec![0x55; 300]].concat()),
-        ("undecodable-growing.zstd.inprogress", [frame(&part("undecodable-growing", 15)), vec![0x55; 300]].concat()),
+        (
+            "undecodable.zstd",
+            [frame(&part("undecodable", 18)), vec![0x55; 300]].concat(),
+        ),
+        (
+            "undecodable-growing.zstd.inprogress",
+            [frame(&part("undecodable-growing", 15)), vec![0x55; 300]].concat(),
+        ),
         ("never-decodable.zstd", vec![0x55; 300]),
     ];
     for (name, bytes) in more {

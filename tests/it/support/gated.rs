@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use sparkgate::cache::{Cache, CacheOptions};
 use sparkgate::catalog::Catalog;
 use sparkgate::config::RestConfig;
 use sparkgate::event_log::LogStore;
 use sparkgate::event_log::store::{Entry, LocalStore, StoreError};
-use sparkgate::cache::{Cache, CacheOptions};
 use sparkgate::history::{CacheHandle, History, HistoryOptions, Source};
 use sparkgate::server::http;
 use sparkgate::server::pg::{self, PgOptions};

@@ -203,7 +203,10 @@ impl Server {
         };
         let deadline = Instant::now() + READY_WITHIN;
         while !is_ready().expect("the door is open") {
-            assert!(Instant::now() < deadline, "not all logs are read within {READY_WITHIN:?}");
+            assert!(
+                Instant::now() < deadline,
+                "not all logs are read within {READY_WITHIN:?}"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
