@@ -175,7 +175,7 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
         ));
     }
     let cache = open_cache(loaded, environment, WhenLocked::Fail)?;
-    let history = Arc::new(history(loaded, cache)?);
+    let history = Arc::new(history(loaded, cache, true)?);
     // The parts outlive the runtime of the network, so that whatever still runs there finds them.
     let engine = engine(&history, loaded, loaded.config.query.timeout.0)?;
     let network = tokio::runtime::Builder::new_multi_thread()
@@ -307,7 +307,7 @@ fn sql(
     }
     let texts = statement_texts(args)?;
     let cache = open_cache(loaded, environment, WhenLocked::Read)?;
-    let history = Arc::new(history(loaded, cache)?);
+    let history = Arc::new(history(loaded, cache, false)?);
     // Whoever asks for one statement waits for it, unless told otherwise.
     let timeout = loaded.config.query.timeout.0.filter(|_| loaded.is_set("query.timeout"));
     let engine = engine(&history, loaded, timeout)?;
@@ -375,7 +375,7 @@ fn statement_texts(args: &SqlArgs) -> Result<Vec<String>, AppError> {
 
 fn check(args: &CheckArgs, loaded: &Loaded, out: &mut (dyn Write + Send), err: &mut dyn Write) -> Result<(), AppError> {
     // What a log is, only the log can say.
-    let history = Arc::new(history(loaded, None)?);
+    let history = Arc::new(history(loaded, None, false)?);
     runtime()?.block_on(scan_all(&history))?;
     let snapshot = history.snapshot();
     output::write_check(out, args.format, &snapshot)?;
@@ -443,11 +443,12 @@ fn sources(loaded: &Loaded) -> Result<Vec<Source>, SourceError> {
     paths.map(|given| Source::parse(given)).collect()
 }
 
-fn history(loaded: &Loaded, cache: Option<CacheHandle>) -> Result<History, AppError> {
+fn history(loaded: &Loaded, cache: Option<CacheHandle>, follow_growth: bool) -> Result<History, AppError> {
     let config = &loaded.config;
     let options = HistoryOptions {
         threads: config.ingest.threads.into(),
         follow_log_deletion: config.sources.follow_log_deletion,
+        follow_growth,
         max_age: config.retention.max_age.0,
         max_logs: usize::try_from(config.retention.max_logs).ok().filter(|most| *most > 0),
     };
@@ -567,7 +568,7 @@ fn ingest(
         ));
     };
     let writer = Arc::clone(writer);
-    let history = Arc::new(history(loaded, Some(cache))?);
+    let history = Arc::new(history(loaded, Some(cache), false)?);
     let start = Instant::now();
     let summary = runtime()?.block_on(async {
         history.check_sources().await?;

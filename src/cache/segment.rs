@@ -213,7 +213,12 @@ fn properties(table: &TableDef, schema: &SchemaRef, options: &CacheOptions) -> R
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(options.zstd_level)?))
         .set_max_row_group_row_count(Some(row_group))
         .set_statistics_enabled(EnabledStatistics::None);
-    let is_number = |ty| matches!(ty, Type::Int32 | Type::Int64 | Type::Float64 | Type::Timestamp | Type::Bool);
+    let is_number = |ty| {
+        matches!(
+            ty,
+            Type::Int32 | Type::Int64 | Type::Float64 | Type::Timestamp | Type::Bool
+        )
+    };
     for column in table.columns.iter().filter(|column| is_number(column.ty)) {
         builder = builder.set_column_statistics_enabled(ColumnPath::from(column.name), EnabledStatistics::Chunk);
     }

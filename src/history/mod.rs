@@ -54,6 +54,8 @@ pub struct HistoryOptions {
     pub threads: usize,
     /// Rows of a deleted log go away with the next scan.
     pub follow_log_deletion: bool,
+    /// Rows of logs that grow stay in memory, to be read on; else they go into the cache as they are, for the next process.
+    pub follow_growth: bool,
     /// Logs that were last written longer ago are not shown.
     pub max_age: Option<Duration>,
     /// Of more logs in a source the newest are shown.
@@ -65,6 +67,7 @@ impl Default for HistoryOptions {
         HistoryOptions {
             threads: 0,
             follow_log_deletion: true,
+            follow_growth: true,
             max_age: None,
             max_logs: None,
         }

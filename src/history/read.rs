@@ -110,6 +110,8 @@ pub(super) struct Task {
     pub(super) live: Option<Box<Live>>,
     /// Where rows go that cannot change any more; without it all of them stay in memory.
     pub(super) cache: Option<Arc<Cache>>,
+    /// The log is read on when it has grown, so that what may still change stays in memory.
+    pub(super) follow_growth: bool,
     pub(super) now_ms: i64,
 }
 
@@ -210,7 +212,7 @@ async fn read_on(task: &Task, live: Live) -> Result<Outcome, Retold> {
     // grow after all, because the fold has recorded the torn line.
     let may_go_on = outcome.failure.is_none() && !torn && (log.in_progress || !outcome.report.application_end_seen);
     let is_idle = now_ms.saturating_sub(log.modified_ms) > IDLE_MS;
-    let stays = may_go_on && !(is_idle && cache.is_some());
+    let stays = may_go_on && !((is_idle || !task.follow_growth) && cache.is_some());
     if let (Some(rows), Some(cache)) = (&mut rows, cache) {
         let written = if stays {
             away.finish(log, &outcome, *now_ms)

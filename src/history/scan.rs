@@ -28,7 +28,7 @@ const COMMIT_AFTER: Duration = Duration::from_secs(2);
 const COMMIT_BYTES: usize = 64 * 1024 * 1024;
 const COMMIT_ATTEMPTS: usize = 1000;
 /// More rows than these do not wait: reading waits for the commit.
-const MOST_WAITING_BYTES: usize = 4 * COMMIT_BYTES;
+const MOST_WAITING_BYTES: usize = 2 * COMMIT_BYTES;
 /// Commits after which small segments are merged, while a scan goes on.
 const COMMITS_TO_COMPACTION: usize = 32;
 /// Of several logs of one attempt only the rows of one are kept. Where what was read says that another one counts, that one is read in the
@@ -316,6 +316,7 @@ impl History {
                     log: job.log,
                     live: job.live,
                     cache: self.cache.as_ref().and_then(CacheHandle::writer).cloned(),
+                    follow_growth: self.options.follow_growth,
                     now_ms: now_ms(),
                 };
                 let (key, name) = (job.key.clone(), job.key);
