@@ -213,6 +213,10 @@ impl Ledger {
             };
             self.restored.insert(identity.clone(), restored);
         }
+        // Rows that who writes the cache has dropped, or lost: their logs are read here, if they are still there.
+        let stored = self.logs.values().filter_map(|tracked| tracked.rows.as_ref()?.stored);
+        let gone: BTreeSet<AttemptOrd> = stored.filter(|ord| snapshot.by_ord(*ord).is_none()).collect();
+        self.lost(&gone);
         for log in snapshot.other_logs() {
             if self.logs.contains_key(&log.reading.log.identity) {
                 continue;
