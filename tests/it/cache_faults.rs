@@ -165,7 +165,7 @@ fn segments_that_are_gone_or_cut_short_between_two_runs_are_read_from_the_logs_a
     let logs = logs();
     let whole = filled(logs.path());
     let in_memory = everything_in_memory(logs.path());
-    let tables = ["application_attempts", "tasks", "jobs", "stage_summary", "environment"];
+    let tables = ["application_attempts", "tasks", "stage_summary"];
     for table in tables {
         for cut in [false, true] {
             for rest in [&[][..], &["--read-only"]] {

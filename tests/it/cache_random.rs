@@ -11,7 +11,7 @@ use crate::support::columns::{Columns, Dice, everything_in_memory, written_ago};
 use crate::support::pg::Session;
 use crate::support::{Server, fixtures, say};
 
-const STEPS: usize = 45;
+const STEPS: usize = 36;
 const MOST_LOGS: usize = 12;
 const OPTIONS: [&str; 2] = ["--scan-interval", "100ms"];
 
