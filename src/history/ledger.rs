@@ -213,6 +213,10 @@ impl Ledger {
             };
             self.restored.insert(identity.clone(), restored);
         }
+        // Rows that who writes the cache has dropped, or lost: their logs are read here, if they are still there.
+        let stored = self.logs.values().filter_map(|tracked| tracked.rows.as_ref()?.stored);
+        let gone: BTreeSet<AttemptOrd> = stored.filter(|ord| snapshot.by_ord(*ord).is_none()).collect();
+        self.lost(&gone);
         for log in snapshot.other_logs() {
             if self.logs.contains_key(&log.reading.log.identity) {
                 continue;
@@ -1436,7 +1440,10 @@ mod tests {
             log("d.inprogress", 1, 250),
         ];
         ledger.listed(0, found(&logs), &options(false), now, 400);
-        read_all(&mut ledger, true);
+        for job in ledger.work() {
+            // Applications of their own: of several logs of one attempt only one is listed, whatever its age.
+            ledger.read(&job.key, outcome(&job.log, &job.key, 3, true), 1);
+        }
         let aged = HistoryOptions {
             max_age: Some(Duration::from_millis(220)),
             ..options(false)

@@ -152,13 +152,13 @@ impl History {
         if summary.changed || !jobs.is_empty() {
             self.publish(&mut ledger);
         }
-        self.read(&mut ledger, jobs, &mut summary).await;
+        Box::pin(self.read(&mut ledger, jobs, &mut summary)).await;
         for _ in 0..MOST_SUCCESSORS {
             let successors = ledger.work();
             if successors.is_empty() {
                 break;
             }
-            self.read(&mut ledger, successors, &mut summary).await;
+            Box::pin(self.read(&mut ledger, successors, &mut summary)).await;
         }
         // Also what the cache has merged: files that nobody shows any more can be deleted, here and by another process.
         if summary.changed || self.is_behind() {

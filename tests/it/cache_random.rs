@@ -11,7 +11,7 @@ use crate::support::columns::{Columns, Dice, everything_in_memory, written_ago};
 use crate::support::pg::Session;
 use crate::support::{Server, fixtures, say};
 
-const STEPS: usize = 60;
+const STEPS: usize = 36;
 const MOST_LOGS: usize = 12;
 const OPTIONS: [&str; 2] = ["--scan-interval", "100ms"];
 
@@ -160,7 +160,7 @@ async fn stored_rollups_and_tables_follow_a_random_history_of_logs_and_cache() {
         scanned(session).await;
         let what = format!("step {step}, {what}");
         assert_stored_is_defined(session, &what).await;
-        if step % 6 == 5 {
+        if step % 9 == 8 {
             let (rows, _) = cache.everything(dir.path(), &["--read-only"]);
             rows.assert_same(&everything_in_memory(dir.path()), &what);
         }

@@ -183,6 +183,64 @@ fn what_changed_between_two_processes_is_noticed() {
     compacted.assert_same(&after, "compacted");
 }
 
+/// Commands that end put away what they read of a log that is being written; a server that finds it there goes on from its start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_being_written_is_read_once_by_commands_and_followed_by_a_server() {
+    let logs = tempfile::tempdir().expect("a temporary directory");
+    let path = logs.path().join("growing.inprogress");
+    let lines: Vec<String> = log_of("growing").split_inclusive('\n').map(str::to_owned).collect();
+    let write = |lines: &[String]| {
+        let mut file = OpenOptions::new().create(true).append(true).open(&path).expect("room");
+        file.write_all(lines.concat().as_bytes()).expect("room");
+    };
+    let cache = Columns::new();
+    write(&lines[..13]);
+    cache.ingest(logs.path());
+    let (rows, scan) = cache.everything(logs.path(), &[]);
+    rows.assert_same(&everything_in_memory(logs.path()), "after an ingest");
+    scan.assert_idle("after an ingest");
+    write(&lines[13..15]);
+    let (rows, _) = cache.everything(logs.path(), &[]);
+    rows.assert_same(&everything_in_memory(logs.path()), "grown");
+
+    let within = Duration::from_secs(20);
+    let read = "select sum(lines), min(status) from system.event_logs";
+    let server = cache.serve(logs.path(), &["--scan-interval", "100ms"]);
+    let session = Session::open(&server).await;
+    session.answers_within(within, read, &["15|in progress"]).await;
+    for at in 15..lines.len() {
+        write(&lines[at..=at]);
+        let state = if at + 1 == lines.len() {
+            "complete"
+        } else {
+            "in progress"
+        };
+        session
+            .answers_within(within, read, &[&format!("{}|{state}", at + 1)])
+            .await;
+        let tasks = session
+            .rows("select count(*), count(distinct task_id) from tasks")
+            .await;
+        let (all, distinct) = tasks[0].split_once('|').expect("two columns");
+        assert_eq!(all, distinct, "after line {at}");
+        // A process beside it sees no row twice either.
+        if at == 17 {
+            let (rows, _) = cache.everything(logs.path(), &[]);
+            rows.assert_same(&everything_in_memory(logs.path()), "beside a server");
+        }
+    }
+    fs::rename(&path, logs.path().join("growing")).expect("the same directory");
+    let named = "select path like '%/growing', status from system.event_logs";
+    session.answers_within(within, named, &["t|complete"]).await;
+    drop(server);
+    let in_memory = everything_in_memory(logs.path());
+    let (rows, _) = cache.everything(logs.path(), &[]);
+    rows.assert_same(&in_memory, "after the server was killed");
+    let (rows, scan) = cache.everything(logs.path(), &[]);
+    rows.assert_same(&in_memory, "at last");
+    scan.assert_idle("at last");
+}
+
 #[test]
 fn a_log_of_the_same_size_and_another_time_is_read_again() {
     let logs = tempfile::tempdir().expect("a temporary directory");

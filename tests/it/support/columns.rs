@@ -14,6 +14,8 @@ use super::{Finished, Server, fixtures, program, say, shared, text};
 /// What a statement says of the only scan of its process.
 const SCAN: &str =
     "select new_logs, grown_logs, restored_logs, removed_logs, failed_logs, read_bytes, commits from system.scans";
+/// Commits that are merged before a server starts: more than make a merge due.
+const PARTS: usize = 9;
 /// Letters of a row that are shown where it should not be, or should.
 const SHOWN: usize = 300;
 /// State of every log, without the time that it was read.
@@ -142,6 +144,39 @@ impl Columns {
         let option = self.option();
         let options: Vec<&str> = option.iter().map(String::as_str).chain(rest.iter().copied()).collect();
         Server::start_with(logs, &options)
+    }
+
+    /// A server that reads no log: another process did, one part of the logs after the other, and merged what that wrote.
+    pub(crate) fn restarted_on_compacted(&self, logs: &Path) -> Server {
+        let away = tempfile::tempdir_in(logs.parent().expect("a directory has one")).expect("a temporary directory");
+        let entries = fs::read_dir(logs)
+            .expect("the logs")
+            .map(|entry| entry.expect("an entry"));
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+        names.sort();
+        for name in &names {
+            fs::rename(logs.join(name), away.path().join(name)).expect("the same file system");
+        }
+        for part in names.chunks(names.len().div_ceil(PARTS)) {
+            for name in part {
+                fs::rename(away.path().join(name), logs.join(name)).expect("the same file system");
+            }
+            // Logs that cannot be read are its failure.
+            self.run(&["ingest"], logs, &[]);
+        }
+        self.compact(logs);
+        let merged = self.run(
+            &["sql"],
+            logs,
+            &[
+                "--format",
+                "ndjson",
+                "-c",
+                "select max(level) as level from system.segments",
+            ],
+        );
+        assert!(merged.rows()[0]["level"].as_i64() > Some(0), "nothing was merged");
+        self.serve(logs, &[])
     }
 
     /// Files below a folder of the cache, in order of name.
