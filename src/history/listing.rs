@@ -141,9 +141,12 @@ impl Listing {
     }
 }
 
-/// Places (batch, row) of each shard, in the order of the keys.
-fn rows_by_shard(batches: &[&RecordBatch], count: usize) -> Vec<Vec<(usize, usize)>> {
-    let mut rows: Vec<Vec<(&str, &str, (usize, usize))>> = vec![Vec::new(); count];
+/// A batch and a row of it.
+type Place = (usize, usize);
+
+/// Places of the rows of each shard, in the order of the keys.
+fn rows_by_shard(batches: &[&RecordBatch], count: usize) -> Vec<Vec<Place>> {
+    let mut rows: Vec<Vec<(&str, &str, Place)>> = vec![Vec::new(); count];
     for (number, batch) in batches.iter().enumerate() {
         let (Some(apps), Some(attempts)) = (ids(batch, 0), ids(batch, 1)) else {
             continue;
@@ -153,7 +156,7 @@ fn rows_by_shard(batches: &[&RecordBatch], count: usize) -> Vec<Vec<(usize, usiz
             rows[shard_of(app_id, count)].push((app_id, attempts.value(row), (number, row)));
         }
     }
-    let sorted = |mut rows: Vec<(&str, &str, (usize, usize))>| {
+    let sorted = |mut rows: Vec<(&str, &str, Place)>| {
         rows.sort_unstable();
         rows.into_iter().map(|(_, _, place)| place).collect()
     };
@@ -161,7 +164,7 @@ fn rows_by_shard(batches: &[&RecordBatch], count: usize) -> Vec<Vec<(usize, usiz
 }
 
 impl Shard {
-    fn of(batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Result<Self, ArrowError> {
+    fn of(batches: &[&RecordBatch], rows: &[Place]) -> Result<Self, ArrowError> {
         let attempts = if rows.is_empty() {
             RecordBatch::new_empty(APPLICATION_ATTEMPTS.arrow_schema())
         } else {
