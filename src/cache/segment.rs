@@ -24,6 +24,8 @@ use crate::table::{TableDef, Type};
 /// Rows of a row group: tasks are many and read by stage, other tables are small.
 const ROW_GROUP_OF_TASKS: usize = 262_144;
 const ROW_GROUP: usize = 65_536;
+/// Rows of a page: what is decoded for the few rows of one application. Tasks are read by the stage, and by all.
+const PAGE_ROWS: usize = 2048;
 /// Smaller files are one request; of larger ones this much is in memory.
 const UPLOAD_PART_BYTES: usize = 10 * 1024 * 1024;
 /// A longer text is no bound worth keeping in the manifest: its column then has none.
@@ -213,6 +215,11 @@ fn properties(table: &TableDef, schema: &SchemaRef, options: &CacheOptions) -> R
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(options.zstd_level)?))
         .set_max_row_group_row_count(Some(row_group))
         .set_statistics_enabled(EnabledStatistics::None);
+    if table.name != "tasks" {
+        builder = builder
+            .set_data_page_row_count_limit(PAGE_ROWS)
+            .set_write_batch_size(PAGE_ROWS / 2);
+    }
     let is_number = |ty| {
         matches!(
             ty,
