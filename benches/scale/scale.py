@@ -237,7 +237,7 @@ def ingest_one(args, corpus, cache):
             **{key: total[key] for key in ("events", "tasks", "bytes", "stored_bytes")}, **used,
             "live_bytes": live, "disk_bytes": tree_bytes(cache), "live_bytes_per_event": live / total["events"],
             "live_bytes_per_task": live / total["tasks"], "cpu_us_per_event": used["cpu_s"] / total["events"] * 1e6,
-            "lines_mb_per_cpu_s": total["bytes"] / 1e6 / used["cpu_s"], "tables": tables, "said": said.strip(), "status": status}
+            "lines_mb_per_cpu_s": total["bytes"] / 1e6 / used["cpu_s"], "tables": tables, "said": said.strip().replace(str(cache), "CACHE"), "status": status.replace(str(cache), "CACHE")}
 
 
 def ingest(args):

@@ -1,7 +1,7 @@
 //! `SparkListenerEnvironmentUpdate`, `SparkListenerResourceProfileAdded`.
 //!
 //! Applications of one cluster have most of their properties in common, 100 kB of them: a section whose text was seen before, in
-//! whatever log, is neither parsed again nor made rows of again. What was seen is kept for the process, up to [`MAX_SEEN_BYTES`].
+//! whatever log, is neither parsed again nor made rows of again. What was seen is kept for the process, up to `MAX_SEEN_BYTES`.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};

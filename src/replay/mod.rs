@@ -67,7 +67,7 @@ use crate::table::{
 };
 
 /// Raised whenever a log gives other rows than it did: rows that were kept are made anew then.
-pub const REPLAY_VERSION: u32 = 1;
+pub const REPLAY_VERSION: u32 = 2;
 
 /// Problems kept with their text; more are only counted.
 const MAX_PROBLEMS: usize = 20;
@@ -383,8 +383,14 @@ impl LiveApplication {
             Event::TaskEnd(event) => self.task_end(&event),
             Event::BlockUpdated(event) => self.block_updated(&event.info),
             Event::UnpersistRdd(event) => self.unpersist(event.rdd_id),
-            Event::SqlExecutionStart(event) => self.sql.execution_start(&event),
-            Event::SqlExecutionEnd(event) => self.sql.execution_end(&event),
+            Event::SqlExecutionStart(event) => {
+                self.application.saw(event.time);
+                self.sql.execution_start(&event);
+            }
+            Event::SqlExecutionEnd(event) => {
+                self.application.saw(event.time);
+                self.sql.execution_end(&event);
+            }
             Event::SqlAdaptiveExecutionUpdate(event) => self.sql.adaptive_execution_update(&event),
             Event::SqlAdaptiveMetricUpdates(event) => self.sql.adaptive_metric_updates(&event),
             Event::SqlDriverAccumUpdates(event) => self.sql.driver_accum_updates(&event),

@@ -1,7 +1,7 @@
 //! The rows of schema `rollup` that are stored: what `sql/rollups` says over the base tables, made once for each application attempt.
 //!
 //! [`rollups`] takes the attempt's rows and gives those of [`STAGE_SUMMARY`] and [`EXECUTOR_HOURLY`]. Task rows may be too many for memory,
-//! so they are passed over several times, a few columns each; what is held of them is [`HELD_BYTES`], not less than one column of numbers.
+//! so they are passed over several times, a few columns each; what is held of them is `HELD_BYTES`, not less than one column of numbers.
 //! There is no SQL here, no I/O and no clock.
 //!
 //! Invariant: the rows are those of the SQL, value for value (`tests/it/rollups.rs`), in whichever order and batches the tasks come.
