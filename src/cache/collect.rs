@@ -45,6 +45,7 @@ impl Cache {
         let due: Vec<Removed> = snapshot.removed().filter(is_due).cloned().collect();
         for removed in &due {
             self.storage.delete(&removed.path).await?;
+            self.storage.checked.forget(&removed.path);
             collected.removed += 1;
             collected.bytes += removed.bytes;
         }

@@ -12,7 +12,7 @@ use super::CacheError;
 use super::manifest::{Attempt, AttemptOrd, OtherLog, Removed, Segment, Snapshot};
 
 /// The format of commits, checkpoints and segments together. Raised when an earlier release could misread what this one writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 const ZSTD_LEVEL: i32 = 3;
 
 pub(super) const LOG: &str = "_m/log";

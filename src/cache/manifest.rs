@@ -168,6 +168,8 @@ pub struct Segment {
     /// By ord. Together they are all rows.
     pub attempts: Vec<RowRange>,
     pub keys: Vec<KeyRange>,
+    /// CRC-32 of each block of the file: see `cache/checked.rs`.
+    pub blocks: Vec<u32>,
 }
 
 impl Segment {

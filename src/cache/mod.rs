@@ -17,14 +17,15 @@
 //! that no commit names: when it is older than a longer grace time, since a writer may be about to name it. Commits and checkpoints:
 //! when they lie before the last checkpoint but one, and are older than the grace time. [`Cache::collect`] does all that, and only it.
 //!
-//! **What is wrong is an error, never other rows.** A gap in the log, a damaged file, a later format: see [`CacheError`]. Bytes that
-//! the disk changed inside a page are not noticed unless they no longer decode.
+//! **What is wrong is an error, never other rows.** A gap in the log, a damaged file, a later format: see [`CacheError`]. Each block of a
+//! segment has a checksum in the manifest, which readers compare.
 //!
 //! A segment is sorted by application, attempt and the key of its table, and the commit says which rows are whose ([`RowRange`]). The rows of
 //! an attempt that was replaced or dropped stay in their segments until [`Cache::compact`] writes those anew; [`Snapshot::by_ord`]
 //! is what hides them. Nothing here knows logs or SQL.
 
 mod arrange;
+mod checked;
 mod collect;
 mod commit;
 mod compact;
@@ -174,6 +175,7 @@ impl Cache {
     }
 
     fn at(storage: Storage, options: CacheOptions, snapshot: Snapshot, last_checkpoint: u64) -> Self {
+        storage.checked.know(&snapshot);
         Cache {
             storage: Arc::new(storage),
             options,
@@ -352,6 +354,7 @@ impl Cache {
     }
 
     fn publish(&self, snapshot: Snapshot) -> Arc<Snapshot> {
+        self.storage.checked.know(&snapshot);
         self.next_ord.fetch_max(snapshot.next_ord, Ordering::Relaxed);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         self.snapshot()
@@ -401,6 +404,7 @@ impl CacheReader {
 
     async fn with_storage(storage: Storage) -> Result<Self, CacheError> {
         let snapshot = load::load(&storage).await?.snapshot;
+        storage.checked.know(&snapshot);
         Ok(CacheReader {
             storage: Arc::new(storage),
             current: RwLock::new(Arc::new(snapshot)),
@@ -422,6 +426,7 @@ impl CacheReader {
     pub async fn refresh(&self) -> Result<Arc<Snapshot>, CacheError> {
         let before = self.snapshot();
         if let Some(after) = load::catch_up(&self.storage, &before).await? {
+            self.storage.checked.know(&after);
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
             // Two refreshes may overtake each other.
             if after.seq > current.seq {

@@ -64,7 +64,7 @@ pub(super) async fn open(
 ) -> Result<impl Stream<Item = Result<RecordBatch, CacheError>> + Send + use<>, CacheError> {
     let file = storage.file(&segment.path);
     let reader = SegmentFile {
-        store: Arc::clone(&storage.store),
+        store: Arc::new(storage.checked.clone()),
         path: Path::from(segment.path.as_str()),
         bytes: segment.bytes,
         footer_bytes: usize::try_from(segment.footer_bytes).unwrap_or(usize::MAX),

@@ -1,6 +1,6 @@
 //! Writes one Parquet file of one table.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, min};
@@ -16,6 +16,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::arrange::{self, DAY};
+use super::checked::{SummedFile, Sums};
 use super::manifest::{AttemptOrd, KeyRange, KeyValue, RowRange, Segment};
 use super::store::Storage;
 use super::{CacheError, CacheOptions, name};
@@ -37,7 +38,8 @@ pub(super) struct SegmentWriter {
     /// The path as messages name it.
     file: String,
     level: u8,
-    writer: AsyncArrowWriter<BufWriter>,
+    writer: AsyncArrowWriter<SummedFile>,
+    sums: Arc<Mutex<Sums>>,
     rows: u64,
     attempts: Vec<RowRange>,
     keys: Vec<Key>,
@@ -60,6 +62,7 @@ impl SegmentWriter {
         let schema = arrange::segment_schema(table);
         let path = format!("t/{}/L{level}-{}.parquet", table.name, name::unique());
         let file = BufWriter::with_capacity(Arc::clone(&storage.store), Path::from(path.as_str()), UPLOAD_PART_BYTES);
+        let (file, sums) = SummedFile::new(file);
         let encode = |source| encode_error(table, source);
         let properties = properties(table, &schema, options).map_err(encode)?;
         let writer_options = ArrowWriterOptions::new()
@@ -79,6 +82,7 @@ impl SegmentWriter {
             path,
             level,
             writer,
+            sums,
             rows: 0,
             attempts: Vec::new(),
             keys: key_columns(table).into_iter().filter_map(key).collect(),
@@ -133,7 +137,9 @@ impl SegmentWriter {
             let column = key.name.to_owned();
             Some(KeyRange { column, min, max })
         });
+        let blocks = self.sums.lock().unwrap_or_else(PoisonError::into_inner).finish();
         Ok(Segment {
+            blocks,
             table: self.table.name.to_owned(),
             path: self.path,
             level: self.level,

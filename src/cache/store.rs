@@ -10,6 +10,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use super::CacheError;
+use super::checked::CheckedStore;
 use super::local::DurableLocal;
 
 /// The lock file. Its content means nothing: the lock is the operating system's and goes with the process.
@@ -28,6 +29,8 @@ pub(super) struct Listed {
 #[derive(Debug)]
 pub(super) struct Storage {
     pub(super) store: Arc<dyn ObjectStore>,
+    /// The same, for those who read segments.
+    pub(super) checked: CheckedStore,
     /// For messages.
     pub(super) location: String,
     /// Held as long as the writer lives.
@@ -38,6 +41,7 @@ impl Storage {
     /// A store that the caller made. It has no file lock: that only one process writes is seen when two commit.
     pub(super) fn of_store(store: Arc<dyn ObjectStore>, location: &str) -> Self {
         Storage {
+            checked: CheckedStore::new(Arc::clone(&store)),
             store,
             location: location.to_owned(),
             _lock: None,
@@ -67,9 +71,8 @@ impl Storage {
         DurableLocal::remove_temporary(&root).map_err(io)?;
         let store = DurableLocal::new(&root).map_err(|error| unusable(location, &error))?;
         Ok(Storage {
-            store: Arc::new(store),
-            location: location.to_owned(),
             _lock: Some(lock),
+            ..Storage::of_store(Arc::new(store), location)
         })
     }
 

@@ -77,9 +77,9 @@ impl CacheView {
         &self.snapshot
     }
 
-    /// Where the paths of segments begin.
-    pub fn store(&self) -> &Arc<dyn ObjectStore> {
-        &self.storage.store
+    /// Where the paths of segments begin. What it gives of them is what was written, or an error.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(self.storage.checked.clone())
     }
 
     /// Rows that a table has of an attempt, from the manifest alone.

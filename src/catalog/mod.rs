@@ -151,7 +151,7 @@ impl Catalog {
             .collect();
         let base = base_state();
         if let Some(cache) = source.cache() {
-            let store = Arc::clone(cache.store());
+            let store = cache.store();
             base.runtime_env()
                 .register_object_store(segments::store_url().as_ref(), store);
         }

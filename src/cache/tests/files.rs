@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
+use object_store::path::Path as StorePath;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::support::{Fault, TableKeys, TestStore, small, write};
 use crate::cache::{Cache, CacheError, CacheOptions, CacheReader, Changes};
@@ -344,4 +346,37 @@ async fn collecting_waits_for_grace_and_for_who_still_reads() {
     std::fs::write(&orphan, "half").unwrap();
     assert_eq!(cache.collect().await.unwrap().orphans, 1);
     assert!(!orphan.exists());
+}
+
+#[tokio::test]
+async fn a_bit_that_the_disk_changed_in_a_segment_is_an_error_and_never_another_row() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let cache = Cache::open_store(Arc::clone(&store), "test", small()).await.unwrap();
+    put(&cache, "app").await.unwrap();
+    let snapshot = cache.snapshot();
+    let ord = snapshot.attempt("app", "").unwrap().ord;
+    let segment = Arc::clone(snapshot.segments(TASKS.name).next().unwrap());
+    let path = StorePath::from(segment.path.as_str());
+    let before = cache.read(&snapshot, &TASKS, ord).await.unwrap();
+    let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+    assert_eq!(bytes.len() as u64, segment.bytes);
+    let (mut failed, step) = (0, bytes.len() / 97 + 1);
+    for at in (0..bytes.len()).step_by(step) {
+        let mut changed = bytes.to_vec();
+        changed[at] ^= 1 << (at % 8);
+        store.put(&path, changed.into()).await.unwrap();
+        match cache.read(&snapshot, &TASKS, ord).await {
+            Ok(rows) => assert_eq!(rows, before, "byte {at} is of no page that was read"),
+            Err(error) => {
+                assert!(
+                    error.to_string().contains("column cache") || error.to_string().contains("damaged"),
+                    "{error}"
+                );
+                failed += 1;
+            }
+        }
+    }
+    assert!(failed > 50, "{failed} of the changes were noticed");
+    store.put(&path, bytes.into()).await.unwrap();
+    assert_eq!(cache.read(&snapshot, &TASKS, ord).await.unwrap(), before);
 }
