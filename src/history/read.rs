@@ -53,6 +53,20 @@ pub(super) struct Outcome {
     pub(super) live: Option<Live>,
 }
 
+impl Outcome {
+    /// Nothing of the log can be shown, not even what was read of it.
+    pub(super) fn nothing(log: Arc<EventLog>, failure: Failure) -> Self {
+        Outcome {
+            log,
+            rows: None,
+            written: None,
+            report: LogReport::default(),
+            failure: Some(failure),
+            live: None,
+        }
+    }
+}
+
 /// Why a log was not read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -134,17 +148,11 @@ pub(super) async fn read_log(mut task: Task) -> Outcome {
             Err(retold) => live = fresh(LiveApplication::knowing(retold)),
         }
     }
-    Outcome {
-        rows: None,
-        written: None,
-        report: LogReport::default(),
-        failure: Some(Failure {
-            message: format!("{} changes while it is read, and not only by growing", task.log.path),
-            cause: Cause::Storage,
-        }),
-        live: None,
-        log: task.log,
-    }
+    let failure = Failure {
+        message: format!("{} changes while it is read, and not only by growing", task.log.path),
+        cause: Cause::Storage,
+    };
+    Outcome::nothing(task.log, failure)
 }
 
 fn is_live(cache: Option<&Cache>, ord: AttemptOrd) -> bool {
@@ -182,51 +190,42 @@ async fn read_on(task: &Task, live: Live) -> Result<Outcome, Retold> {
         fold,
         stored: live.stored,
     };
-    let mut outcome = Outcome {
-        log: Arc::clone(log),
-        rows: None,
-        written: None,
-        report: LogReport::default(),
-        failure,
-        live: None,
-    };
     // Without rows that had to be written nothing was read.
     if let Some(error) = lost {
-        outcome.failure = Some(Failure::of_cache(&error));
-        return Ok(outcome);
+        return Ok(Outcome::nothing(Arc::clone(log), Failure::of_cache(&error)));
     }
-    let torn = outcome.failure.is_none() && end_of_log(&mut live, log);
+    let torn = failure.is_none() && end_of_log(&mut live, log);
     if let Some(retold) = live.fold.retold() {
         return Err(retold);
     }
     let mut rows = live.fold.rows(log);
-    outcome.report = report(live.fold.report());
     if let Some(rows) = &mut rows
         && let Err(error) = add_rollups(rows, &away).await
     {
-        outcome.report = LogReport::default();
-        outcome.failure = Some(error);
-        return Ok(outcome);
+        return Ok(Outcome::nothing(Arc::clone(log), error));
     }
+    let mut outcome = Outcome {
+        log: Arc::clone(log),
+        rows: None,
+        written: None,
+        report: report(live.fold.report()),
+        failure,
+        live: None,
+    };
     // What ended and got its final name is done. A log that ends inside a line is read again from the start should it
     // grow after all, because the fold has recorded the torn line.
     let may_go_on = outcome.failure.is_none() && !torn && (log.in_progress || !outcome.report.application_end_seen);
     let is_idle = now_ms.saturating_sub(log.modified_ms) > IDLE_MS;
     let stays = may_go_on && !((is_idle || !task.follow_growth) && cache.is_some());
     if let (Some(rows), Some(cache)) = (&mut rows, cache) {
-        let written = if stays {
-            away.finish(log, &outcome, *now_ms)
+        outcome.written = if stays {
+            away.finish(&outcome, *now_ms)
         } else {
-            away.put_away(cache, rows, &live.fold, &outcome, *now_ms).await
-        };
-        match written {
-            Ok(written) => outcome.written = written,
-            Err(error) => {
-                outcome.report = LogReport::default();
-                outcome.failure = Some(Failure::of_cache(&error));
-                return Ok(outcome);
+            match away.put_away(cache, rows, &live.fold, &outcome, *now_ms).await {
+                Ok(written) => written,
+                Err(error) => return Ok(Outcome::nothing(Arc::clone(log), Failure::of_cache(&error))),
             }
-        }
+        };
     }
     if stays {
         live.stored = outcome.written.as_ref().map(Written::ord).or(live.stored);
@@ -277,12 +276,12 @@ impl Away<'_> {
     }
 
     /// What this reading has given to the cache, of a log that goes on.
-    fn finish(self, log: &EventLog, outcome: &Outcome, now_ms: i64) -> Result<Option<Written>, CacheError> {
+    fn finish(self, outcome: &Outcome, now_ms: i64) -> Option<Written> {
         let info = AttemptInfo {
-            reading: reading(log, outcome.report.clone(), None, now_ms),
+            reading: reading(&outcome.log, outcome.report.clone(), None, now_ms),
             state: AttemptState::Partial,
         };
-        Ok(self.writer.map(|writer| writer.finish(info)))
+        Some(self.writer?.finish(info))
     }
 
     /// Moves all rows but the attempt's own into the cache.

@@ -11,7 +11,7 @@ use super::ledger::{Job, Ledger, LogKey, News, Verdict};
 use super::listing::ListedRow;
 use super::read::{Cause, Failure, Outcome, Task, look_at, read_log};
 use super::{AttemptRows, CacheHandle, History, now_ms};
-use crate::cache::{AttemptOrd, Cache, CacheError, CacheView, LogReport};
+use crate::cache::{AttemptOrd, Cache, CacheError, CacheView};
 use crate::catalog::SnapshotSource;
 use crate::event_log::{Discovery, EventLog, LogStore, StoreError, discover};
 use crate::table::APPLICATION_ATTEMPTS;
@@ -512,14 +512,7 @@ impl History {
                 );
                 ledger.not_told(news);
                 for (key, outcome) in outcomes {
-                    let outcome = Outcome {
-                        rows: None,
-                        written: None,
-                        report: LogReport::default(),
-                        failure: Some(Failure::of_cache(&error)),
-                        live: None,
-                        ..outcome
-                    };
+                    let outcome = Outcome::nothing(outcome.log, Failure::of_cache(&error));
                     changed |= self.take(ledger, &key, outcome, summary);
                 }
             }
