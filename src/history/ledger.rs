@@ -754,10 +754,12 @@ impl Ledger {
 
     /// Attempts that the cache shows and we do not.
     fn hidden(&self, cache: &cache::Snapshot) -> BTreeSet<AttemptOrd> {
-        let shown: BTreeSet<AttemptOrd> = self.attempts.values().filter_map(|rows| rows.stored).collect();
-        if shown.len() == cache.attempt_count() {
+        let shown = || self.attempts.values().filter_map(|rows| rows.stored);
+        // The usual case, and looked at for every snapshot: all are shown.
+        if shown().filter(|ord| cache.by_ord(*ord).is_some()).count() == cache.attempt_count() {
             return BTreeSet::new();
         }
+        let shown: BTreeSet<AttemptOrd> = shown().collect();
         let live = cache.attempts().map(|attempt| attempt.ord);
         live.filter(|ord| !shown.contains(ord)).collect()
     }
