@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -44,6 +45,20 @@ pub(super) async fn rows_of(
     Ok(batches)
 }
 
+/// Some columns of rows of segments, which lie in each from first to end.
+pub(super) fn columns<'a>(
+    storage: &'a Arc<Storage>,
+    parts: Vec<(&'a Segment, Range<u64>)>,
+    table: &TableDef,
+    names: &[&str],
+) -> BoxStream<'a, Result<RecordBatch, CacheError>> {
+    let schema = arrange::projected(table, names);
+    futures::stream::iter(parts.into_iter().map(Ok))
+        .and_then(move |(segment, rows)| open(storage, segment, Arc::clone(&schema), vec![rows]))
+        .try_flatten()
+        .boxed()
+}
+
 /// The live rows of a segment with the internal columns.
 pub(super) async fn live_rows(
     storage: &Arc<Storage>,
@@ -56,7 +71,7 @@ pub(super) async fn live_rows(
 }
 
 /// Some rows of a segment, with the columns of `schema`. `rows` are ascending and do not touch.
-pub(super) async fn open(
+async fn open(
     storage: &Arc<Storage>,
     segment: &Segment,
     schema: SchemaRef,

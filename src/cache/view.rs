@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
 use super::collect::SEGMENTS;
@@ -117,12 +117,9 @@ impl CacheView {
         ord: AttemptOrd,
         names: &'a [&'static str],
     ) -> BoxStream<'a, Result<RecordBatch, CacheError>> {
-        let schema = arrange::projected(table, names);
-        let parts: Vec<_> = self.snapshot.rows_of(table.name, ord).into_iter().map(Ok).collect();
-        futures::stream::iter(parts)
-            .and_then(move |(segment, rows)| read::open(&self.storage, segment, Arc::clone(&schema), vec![rows]))
-            .try_flatten()
-            .boxed()
+        let parts = self.snapshot.rows_of(table.name, ord).into_iter();
+        let parts = parts.map(|(segment, rows)| (&**segment, rows)).collect();
+        read::columns(&self.storage, parts, table, names)
     }
 
     /// Files of segments that are not there, or not whole, and whose rows they held. Costs one listing.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 
 use super::arrange::{self, AttemptPart, Internal};
 use super::commit::Action;
@@ -162,12 +162,9 @@ impl AttemptWriter {
         table: &'static TableDef,
         names: &'a [&'static str],
     ) -> BoxStream<'a, Result<RecordBatch, CacheError>> {
-        let schema = arrange::projected(table, names);
         let of_table = self.segments.iter().filter(|segment| segment.table == table.name);
-        let written = of_table.map(|segment| Ok((segment, 0..segment.rows)));
-        let written = futures::stream::iter(written.collect::<Vec<_>>())
-            .and_then(move |(segment, rows)| read::open(&self.storage, segment, Arc::clone(&schema), vec![rows]))
-            .try_flatten();
+        let written = of_table.map(|segment| (segment, 0..segment.rows)).collect();
+        let written = read::columns(&self.storage, written, table, names);
         let waiting = self.tables.get(table.name).into_iter().flat_map(|part| &part.batches);
         written
             .chain(futures::stream::iter(waiting.cloned().map(Ok).collect::<Vec<_>>()))
