@@ -86,22 +86,19 @@ pub(crate) fn table_size(snapshot: &Snapshot, relation: &Relation) -> (i64, i64)
     if relation.schema != "public" {
         return (0, 0);
     }
-    let in_memory: Vec<&arrow::array::RecordBatch> = match snapshot.listing.table(relation.name) {
-        Some(batches) => batches,
+    // What is listed is all in memory, and in the cache only to come back from there.
+    let (in_memory, cache): (Vec<&arrow::array::RecordBatch>, _) = match snapshot.listing.table(relation.name) {
+        Some(batches) => (batches, None),
         None => {
-            let tables = snapshot.in_memory.iter();
-            tables
-                .filter_map(|attempt| attempt.tables.get(relation.name))
-                .flatten()
-                .collect()
+            let tables = snapshot.in_memory.iter().map(|attempt| &attempt.tables);
+            let batches = tables.filter_map(|tables| tables.get(relation.name)).flatten();
+            (batches.collect(), snapshot.cache.as_ref())
         }
     };
-    let stored = snapshot.cache.as_ref().map(|cache| cache.snapshot()).into_iter();
-    let stored = stored.flat_map(|cache| cache.segments(relation.name));
-    let is_stored = snapshot.listing.table(relation.name).is_none();
-    let stored = stored
-        .filter(|_| is_stored)
-        .map(|segment| (segment.rows, segment.bytes));
+    let stored = cache
+        .into_iter()
+        .flat_map(|cache| cache.snapshot().segments(relation.name));
+    let stored = stored.map(|segment| (segment.rows, segment.bytes));
     let in_memory = in_memory
         .into_iter()
         .map(|batch| (batch.num_rows() as u64, batch.get_array_memory_size() as u64));
