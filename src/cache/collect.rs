@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::commit::{self, Action, CHECKPOINTS, HINT, LOG, checkpoint_name};
 use super::manifest::{Removed, Snapshot};
 use super::store::Storage;
-use super::{Cache, CacheError, CacheOptions, name};
+use super::{Cache, CacheError, CacheOptions, Committing, name};
 
 /// Where segments are.
 pub(super) const SEGMENTS: &str = "t";
@@ -124,7 +124,7 @@ impl Cache {
         let manifest: Vec<_> = [storage.list(CHECKPOINTS, None).await?, storage.list(LOG, None).await?].concat();
         let newest = manifest.iter().filter_map(|file| commit::seq_of(&file.name)).max();
         let seq = newest.unwrap_or(0) + 1;
-        let snapshot = Snapshot::empty(seq, 0);
+        let snapshot = Snapshot::empty(seq, 0, 0);
         storage
             .put(&checkpoint_name(seq), commit::encode_checkpoint(&snapshot))
             .await?;
@@ -135,7 +135,11 @@ impl Cache {
         for file in storage.list(SEGMENTS, None).await? {
             storage.delete(&file.name).await?;
         }
-        Ok(Cache::at(storage, options, snapshot, seq))
+        let committing = Committing {
+            last_checkpoint: seq,
+            ..Committing::default()
+        };
+        Ok(Cache::at(storage, options, snapshot, committing))
     }
 }
 

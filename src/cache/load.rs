@@ -3,6 +3,7 @@
 //! A damaged checkpoint costs nothing while the commits from an earlier one on are all there. A snapshot that is older than the newest
 //! file says is never given out: that is an error, as is a gap.
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::CacheError;
@@ -18,6 +19,9 @@ pub(super) struct Loaded {
     pub(super) snapshot: Snapshot,
     /// The checkpoint it began with; 0 is none.
     pub(super) checkpoint: u64,
+    /// Bytes of that checkpoint, and of the commits after it.
+    pub(super) checkpoint_bytes: u64,
+    pub(super) commit_bytes: u64,
 }
 
 /// The newest state. A cache without commits is the empty one.
@@ -48,12 +52,7 @@ async fn load_from(storage: &Storage, from: Option<u64>) -> Result<Loaded, Cache
     let starts = checkpoints.iter().rev().copied().chain(from.is_none().then_some(0));
     for start in starts {
         match load_at(storage, start, &log, newest).await {
-            Ok(snapshot) => {
-                return Ok(Loaded {
-                    snapshot,
-                    checkpoint: start,
-                });
-            }
+            Ok(loaded) => return Ok(loaded),
             Err(error @ (CacheError::NewerFormat { .. } | CacheError::OlderFormat { .. })) => return Err(error),
             Err(error) => {
                 first_error.get_or_insert(error);
@@ -72,34 +71,44 @@ async fn seqs(storage: &Storage, folder: &str, after: Option<String>) -> Result<
     Ok(seqs)
 }
 
-async fn load_at(storage: &Storage, start: u64, log: &[u64], newest: u64) -> Result<Snapshot, CacheError> {
+async fn load_at(storage: &Storage, start: u64, log: &[u64], newest: u64) -> Result<Loaded, CacheError> {
     let gap = (start + 1..=newest).find(|seq| log.binary_search(seq).is_err());
     if let Some(gap) = gap {
         return Err(CacheError::Missing {
             file: storage.file(&log_name(gap)),
         });
     }
-    let mut snapshot = match start {
-        0 => Snapshot::default(),
+    let (mut snapshot, checkpoint_bytes) = match start {
+        0 => (Snapshot::default(), 0),
         seq => {
             let name = checkpoint_name(seq);
-            let file = storage.file(&name);
-            let bytes = storage.get(&name).await?;
-            let bytes = bytes.ok_or_else(|| CacheError::Missing { file: file.clone() })?;
-            commit::decode_checkpoint(&file, &bytes, seq)?
+            let bytes = get(storage, &name).await?;
+            let snapshot = commit::decode_checkpoint(&storage.file(&name), &bytes, seq)?;
+            (snapshot, bytes.len() as u64)
         }
     };
-    let read = |seq| async move {
-        let commit = read_commit(storage, seq).await?;
-        commit.ok_or_else(|| CacheError::Missing {
-            file: storage.file(&log_name(seq)),
-        })
-    };
+    let mut commit_bytes = 0;
+    let read = |seq| async move { get(storage, &log_name(seq)).await.map(|bytes| (seq, bytes)) };
     let mut commits = stream::iter(start + 1..=newest).map(read).buffered(PARALLEL_READS);
-    while let Some(commit) = commits.try_next().await? {
+    while let Some((seq, bytes)) = commits.try_next().await? {
+        commit_bytes += bytes.len() as u64;
+        let commit = commit::decode_commit(&storage.file(&log_name(seq)), &bytes)?;
         snapshot = apply(storage, &snapshot, &commit)?;
     }
-    Ok(snapshot)
+    Ok(Loaded {
+        snapshot,
+        checkpoint: start,
+        checkpoint_bytes,
+        commit_bytes,
+    })
+}
+
+/// A file that has to be there.
+async fn get(storage: &Storage, name: &str) -> Result<Bytes, CacheError> {
+    let bytes = storage.get(name).await?;
+    bytes.ok_or_else(|| CacheError::Missing {
+        file: storage.file(name),
+    })
 }
 
 /// `None` if there is no such commit (yet).

@@ -33,9 +33,9 @@ pub enum AttemptState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogStamp {
     /// `EventLog::identity`.
-    pub identity: String,
+    pub identity: Arc<str>,
     /// Where it lay: a log that got its final name is the same log, and its rows name the path.
-    pub path: String,
+    pub path: Arc<str>,
     /// Stored bytes that were read.
     pub size_bytes: u64,
     /// Modification time when it was read, milliseconds since the epoch.
@@ -44,7 +44,6 @@ pub struct LogStamp {
 
 /// What reading a log gave besides rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct LogReport {
     pub lines: u64,
     /// Lines that were understood.
@@ -54,7 +53,6 @@ pub struct LogReport {
     /// Lines that could not be read, or not in full.
     pub malformed_lines: u64,
     /// The first of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     pub application_start_seen: bool,
     pub application_end_seen: bool,
@@ -66,10 +64,8 @@ pub struct LogReading {
     pub log: LogStamp,
     pub report: LogReport,
     /// Why the log was not read to its end; its rows are those up to there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
     /// The bytes themselves are damaged: reading them again gives the same.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failure_is_final: bool,
     /// When it was read, milliseconds since the epoch.
     pub read_ms: i64,
@@ -82,7 +78,6 @@ pub struct LogReading {
 /// What is known of the rows of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptInfo {
-    #[serde(flatten)]
     pub reading: LogReading,
     pub state: AttemptState,
 }
@@ -90,10 +85,8 @@ pub struct AttemptInfo {
 /// A log that no rows are kept of: it has no application, or the rows of its attempt come from another log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherLog {
-    #[serde(flatten)]
     pub reading: LogReading,
     /// Application id, attempt id and start of the attempt that it tells of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<(String, String, i64)>,
 }
 
@@ -101,16 +94,15 @@ pub struct OtherLog {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     pub ord: AttemptOrd,
-    pub app_id: String,
+    pub app_id: Arc<str>,
     /// `''` where Spark has none.
-    pub attempt_id: String,
+    pub attempt_id: Arc<str>,
     /// How often the attempt was replaced.
     pub generation: u32,
     /// Who may see the rows; 0 until access lists are read.
     pub acl_id: i32,
     /// Start of the attempt, milliseconds since the epoch.
     pub start_ms: i64,
-    #[serde(flatten)]
     pub info: AttemptInfo,
 }
 
@@ -139,7 +131,7 @@ impl From<RowRange> for (i64, u64, u64) {
 
 /// A bound of a key column: numbers wide, instants in microseconds, days since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(rename_all = "snake_case")]
 pub enum KeyValue {
     Number(i64),
     Text(String),
@@ -200,23 +192,26 @@ pub struct Snapshot {
     /// Greater than every ord that a commit or a segment ever named.
     pub(super) next_ord: i64,
     attempts: ShardedMap<AttemptOrd, Arc<Attempt>>,
-    /// Attempts of an application by its id.
-    index: ShardedMap<String, Arc<BTreeMap<String, AttemptOrd>>>,
+    /// Attempts of an application, by their ids.
+    index: ShardedMap<Arc<str>, Arc<[AttemptOrd]>>,
     tables: BTreeMap<String, Segments>,
     /// Dead ords of the segments that have rows of any, by path.
     dead: Arc<BTreeMap<String, BTreeSet<AttemptOrd>>>,
     removed: Arc<BTreeMap<String, Removed>>,
     /// Logs without rows by their identity.
-    other_logs: ShardedMap<String, Arc<OtherLog>>,
+    other_logs: ShardedMap<Arc<str>, Arc<OtherLog>>,
     /// Access lists by `acl_id`.
     acls: Arc<BTreeMap<i32, String>>,
 }
 
 impl Snapshot {
-    pub(super) fn empty(seq: u64, next_ord: i64) -> Self {
+    /// Without anything, for about so many attempts.
+    pub(super) fn empty(seq: u64, next_ord: i64, attempts: usize) -> Self {
         Snapshot {
             seq,
             next_ord,
+            attempts: ShardedMap::with_capacity(attempts),
+            index: ShardedMap::with_capacity(attempts),
             ..Snapshot::default()
         }
     }
@@ -237,17 +232,14 @@ impl Snapshot {
     }
 
     pub fn attempt(&self, app_id: &str, attempt_id: &str) -> Option<&Arc<Attempt>> {
-        self.by_ord(*self.index.get(app_id)?.get(attempt_id)?)
+        self.attempts_of(app_id)
+            .find(|attempt| &*attempt.attempt_id == attempt_id)
     }
 
     /// The attempts of an application by their ids.
     pub fn attempts_of(&self, app_id: &str) -> impl Iterator<Item = &Arc<Attempt>> {
-        let attempts = self
-            .index
-            .get(app_id)
-            .into_iter()
-            .flat_map(|attempts| attempts.values());
-        attempts.filter_map(|ord| self.by_ord(*ord))
+        let ords = self.index.get(app_id).into_iter().flat_map(|ords| ords.iter());
+        ords.filter_map(|ord| self.by_ord(*ord))
     }
 
     /// `None` if it was replaced or dropped: its rows must not be seen.
@@ -344,7 +336,7 @@ impl Snapshot {
                 Ok(())
             }
             Action::DropOtherLog { identity } => {
-                let dropped = self.other_logs.remove(identity);
+                let dropped = self.other_logs.remove(identity.as_str());
                 dropped
                     .map(|_| ())
                     .ok_or_else(|| format!("nothing is known of {identity}"))
@@ -359,25 +351,33 @@ impl Snapshot {
 
     pub(super) fn put(&mut self, attempt: Arc<Attempt>) -> Result<(), String> {
         let ord = attempt.ord;
-        let mut of_app = self.index.get(&attempt.app_id).cloned().unwrap_or_default();
-        let before = Arc::make_mut(&mut of_app).insert(attempt.attempt_id.clone(), ord);
+        let before = self
+            .attempt(&attempt.app_id, &attempt.attempt_id)
+            .map(|before| before.ord);
         if let Some(other) = before.filter(|before| *before != ord) {
             return Err(format!(
                 "attempt {:?} of {} has ords {} and {}",
                 attempt.attempt_id, attempt.app_id, other.0, ord.0
             ));
         }
-        if before.is_none() && self.attempts.get(&ord).is_some() {
-            return Err(format!("ord {} belongs to two attempts", ord.0));
+        if before.is_none() {
+            if self.attempts.get(&ord).is_some() {
+                return Err(format!("ord {} belongs to two attempts", ord.0));
+            }
+            let known = self.attempts_of(&attempt.app_id);
+            let mut of_app: Vec<(&str, AttemptOrd)> = known.map(|known| (&*known.attempt_id, known.ord)).collect();
+            of_app.push((&attempt.attempt_id, ord));
+            of_app.sort_unstable();
+            let ords = of_app.into_iter().map(|(_, ord)| ord).collect();
+            self.index.insert(Arc::clone(&attempt.app_id), ords);
         }
-        self.index.insert(attempt.app_id.clone(), of_app);
         self.next_ord = self.next_ord.max(ord.0.saturating_add(1));
         self.attempts.insert(ord, attempt);
         Ok(())
     }
 
     pub(super) fn put_other_log(&mut self, log: Arc<OtherLog>) {
-        self.other_logs.insert(log.reading.log.identity.clone(), log);
+        self.other_logs.insert(Arc::clone(&log.reading.log.identity), log);
     }
 
     pub(super) fn put_acl(&mut self, acl_id: i32, acl: String) -> Result<(), String> {
@@ -401,10 +401,11 @@ impl Snapshot {
                 dead.entry(path).or_default().insert(ord);
             }
         }
-        let mut of_app = self.index.remove(&attempt.app_id).unwrap_or_default();
-        Arc::make_mut(&mut of_app).remove(&attempt.attempt_id);
-        if !of_app.is_empty() {
-            self.index.insert(attempt.app_id.clone(), of_app);
+        if let Some(of_app) = self.index.remove(&attempt.app_id) {
+            let left: Arc<[AttemptOrd]> = of_app.iter().filter(|other| **other != ord).copied().collect();
+            if !left.is_empty() {
+                self.index.insert(Arc::clone(&attempt.app_id), left);
+            }
         }
         Ok(())
     }

@@ -64,6 +64,7 @@ pub use manifest::{
     Attempt, AttemptInfo, AttemptOrd, AttemptState, KeyRange, KeyValue, LogReading, LogReport, LogStamp, OtherLog,
     Removed, RowRange, Segment, Snapshot,
 };
+pub(crate) use sharded::ShardedMap;
 pub use status::{CacheStatus, TableStatus};
 pub use view::{CacheView, Missing};
 pub use writer::{AttemptWriter, Changes, Written};
@@ -133,9 +134,12 @@ pub struct Cache {
     decoded: Arc<Decoded>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Committing {
     last_checkpoint: u64,
+    /// Bytes of the last checkpoint, and of the commits after it.
+    checkpoint_bytes: u64,
+    commit_bytes: u64,
     /// A commit failed in a way that leaves open whether it is there.
     unsure: bool,
     /// Another process has committed: from here on its state is the cache's, and ours is not.
@@ -150,6 +154,10 @@ pub struct CacheReader {
     decoded: Arc<Decoded>,
 }
 
+/// Who opens the cache reads the commits after the last checkpoint one by one, which costs more for each byte than a checkpoint does. So there
+/// is one when they are a part of its size, but not for less than this.
+const CHECKPOINT_AFTER: u64 = 1024 * 1024;
+const CHECKPOINT_PART: u64 = 8;
 /// Attempts to write one commit: each but the last found an earlier one of ours whose answer was lost.
 const COMMIT_TRIES: usize = 4;
 
@@ -171,20 +179,22 @@ impl Cache {
 
     async fn with_storage(storage: Storage, options: CacheOptions) -> Result<Self, CacheError> {
         let loaded = load::load(&storage).await?;
-        Ok(Cache::at(storage, options, loaded.snapshot, loaded.checkpoint))
+        let committing = Committing {
+            last_checkpoint: loaded.checkpoint,
+            checkpoint_bytes: loaded.checkpoint_bytes,
+            commit_bytes: loaded.commit_bytes,
+            ..Committing::default()
+        };
+        Ok(Cache::at(storage, options, loaded.snapshot, committing))
     }
 
-    fn at(storage: Storage, options: CacheOptions, snapshot: Snapshot, last_checkpoint: u64) -> Self {
+    fn at(storage: Storage, options: CacheOptions, snapshot: Snapshot, committing: Committing) -> Self {
         storage.checked.know(&snapshot);
         Cache {
             storage: Arc::new(storage),
             options,
             writer: name::unique(),
-            committing: tokio::sync::Mutex::new(Committing {
-                last_checkpoint,
-                unsure: false,
-                superseded: false,
-            }),
+            committing: tokio::sync::Mutex::new(committing),
             next_ord: AtomicI64::new(snapshot.next_ord),
             pinned: Mutex::default(),
             acls: Mutex::new(snapshot.acls().clone()),
@@ -228,8 +238,8 @@ impl Cache {
     pub fn attempt(&self, app_id: &str, attempt_id: &str, start_ms: i64, acl_id: i32) -> AttemptWriter {
         let key = AttemptKey {
             ord: AttemptOrd(self.next_ord.fetch_add(1, Ordering::Relaxed)),
-            app_id: app_id.to_owned(),
-            attempt_id: attempt_id.to_owned(),
+            app_id: app_id.into(),
+            attempt_id: attempt_id.into(),
             acl_id,
             start_ms,
             extends: false,
@@ -307,7 +317,9 @@ impl Cache {
             let after = after.map_err(|reason| CacheError::damaged(&self.storage.file(&file), reason))?;
             // Also where this future is dropped while the answer is awaited.
             committing.unsure = true;
-            let created = self.storage.create(&file, commit::encode_commit(&commit)).await;
+            let bytes = commit::encode_commit(&commit);
+            let size = bytes.len() as u64;
+            let created = self.storage.create(&file, bytes).await;
             if let Err(error) = created {
                 // Our answer may be lost, or the name be taken: what is there decides.
                 match load::read_commit(&self.storage, commit.seq).await {
@@ -320,6 +332,7 @@ impl Cache {
                 }
             }
             committing.unsure = false;
+            committing.commit_bytes += size;
             let after = self.publish(after);
             self.checkpoint(&mut committing, &after).await;
             return Ok(after);
@@ -362,11 +375,16 @@ impl Cache {
 
     /// Writes a checkpoint when one is due. The commit is durable without it, so a failure is only a warning.
     async fn checkpoint(&self, committing: &mut Committing, snapshot: &Snapshot) {
-        if snapshot.seq < committing.last_checkpoint + self.options.checkpoint_every {
+        let many = snapshot.seq >= committing.last_checkpoint + self.options.checkpoint_every;
+        let large = committing.commit_bytes >= CHECKPOINT_AFTER.max(committing.checkpoint_bytes / CHECKPOINT_PART);
+        if !many && !large {
             return;
         }
         match self.write_checkpoint(snapshot).await {
-            Ok(()) => committing.last_checkpoint = snapshot.seq,
+            Ok(bytes) => {
+                committing.last_checkpoint = snapshot.seq;
+                (committing.checkpoint_bytes, committing.commit_bytes) = (bytes, 0);
+            }
             Err(error) => tracing::warn!(
                 error = crate::telemetry::error_chain(&error),
                 "no checkpoint of the column cache; it is tried again with the next commit"
@@ -374,8 +392,10 @@ impl Cache {
         }
     }
 
-    async fn write_checkpoint(&self, snapshot: &Snapshot) -> Result<(), CacheError> {
+    /// Gives its size in bytes.
+    async fn write_checkpoint(&self, snapshot: &Snapshot) -> Result<u64, CacheError> {
         let bytes = commit::encode_checkpoint(snapshot);
+        let size = bytes.len() as u64;
         self.storage.put(&commit::checkpoint_name(snapshot.seq), bytes).await?;
         let hint = self
             .storage
@@ -387,7 +407,7 @@ impl Cache {
                 "no hint at the newest checkpoint"
             );
         }
-        Ok(())
+        Ok(size)
     }
 }
 

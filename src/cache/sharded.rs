@@ -9,7 +9,7 @@ use std::sync::Arc;
 const SHARD: usize = 256;
 
 #[derive(Debug, Clone)]
-pub(super) struct ShardedMap<K, V> {
+pub(crate) struct ShardedMap<K, V> {
     /// As many as a power of two.
     shards: Arc<Vec<Arc<BTreeMap<K, V>>>>,
     len: usize,
@@ -25,18 +25,27 @@ impl<K, V> Default for ShardedMap<K, V> {
 }
 
 impl<K: Ord + Hash + Clone, V: Clone> ShardedMap<K, V> {
-    pub(super) fn len(&self) -> usize {
+    /// Empty; so many entries do not make it grow.
+    pub(crate) fn with_capacity(entries: usize) -> Self {
+        let shards = entries.div_ceil(SHARD).next_power_of_two();
+        ShardedMap {
+            shards: Arc::new(vec![Arc::default(); shards]),
+            len: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn get<Q: Ord + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub(crate) fn get<Q: Ord + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
         self.shards[shard_of(key, self.shards.len())].get(key)
     }
 
-    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         if self.len >= self.shards.len() * SHARD {
             self.grow();
         }
@@ -46,7 +55,7 @@ impl<K: Ord + Hash + Clone, V: Clone> ShardedMap<K, V> {
         old
     }
 
-    pub(super) fn remove<Q: Ord + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    pub(crate) fn remove<Q: Ord + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {
@@ -59,7 +68,7 @@ impl<K: Ord + Hash + Clone, V: Clone> ShardedMap<K, V> {
     }
 
     /// In no particular order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.shards.iter().flat_map(|shard| shard.iter())
     }
 

@@ -41,8 +41,8 @@ pub struct AttemptWriter {
 #[derive(Debug, Clone)]
 pub(super) struct AttemptKey {
     pub(super) ord: AttemptOrd,
-    pub(super) app_id: String,
-    pub(super) attempt_id: String,
+    pub(super) app_id: Arc<str>,
+    pub(super) attempt_id: Arc<str>,
     pub(super) acl_id: i32,
     pub(super) start_ms: i64,
     /// Rows are added to those of a live attempt.
@@ -235,7 +235,10 @@ pub(super) async fn write_rest(
     put.sort_by_key(key);
     if let Some(pair) = put.windows(2).find(|pair| key(&pair[0]) == key(&pair[1])) {
         let (app_id, attempt_id) = key(&pair[0]);
-        return Err(CacheError::Twice { app_id, attempt_id });
+        return Err(CacheError::Twice {
+            app_id: app_id.to_string(),
+            attempt_id: attempt_id.to_string(),
+        });
     }
     let mut segments: Vec<Segment> = put.iter_mut().flat_map(|written| written.segments.drain(..)).collect();
     for table in table::all() {
@@ -279,8 +282,8 @@ pub(super) fn actions(
             Some(live) if key.extends && live.ord == key.ord && !dropped.contains(&live.ord) => live.generation,
             _ if key.extends => {
                 return Err(CacheError::Gone {
-                    app_id: key.app_id.clone(),
-                    attempt_id: key.attempt_id.clone(),
+                    app_id: key.app_id.to_string(),
+                    attempt_id: key.attempt_id.to_string(),
                 });
             }
             Some(replaced) => {

@@ -239,7 +239,7 @@ impl Catalog {
             return Vec::new();
         };
         let mut named = table::named_applications(session, plan);
-        named.retain(|app_id| snapshot.unread.contains(app_id));
+        named.retain(|app_id| snapshot.unread.contains(app_id.as_str()));
         named.into_iter().collect()
     }
 

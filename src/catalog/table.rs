@@ -313,35 +313,22 @@ impl Wanted {
 
     /// The attempts that can have rows, by key. Looked up one by one where the applications are known.
     pub(crate) fn attempts<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Arc<crate::history::AttemptRows>> {
-        let attempt_fits = |attempt_id: &String| {
+        let attempt_fits = |attempt: &&'a Arc<crate::history::AttemptRows>| {
             self.attempt_ids
                 .as_ref()
-                .is_none_or(|attempt_ids| attempt_ids.contains(attempt_id))
+                .is_none_or(|attempt_ids| attempt_ids.contains(&*attempt.attempt_id))
         };
-        match &self.app_ids {
-            None => {
-                let attempts = snapshot
-                    .attempts
-                    .iter()
-                    .filter(|((_, attempt_id), _)| attempt_fits(attempt_id));
-                attempts.map(|(_, attempt)| attempt).collect()
-            }
+        let mut attempts: Vec<&Arc<crate::history::AttemptRows>> = match &self.app_ids {
+            None => snapshot.attempts.iter().filter(attempt_fits).collect(),
             Some(app_ids) => {
-                let mut app_ids: Vec<&String> = app_ids.iter().collect();
-                app_ids.sort();
-                app_ids
-                    .into_iter()
-                    .flat_map(|app_id| {
-                        snapshot
-                            .attempts
-                            .range((app_id.clone(), String::new())..)
-                            .take_while(move |((id, _), _)| id == app_id)
-                            .filter(|((_, attempt_id), _)| attempt_fits(attempt_id))
-                            .map(|(_, attempt)| attempt)
-                    })
-                    .collect()
+                let attempts = app_ids
+                    .iter()
+                    .flat_map(|app_id| snapshot.attempts.of_application(app_id));
+                attempts.filter(attempt_fits).collect()
             }
-        }
+        };
+        attempts.sort_by(|a, b| (&a.app_id, &a.attempt_id).cmp(&(&b.app_id, &b.attempt_id)));
+        attempts
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use futures::future::join_all;
 
@@ -212,7 +213,11 @@ impl Discovery {
 
     /// A listing during the final rename may see a log under both names. The finished file is the whole one.
     fn prefer_finished(&mut self) {
-        let finished: HashMap<String, String> = self
+        // Nearly all logs are finished, and most of the time all are.
+        if !self.logs.iter().any(|log| log.in_progress) {
+            return;
+        }
+        let finished: HashMap<Arc<str>, Arc<str>> = self
             .logs
             .iter()
             .filter(|log| !log.in_progress)
@@ -223,9 +228,9 @@ impl Discovery {
             .partition(|log| !log.in_progress || !finished.contains_key(&log.identity));
         self.logs = kept;
         for log in superseded {
-            let by = finished.get(&log.identity).cloned().unwrap_or_default();
+            let by = finished.get(&log.identity).map(|by| by.to_string()).unwrap_or_default();
             self.skipped.push(NotALog {
-                path: log.path,
+                path: log.path.to_string(),
                 size_bytes: log.size_bytes,
                 modified_ms: log.modified_ms,
                 reason: SkipReason::Superseded { by },
@@ -259,12 +264,18 @@ fn single_file(entry: &Entry) -> Result<EventLog, SkipReason> {
     let directory = entry.path.strip_suffix(&entry.name).unwrap_or_default();
     // Without `.inprogress` alone: a compacted file is another file.
     let compact = if name.compacted { ".compact" } else { "" };
+    let path: Arc<str> = entry.path.as_str().into();
+    let identity = format!("{directory}{}{compact}", name.base);
     Ok(EventLog {
-        path: entry.path.clone(),
-        identity: format!("{directory}{}{compact}", name.base),
+        identity: if *identity == *path {
+            Arc::clone(&path)
+        } else {
+            identity.into()
+        },
+        path: Arc::clone(&path),
         rolling: false,
         files: vec![LogFile {
-            path: entry.path.clone(),
+            path,
             size_bytes: entry.size_bytes,
             modified_ms: entry.modified_ms,
             codec,
@@ -336,7 +347,7 @@ fn rolling_log(directory: &Entry, entries: &[Entry]) -> Result<EventLog, SkipRea
             suffix: suffix.to_owned(),
         })?;
         log_files.push(LogFile {
-            path: entry.path.clone(),
+            path: entry.path.as_str().into(),
             size_bytes: entry.size_bytes,
             modified_ms: entry.modified_ms,
             codec,
@@ -350,9 +361,10 @@ fn rolling_log(directory: &Entry, entries: &[Entry]) -> Result<EventLog, SkipRea
     if size_bytes == 0 {
         return Err(SkipReason::Empty);
     }
+    let path: Arc<str> = directory.path.as_str().into();
     Ok(EventLog {
-        path: directory.path.clone(),
-        identity: directory.path.clone(),
+        identity: Arc::clone(&path),
+        path,
         rolling: true,
         in_progress: !finished,
         size_bytes,
@@ -479,7 +491,7 @@ mod tests {
         let logs: Vec<_> = found
             .logs
             .iter()
-            .map(|l| (l.path.as_str(), l.identity.as_str(), l.in_progress, l.size_bytes))
+            .map(|l| (&*l.path, &*l.identity, l.in_progress, l.size_bytes))
             .collect();
         assert_eq!(
             logs,

@@ -276,7 +276,7 @@ impl LogReader {
             Ok(taken) => self.input.advance(taken.min(self.input.len())),
             Err(error) => {
                 self.damage = Some(Damage {
-                    path: file.path.clone(),
+                    path: file.path.to_string(),
                     // Where the piece of input began that holds the damage.
                     offset: self.position - self.input.len() as u64,
                     message: error.message,
@@ -333,7 +333,7 @@ impl LogReader {
     /// Gives up the log for good, and the memory of the line.
     fn line_too_long(&mut self, file: &LogFile) -> ReadError {
         let damage = Damage {
-            path: file.path.clone(),
+            path: file.path.to_string(),
             offset: self.position,
             message: format!("a line is longer than {MAX_LINE} bytes"),
         };
@@ -397,7 +397,7 @@ mod tests {
                 .iter()
                 .enumerate()
                 .map(|(number, (path, codec))| LogFile {
-                    path: (*path).to_owned(),
+                    path: (*path).into(),
                     size_bytes: stored[*path].len() as u64,
                     modified_ms: 0,
                     codec: *codec,

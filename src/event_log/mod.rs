@@ -14,6 +14,8 @@ pub mod lines;
 pub mod name;
 pub mod store;
 
+use std::sync::Arc;
+
 pub use codec::{Codec, CodecError, Decoder};
 pub use discover::{Discovery, NotALog, SkipReason, discover};
 pub use lines::{LineBlock, LogReader, ReadError};
@@ -23,9 +25,9 @@ pub use store::{Entry, LocalStore, LogStore, StoreError, local_path, path_text};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventLog {
     /// Path of the file or directory in its store; what `system.event_logs.path` and error messages show.
-    pub path: String,
+    pub path: Arc<str>,
     /// Identity over time: the path without `.inprogress`, so that the final rename keeps the log what it was.
-    pub identity: String,
+    pub identity: Arc<str>,
     /// `true` for a rolling directory `eventlog_v2_…`.
     pub rolling: bool,
     /// The files to read, in order; compacted files replace the older ones (which are not listed here).
@@ -42,7 +44,7 @@ pub struct EventLog {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
     /// Its path in the store.
-    pub path: String,
+    pub path: Arc<str>,
     /// Size in bytes as stored, when it was listed.
     pub size_bytes: u64,
     /// Modification time, milliseconds since the epoch.

@@ -9,18 +9,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cache::{self, Attempt, AttemptOrd, AttemptState, CacheView, Changes, LogReading, LogReport, OtherLog};
+use crate::cache::{
+    self, Attempt, AttemptOrd, AttemptState, CacheView, Changes, LogReading, LogReport, LogStamp, OtherLog,
+};
 use crate::event_log::{Discovery, EventLog, NotALog, SkipReason};
 use crate::replay::REPLAY_VERSION;
 use crate::table::APPLICATION_ATTEMPTS;
 
-use super::listing::{ListedRow, Lister};
+use super::listing::{AttemptKey, ListedRow, Lister};
 use super::read::{Cause, Failure, Live, Outcome, reading};
+use super::snapshot::Attempts;
 use super::{AttemptRows, HistoryOptions, LogEntry, LogState, ScanLog, Snapshot};
 
 /// [`EventLog::identity`]: the path without `.inprogress`.
-pub(super) type LogKey = String;
-type AttemptKey = (String, String);
+pub(super) type LogKey = Arc<str>;
 
 /// How long the fold of a log that has not ended is kept after the log last changed. Logs of applications that died never
 /// end, and their folds must not stay in memory for good; one that grows again after that is read from its start.
@@ -34,12 +36,11 @@ const LARGE_LOG: u64 = 64 * 1024 * 1024;
 pub(super) struct Ledger {
     sources: Vec<SourceBook>,
     logs: BTreeMap<LogKey, TrackedLog>,
-    /// Which logs claim an attempt.
-    claims: BTreeMap<AttemptKey, BTreeSet<LogKey>>,
+    /// Which logs claim an attempt, and which of them counts.
+    claims: BTreeMap<AttemptKey, Claims>,
     /// Attempts whose claims changed since the last snapshot.
     changed: BTreeSet<AttemptKey>,
-    winners: BTreeMap<AttemptKey, LogKey>,
-    attempts: BTreeMap<AttemptKey, Arc<AttemptRows>>,
+    attempts: Attempts,
     lister: Lister,
     /// What the cache knew when we started, by log, until the log is listed.
     restored: BTreeMap<LogKey, Restored>,
@@ -52,10 +53,33 @@ pub(super) struct Ledger {
     scans: ScanLog,
 }
 
+/// The logs that tell of one attempt.
+#[derive(Debug, Default)]
+struct Claims {
+    /// By their keys. Nearly always one.
+    logs: Vec<LogKey>,
+    /// The one that counts, as of the last election.
+    winner: Option<LogKey>,
+}
+
+impl Claims {
+    fn add(&mut self, key: &LogKey) {
+        if let Err(at) = self.logs.binary_search(key) {
+            self.logs.insert(at, Arc::clone(key));
+        }
+    }
+
+    fn remove(&mut self, key: &LogKey) {
+        if let Ok(at) = self.logs.binary_search(key) {
+            self.logs.remove(at);
+        }
+    }
+}
+
 /// What the last listing of a source gave besides logs.
 #[derive(Debug, Default)]
 struct SourceBook {
-    given: String,
+    given: Arc<str>,
     /// Its path in its store: what lies in it belongs to it.
     path: String,
     /// Why the source could not be listed the last time.
@@ -92,11 +116,10 @@ struct TrackedLog {
 
 /// What the cache knows of a log.
 #[derive(Debug)]
-struct Restored {
-    reading: LogReading,
-    rows: Option<(Arc<Attempt>, ListedRow)>,
-    /// The attempt of a log without rows.
-    claims: Option<(String, String, i64)>,
+enum Restored {
+    /// Rows, and the attempt's own one.
+    Rows(Arc<Attempt>, ListedRow),
+    Other(Arc<OtherLog>),
 }
 
 /// A log to read.
@@ -107,7 +130,7 @@ pub(super) struct Job {
     pub(super) log: Arc<EventLog>,
     pub(super) live: Option<Box<Live>>,
     /// The application, if it is known already.
-    pub(super) app_id: Option<String>,
+    pub(super) app_id: Option<Arc<str>>,
     /// Nothing at all is known of its application.
     pub(super) unknown: bool,
     /// It was never read before.
@@ -142,13 +165,15 @@ impl News {
     pub(super) fn changes(&self, cache: &cache::Snapshot) -> Changes {
         let mut changes = Changes::default();
         for attempt in self.dropped.iter().filter_map(|ord| cache.by_ord(*ord)) {
-            changes.drop.push((attempt.app_id.clone(), attempt.attempt_id.clone()));
+            changes
+                .drop
+                .push((attempt.app_id.to_string(), attempt.attempt_id.to_string()));
         }
         for (key, log) in &self.other_logs {
             let known = cache.other_log(key);
             match log {
                 Some(log) if known.is_none_or(|known| **known != *log) => changes.put_logs.push(log.clone()),
-                None if known.is_some() => changes.drop_logs.push(key.clone()),
+                None if known.is_some() => changes.drop_logs.push(key.to_string()),
                 _ => {}
             }
         }
@@ -171,7 +196,7 @@ impl Ledger {
         let sources = sources
             .into_iter()
             .map(|(given, path)| SourceBook {
-                given,
+                given: given.into(),
                 path,
                 ..SourceBook::default()
             })
@@ -204,14 +229,10 @@ impl Ledger {
             if let Some(tracked) = self.logs.remove(identity)
                 && let Some(rows) = tracked.rows
             {
-                self.unclaim(identity, (rows.app_id.clone(), rows.attempt_id.clone()));
+                self.unclaim(identity, key_of(&rows));
             }
-            let restored = Restored {
-                reading: attempt.info.reading.clone(),
-                rows: Some((Arc::clone(attempt), row.clone())),
-                claims: None,
-            };
-            self.restored.insert(identity.clone(), restored);
+            let restored = Restored::Rows(Arc::clone(attempt), row.clone());
+            self.restored.insert(Arc::clone(identity), restored);
         }
         // Rows that who writes the cache has dropped, or lost: their logs are read here, if they are still there.
         let stored = self.logs.values().filter_map(|tracked| tracked.rows.as_ref()?.stored);
@@ -221,14 +242,10 @@ impl Ledger {
             if self.logs.contains_key(&log.reading.log.identity) {
                 continue;
             }
-            let restored = Restored {
-                reading: log.reading.clone(),
-                rows: None,
-                claims: log.attempt.clone(),
-            };
+            let identity = Arc::clone(&log.reading.log.identity);
             self.restored
-                .entry(log.reading.log.identity.clone())
-                .or_insert(restored);
+                .entry(identity)
+                .or_insert_with(|| Restored::Other(Arc::clone(log)));
         }
     }
 
@@ -263,7 +280,7 @@ impl Ledger {
         now_ms: i64,
     ) -> Listed {
         let follow_deletion = options.follow_log_deletion;
-        let given = self.sources[source].given.clone();
+        let given = Arc::clone(&self.sources[source].given);
         let mut skipped: Vec<Arc<LogEntry>> = found
             .skipped
             .iter()
@@ -273,11 +290,7 @@ impl Ledger {
         let (kept, expired) = kept(found.logs, options, now_ms);
         for (log, reason) in expired {
             self.forget(&log.identity);
-            if let Some(Restored {
-                rows: Some((attempt, _)),
-                ..
-            }) = self.restored.remove(&log.identity)
-            {
+            if let Some(Restored::Rows(attempt, _)) = self.restored.remove(&log.identity) {
                 self.drop_rows(Some(attempt.ord));
             }
             skipped.push(Arc::new(LogEntry {
@@ -314,11 +327,11 @@ impl Ledger {
         for key in self.restored_of(source) {
             if !follow_deletion {
                 self.show_restored(source, &key, now, true);
-            } else if let Some(lost) = self.restored.remove(&key) {
-                match lost.rows {
-                    Some((attempt, _)) => self.drop_rows(Some(attempt.ord)),
-                    None if self.has_cache => drop(self.other_logs.insert(key, None)),
-                    None => {}
+            } else {
+                match self.restored.remove(&key) {
+                    Some(Restored::Rows(attempt, _)) => self.drop_rows(Some(attempt.ord)),
+                    Some(Restored::Other(_)) if self.has_cache => drop(self.other_logs.insert(key, None)),
+                    _ => {}
                 }
             }
         }
@@ -352,7 +365,7 @@ impl Ledger {
     /// Shows rows of the cache whose log cannot be listed now, or is gone and may stay.
     fn show_restored(&mut self, source: usize, key: &LogKey, now: Instant, deleted: bool) {
         let Some(restored) = self.restored.get(key) else { return };
-        let stamp = &restored.reading.log;
+        let stamp = &restored.reading().log;
         let log = EventLog {
             path: stamp.path.clone(),
             identity: stamp.identity.clone(),
@@ -372,6 +385,11 @@ impl Ledger {
     /// Compares a listed log with what is known of it.
     fn see(&mut self, source: usize, key: LogKey, log: EventLog, now: Instant) {
         let Some(tracked) = self.logs.get_mut(&key) else {
+            let restored = self.restored.remove(&key);
+            let (key, log) = match &restored {
+                Some(restored) => named_as(&restored.reading().log, log),
+                None => (key, log),
+            };
             let log = Arc::new(log);
             let mut tracked = TrackedLog {
                 source,
@@ -390,11 +408,11 @@ impl Ledger {
                 changed_at: now,
                 entry: None,
             };
-            if let Some(restored) = self.restored.remove(&key) {
+            if let Some(restored) = restored {
                 restored.into_tracked(&mut tracked);
                 if let Some(rows) = &tracked.rows {
-                    let attempt = (rows.app_id.clone(), rows.attempt_id.clone());
-                    self.claims.entry(attempt.clone()).or_default().insert(key.clone());
+                    let attempt = key_of(rows);
+                    self.claims.entry(attempt.clone()).or_default().add(&key);
                     self.changed.insert(attempt);
                 }
             }
@@ -434,7 +452,7 @@ impl Ledger {
         let Some(tracked) = self.logs.remove(key) else { return };
         if let Some(rows) = &tracked.rows {
             self.drop_rows(rows.stored);
-            self.unclaim(key, (rows.app_id.clone(), rows.attempt_id.clone()));
+            self.unclaim(key, key_of(rows));
         }
         if self.has_cache {
             self.other_logs.insert(key.clone(), None);
@@ -451,7 +469,7 @@ impl Ledger {
     fn unclaim(&mut self, key: &LogKey, attempt: AttemptKey) {
         if let Some(claims) = self.claims.get_mut(&attempt) {
             claims.remove(key);
-            if claims.is_empty() {
+            if claims.logs.is_empty() {
                 self.claims.remove(&attempt);
             }
         }
@@ -508,14 +526,14 @@ impl Ledger {
         let Some(tracked) = self.logs.get_mut(key).filter(|tracked| tracked.rows.is_none()) else {
             return;
         };
-        let attempt = (rows.app_id.clone(), rows.attempt_id.clone());
+        let attempt = key_of(&rows);
         tracked.listed = ListedRow::of(&rows);
         tracked.rows = Some(Arc::new(AttemptRows {
             tables: BTreeMap::new(),
             ..rows
         }));
         tracked.entry = None;
-        self.claims.entry(attempt.clone()).or_default().insert(key.clone());
+        self.claims.entry(attempt.clone()).or_default().add(key);
         self.changed.insert(attempt);
     }
 
@@ -532,14 +550,9 @@ impl Ledger {
             return Verdict::Take;
         };
         let less = is_no_news(tracked, outcome);
-        let attempt = (rows.app_id.clone(), rows.attempt_id.clone());
+        let attempt = key_of(rows);
         let rank = rank_of(&outcome.report, outcome.failure.is_some(), outcome.log.modified_ms);
-        let others = self
-            .claims
-            .get(&attempt)
-            .into_iter()
-            .flatten()
-            .filter(|other| *other != key);
+        let others = self.claims_of(&attempt).iter().filter(|other| *other != key);
         let others = others.filter_map(|other| self.logs.get(other));
         let is_beaten = others
             .filter(|other| other.report.is_some())
@@ -588,7 +601,7 @@ impl Ledger {
         tracked.rows = outcome.rows.map(Arc::new);
         let after = tracked.rows.clone();
         self.note_other_log(key);
-        let id = |rows: &Arc<AttemptRows>| (rows.app_id.clone(), rows.attempt_id.clone());
+        let id = |rows: &Arc<AttemptRows>| key_of(rows);
         if let Some(before) = &before {
             // A commit replaces the rows of the same attempt; others have to be dropped.
             let replaced = after
@@ -609,7 +622,7 @@ impl Ledger {
             if after.stored.is_some() {
                 self.others_lose_rows(key, &attempt);
             }
-            self.claims.entry(attempt.clone()).or_default().insert(key.clone());
+            self.claims.entry(attempt.clone()).or_default().add(key);
             self.changed.insert(attempt);
         }
         true
@@ -617,7 +630,7 @@ impl Ledger {
 
     /// The cache has rows of one log for an attempt: those that it had of another are gone.
     fn others_lose_rows(&mut self, key: &LogKey, attempt: &AttemptKey) {
-        let others: Vec<LogKey> = self.claims.get(attempt).into_iter().flatten().cloned().collect();
+        let others = self.claims_of(attempt).to_vec();
         for other in others.iter().filter(|other| *other != key) {
             if let Some(tracked) = self.logs.get_mut(other)
                 && let Some(rows) = &mut tracked.rows
@@ -645,7 +658,10 @@ impl Ledger {
         let attempt = tracked.rows.as_ref();
         let other = (!has_rows && is_done).then(|| OtherLog {
             reading: reading(&tracked.log, report.clone(), failure, read_ms),
-            attempt: attempt.map(|rows| (rows.app_id.clone(), rows.attempt_id.clone(), rows.start_time_ms)),
+            attempt: attempt.map(|rows| {
+                let (app_id, attempt_id) = (rows.app_id.to_string(), rows.attempt_id.to_string());
+                (app_id, attempt_id, rows.start_time_ms)
+            }),
         });
         self.other_logs.insert(key.clone(), other);
     }
@@ -672,7 +688,7 @@ impl Ledger {
                     // They stay until the log was read: a statement that needs them fails, and does not answer with fewer rows.
                     let rows = Arc::make_mut(rows);
                     rows.is_read = false;
-                    self.changed.insert((rows.app_id.clone(), rows.attempt_id.clone()));
+                    self.changed.insert(key_of(rows));
                 }
                 tracked.live = None;
                 tracked.unread = !tracked.deleted;
@@ -726,12 +742,7 @@ impl Ledger {
         let unread = self.logs.values().filter(is_awaited);
         let unread = unread.filter_map(|tracked| tracked.rows.as_ref().filter(|rows| !rows.is_read));
         Snapshot {
-            in_memory: self
-                .attempts
-                .values()
-                .filter(|rows| !rows.tables.is_empty())
-                .cloned()
-                .collect(),
+            in_memory: self.in_memory(),
             attempts: self.attempts.clone(),
             listing: self.lister.listing(),
             hidden: Arc::new(
@@ -752,9 +763,22 @@ impl Ledger {
         }
     }
 
+    /// Attempts with rows in memory, by key.
+    fn in_memory(&self) -> Vec<Arc<AttemptRows>> {
+        let with_rows = self.attempts.iter().filter(|rows| !rows.tables.is_empty());
+        let mut in_memory: Vec<Arc<AttemptRows>> = with_rows.cloned().collect();
+        in_memory.sort_by(|a, b| (&a.app_id, &a.attempt_id).cmp(&(&b.app_id, &b.attempt_id)));
+        in_memory
+    }
+
+    /// The logs that tell of an attempt.
+    fn claims_of(&self, attempt: &AttemptKey) -> &[LogKey] {
+        self.claims.get(attempt).map_or(&[], |claims| &claims.logs)
+    }
+
     /// Attempts that the cache shows and we do not.
     fn hidden(&self, cache: &cache::Snapshot) -> BTreeSet<AttemptOrd> {
-        let shown = || self.attempts.values().filter_map(|rows| rows.stored);
+        let shown = || self.attempts.iter().filter_map(|rows| rows.stored);
         // The usual case, and looked at for every snapshot: all are shown.
         if shown().filter(|ord| cache.by_ord(*ord).is_some()).count() == cache.attempt_count() {
             return BTreeSet::new();
@@ -772,41 +796,38 @@ impl Ledger {
 
     /// Finds the log that counts for an attempt.
     fn elect(&mut self, attempt: AttemptKey) {
-        let claims = self.claims.get(&attempt);
-        let claims = claims
-            .into_iter()
-            .flatten()
-            .filter_map(|key| self.logs.get_key_value(key));
-        let winner = claims
+        let candidates = self.claims_of(&attempt).iter();
+        let candidates = candidates.filter_map(|key| self.logs.get_key_value(key));
+        let winner = candidates
             .max_by_key(|(_, tracked)| rank_of_tracked(tracked))
-            .map(|(key, _)| key.clone());
-        let before = match &winner {
-            Some(key) => self.winners.insert(attempt.clone(), key.clone()),
-            None => self.winners.remove(&attempt),
-        };
-        if before != winner {
-            // What they say of each other.
-            for key in self.claims.get(&attempt).into_iter().flatten().chain(&before) {
-                if let Some(tracked) = self.logs.get_mut(key) {
-                    tracked.entry = None;
+            .map(|(key, _)| Arc::clone(key));
+        let mut before = None;
+        if let Some(claims) = self.claims.get_mut(&attempt) {
+            before = std::mem::replace(&mut claims.winner, winner.clone());
+            if before != winner {
+                // What they say of each other.
+                for key in claims.logs.iter().chain(&before) {
+                    if let Some(tracked) = self.logs.get_mut(key) {
+                        tracked.entry = None;
+                    }
                 }
             }
         }
         let tracked = winner.as_ref().and_then(|key| self.logs.get_mut(key));
         let Some((rows, tracked)) = tracked.and_then(|tracked| Some((tracked.rows.clone()?, tracked))) else {
-            self.attempts.remove(&attempt);
+            self.attempts.remove(&attempt.0, &attempt.1);
             self.lister.remove(attempt);
             return;
         };
         match tracked.listed.take() {
-            Some(row) => self.lister.put(attempt.clone(), row),
-            None if before == winner && self.attempts.contains_key(&attempt) => {}
+            Some(row) => self.lister.put(attempt, row),
+            None if before == winner && self.attempts.get(&attempt.0, &attempt.1).is_some() => {}
             None => match ListedRow::of(&rows) {
-                Some(row) => self.lister.put(attempt.clone(), row),
+                Some(row) => self.lister.put(attempt, row),
                 // It had lost before, and its rows were not kept.
                 None => {
                     tracked.unread = !tracked.deleted;
-                    self.attempts.remove(&attempt);
+                    self.attempts.remove(&attempt.0, &attempt.1);
                     self.lister.remove(attempt);
                     return;
                 }
@@ -815,7 +836,7 @@ impl Ledger {
         if !rows.is_read && tracked.report.is_some() && !tracked.deleted {
             tracked.unread = true;
         }
-        self.attempts.insert(attempt, rows);
+        self.attempts.put(rows);
     }
 
     /// One entry for each log and for everything else in the sources, by source and path.
@@ -846,12 +867,13 @@ impl Ledger {
         let book = &self.sources[tracked.source];
         let (mut status, mut error) = state(tracked);
         if let Some(rows) = &tracked.rows {
-            let attempt = (rows.app_id.clone(), rows.attempt_id.clone());
+            let attempt = key_of(rows);
             let winner = self
-                .winners
+                .claims
                 .get(&attempt)
+                .and_then(|claims| claims.winner.as_ref())
                 .filter(|winner| *winner != key)
-                .and_then(|w| self.logs.get(w));
+                .and_then(|winner| self.logs.get(winner));
             if let Some(winner) = winner {
                 status = LogState::NotListed;
                 error = Some(beaten(&attempt, tracked, winner));
@@ -883,9 +905,16 @@ impl Ledger {
 }
 
 impl Restored {
+    fn reading(&self) -> &LogReading {
+        match self {
+            Restored::Rows(attempt, _) => &attempt.info.reading,
+            Restored::Other(log) => &log.reading,
+        }
+    }
+
     /// What was read once need not be read again, if the log and the reader are the same.
     fn into_tracked(self, tracked: &mut TrackedLog) {
-        let Restored { reading, rows, claims } = self;
+        let reading = self.reading().clone();
         let stamp = &reading.log;
         let log = &tracked.log;
         let is_same =
@@ -894,11 +923,12 @@ impl Restored {
         let is_known = is_same && is_current && (reading.failure.is_none() || reading.failure_is_final);
         tracked.read_bytes = stamp.size_bytes;
         tracked.read_ms = Some(reading.read_ms);
-        match (rows, claims) {
-            (Some((attempt, row)), _) => {
+        tracked.unread = !is_known;
+        match self {
+            Restored::Rows(attempt, row) => {
                 tracked.rows = Some(Arc::new(AttemptRows {
-                    app_id: attempt.app_id.clone(),
-                    attempt_id: attempt.attempt_id.clone(),
+                    app_id: Arc::clone(&attempt.app_id),
+                    attempt_id: Arc::clone(&attempt.attempt_id),
                     start_time_ms: attempt.start_ms,
                     log: Arc::clone(&tracked.log),
                     tables: BTreeMap::new(),
@@ -907,21 +937,20 @@ impl Restored {
                     is_read: is_current,
                 }));
                 tracked.listed = Some(row);
-                tracked.unread = !is_known;
             }
-            (None, Some((app_id, attempt_id, start_time_ms))) => {
-                tracked.rows = Some(Arc::new(AttemptRows {
-                    app_id,
-                    attempt_id,
-                    start_time_ms,
-                    log: Arc::clone(&tracked.log),
-                    tables: BTreeMap::new(),
-                    stored: None,
-                    is_read: false,
-                }));
-                tracked.unread = !is_known;
+            Restored::Other(log) => {
+                tracked.rows = log.attempt.as_ref().map(|(app_id, attempt_id, start_time_ms)| {
+                    Arc::new(AttemptRows {
+                        app_id: app_id.as_str().into(),
+                        attempt_id: attempt_id.as_str().into(),
+                        start_time_ms: *start_time_ms,
+                        log: Arc::clone(&tracked.log),
+                        tables: BTreeMap::new(),
+                        stored: None,
+                        is_read: false,
+                    })
+                });
             }
-            (None, None) => tracked.unread = !is_known,
         }
         tracked.failure = reading.failure.map(|message| Failure {
             message,
@@ -933,6 +962,21 @@ impl Restored {
         });
         tracked.report = Some(reading.report);
     }
+}
+
+/// A listed log and its key with the names that the cache has of it in memory already: of many logs they are most of what is kept.
+fn named_as(stamp: &LogStamp, mut log: EventLog) -> (LogKey, EventLog) {
+    log.identity = Arc::clone(&stamp.identity);
+    let known = &stamp.path;
+    let files = log.files.iter_mut().map(|file| &mut file.path);
+    for path in files.chain([&mut log.path]).filter(|path| *path == known) {
+        *path = Arc::clone(known);
+    }
+    (Arc::clone(&stamp.identity), log)
+}
+
+pub(super) fn key_of(rows: &AttemptRows) -> AttemptKey {
+    (Arc::clone(&rows.app_id), Arc::clone(&rows.attempt_id))
 }
 
 /// Logs that count, and those that are too old or too many, each with the reason: what `spark.history.fs.cleaner.*` would delete is not
@@ -1068,9 +1112,9 @@ fn state(tracked: &TrackedLog) -> (LogState, Option<String>) {
 }
 
 /// What the listing alone says of a log.
-fn listed_only(source: &str, log: &EventLog) -> LogEntry {
+fn listed_only(source: &Arc<str>, log: &EventLog) -> LogEntry {
     LogEntry {
-        source: source.to_owned(),
+        source: Arc::clone(source),
         path: log.path.clone(),
         format: Some(if log.rolling { "rolling" } else { "single" }),
         codec: log.files.last().map(|file| file.codec.as_str()),
@@ -1088,14 +1132,14 @@ fn listed_only(source: &str, log: &EventLog) -> LogEntry {
     }
 }
 
-fn not_a_log(source: &str, entry: &NotALog) -> LogEntry {
+fn not_a_log(source: &Arc<str>, entry: &NotALog) -> LogEntry {
     let status = match &entry.reason {
         SkipReason::Unreadable { .. } => LogState::Failed,
         _ => LogState::NotListed,
     };
     LogEntry {
-        source: source.to_owned(),
-        path: entry.path.clone(),
+        source: Arc::clone(source),
+        path: entry.path.as_str().into(),
         format: None,
         codec: None,
         size_bytes: as_i64(entry.size_bytes),
@@ -1165,7 +1209,7 @@ mod tests {
     fn rows(log: &Arc<EventLog>, app_id: &str) -> AttemptRows {
         AttemptRows {
             app_id: app_id.into(),
-            attempt_id: String::new(),
+            attempt_id: "".into(),
             start_time_ms: 0,
             log: Arc::clone(log),
             tables: BTreeMap::from([(APPLICATION_ATTEMPTS.name, vec![own(app_id)])]),
@@ -1221,7 +1265,7 @@ mod tests {
             .snapshot(None)
             .event_logs
             .into_iter()
-            .map(|e| (e.path.clone(), e.status, e.error.clone()))
+            .map(|e| (e.path.to_string(), e.status, e.error.clone()))
             .collect()
     }
 
@@ -1238,7 +1282,7 @@ mod tests {
         );
         assert_eq!(ledger.snapshot(None).event_logs[0].status, LogState::Waiting);
         assert_eq!(
-            ledger.work().iter().map(|job| job.key.as_str()).collect::<Vec<_>>(),
+            ledger.work().iter().map(|job| &*job.key).collect::<Vec<_>>(),
             ["b", "c", "a"]
         );
         assert_eq!(read_all(&mut ledger, true), 3, "a scan that was dropped lost nothing");
@@ -1249,10 +1293,7 @@ mod tests {
             now,
             0,
         );
-        assert_eq!(
-            ledger.work().iter().map(|job| job.key.as_str()).collect::<Vec<_>>(),
-            ["b"]
-        );
+        assert_eq!(ledger.work().iter().map(|job| &*job.key).collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]
@@ -1261,12 +1302,12 @@ mod tests {
         let now = Instant::now();
         ledger.listed(0, found(&[log("a", 1, 0)]), &options(true), now, 0);
         read_all(&mut ledger, true);
-        assert_eq!(ledger.snapshot(None).attempts.len(), 1);
+        assert_eq!(ledger.snapshot(None).attempts.iter().count(), 1);
 
         assert!(ledger.unreachable(0, "no route to host".into()).reachability_changed);
         assert!(!ledger.unreachable(0, "no route to host".into()).reachability_changed);
         let snapshot = ledger.snapshot(None);
-        assert_eq!(snapshot.attempts.len(), 1);
+        assert_eq!(snapshot.attempts.iter().count(), 1);
         assert_eq!(snapshot.event_logs[0].status, LogState::Failed);
         assert!(
             snapshot.event_logs[0]
@@ -1301,7 +1342,7 @@ mod tests {
         read_all(&mut ledger, true);
         ledger.listed(0, found(&[]), &options(false), now, 0);
         let snapshot = ledger.snapshot(None);
-        assert_eq!(snapshot.attempts.len(), 1);
+        assert_eq!(snapshot.attempts.iter().count(), 1);
         assert!(snapshot.event_logs[0].error.as_ref().unwrap().contains("was deleted"));
     }
 
@@ -1317,7 +1358,7 @@ mod tests {
             0,
         );
         for job in ledger.work() {
-            ledger.read(&job.key, outcome(&job.log, "app", 3, job.key == "old"), 1);
+            ledger.read(&job.key, outcome(&job.log, "app", 3, *job.key == *"old"), 1);
         }
         assert_eq!(
             status(&mut ledger),
@@ -1333,10 +1374,7 @@ mod tests {
         // When the winner goes, the other takes its place.
         ledger.listed(0, found(&[log("new", 1, 20)]), &options(true), now, 0);
         assert_eq!(status(&mut ledger), [("new".into(), LogState::InProgress, None)]);
-        assert_eq!(
-            ledger.snapshot(None).attempts[&("app".into(), String::new())].log.path,
-            "new"
-        );
+        assert_eq!(&*ledger.snapshot(None).attempt("app", "").unwrap().log.path, "new");
     }
 
     #[test]
@@ -1360,7 +1398,7 @@ mod tests {
             live: None,
         };
         ledger.read(&job.key, failed(&job.log, &failure), 2);
-        assert_eq!(ledger.snapshot(None).attempts.len(), 1);
+        assert_eq!(ledger.snapshot(None).attempts.iter().count(), 1);
         assert_eq!(
             status(&mut ledger),
             [("a".into(), LogState::Damaged, Some(failure.message))]
@@ -1400,7 +1438,7 @@ mod tests {
         let problem = Some("line 7 (SparkListenerTaskEnd): no Task Info".to_owned());
         for job in ledger.work() {
             let mut outcome = outcome(&job.log, &job.key, 3, false);
-            match job.key.as_str() {
+            match &*job.key {
                 "a" => (outcome.report.malformed_lines, outcome.report.problem) = (1, problem.clone()),
                 "b" => outcome.rows = None,
                 "c" => (outcome.rows, outcome.report.application_start_seen) = (None, false),

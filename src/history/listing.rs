@@ -21,7 +21,7 @@ use crate::table::{APPLICATION_ATTEMPTS, APPLICATIONS, MAXIMA, SUMMED};
 const SHARD: usize = 2048;
 
 /// Application and attempt id.
-type AttemptKey = (String, String);
+pub(super) type AttemptKey = (Arc<str>, Arc<str>);
 
 /// A row of `application_attempts`: a batch and its place there. Of many rows that come together one batch is enough.
 #[derive(Debug, Clone)]
@@ -183,7 +183,7 @@ impl Shard {
         let mut rows = Vec::with_capacity(self.attempts.num_rows() + changes.len());
         let mut old = 0..self.attempts.num_rows();
         for ((app_id, attempt_id), row) in changes {
-            let key = (app_id.as_str(), attempt_id.as_str());
+            let key = (&**app_id, &**attempt_id);
             while old.start < old.end && key_at(old.start) < Some(key) {
                 rows.push((0, old.start));
                 old.start += 1;
@@ -322,7 +322,7 @@ mod tests {
     }
 
     fn key(app_id: &str, attempt_id: &str) -> AttemptKey {
-        (app_id.to_owned(), attempt_id.to_owned())
+        (app_id.into(), attempt_id.into())
     }
 
     fn number(batch: &RecordBatch, column: &str) -> i64 {

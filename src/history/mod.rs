@@ -251,7 +251,7 @@ impl History {
             let snapshot = self.snapshot();
             let missing: Vec<&String> = app_ids
                 .iter()
-                .filter(|app_id| snapshot.unread.contains(*app_id))
+                .filter(|app_id| snapshot.unread.contains(app_id.as_str()))
                 .collect();
             let Some(first) = missing.first() else { return Ok(()) };
             {
@@ -298,7 +298,7 @@ impl History {
             let entry = store.head(&log.path).await?;
             let file = LogFileEntry {
                 name: name.clone(),
-                path: log.path.clone(),
+                path: log.path.to_string(),
                 size_bytes: entry.size_bytes,
             };
             return Ok(LogFiles {

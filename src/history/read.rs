@@ -352,7 +352,7 @@ async fn add_rollups(rows: &mut AttemptRows, away: &Away<'_>) -> Result<(), Fail
             });
         }
         Err(error) => tracing::error!(
-            app_id = rows.app_id,
+            app_id = &*rows.app_id,
             error = error_chain(&error),
             "an attempt has no rollups"
         ),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::ledger::{Job, Ledger, LogKey, News, Verdict};
-use super::listing::ListedRow;
+use super::ledger::{Job, Ledger, LogKey, News, Verdict, key_of};
+use super::listing::{AttemptKey, ListedRow};
 use super::read::{Cause, Failure, Outcome, Task, look_at, read_log};
 use super::{AttemptRows, CacheHandle, History, now_ms};
 use crate::cache::{AttemptOrd, Cache, CacheError, CacheView};
@@ -95,7 +95,7 @@ impl ScanLog {
 #[derive(Debug, Default)]
 struct Waiting {
     outcomes: Vec<(LogKey, Outcome)>,
-    attempts: BTreeSet<(String, String)>,
+    attempts: BTreeSet<AttemptKey>,
     bytes: usize,
     since: Option<Instant>,
 }
@@ -110,7 +110,7 @@ struct Committed {
 impl Waiting {
     fn push(&mut self, key: LogKey, outcome: Outcome) {
         if let Some(rows) = &outcome.rows {
-            self.attempts.insert((rows.app_id.clone(), rows.attempt_id.clone()));
+            self.attempts.insert(key_of(rows));
         }
         self.bytes += outcome.written.as_ref().map_or(0, |written| written.buffered_bytes());
         self.since.get_or_insert_with(Instant::now);
@@ -119,13 +119,13 @@ impl Waiting {
 
     fn has_attempt_of(&self, outcome: &Outcome) -> bool {
         let rows = outcome.rows.as_ref();
-        rows.is_some_and(|rows| self.attempts.contains(&(rows.app_id.clone(), rows.attempt_id.clone())))
+        rows.is_some_and(|rows| self.attempts.contains(&key_of(rows)))
     }
 
     fn has_application(&self, app_ids: &BTreeSet<String>) -> bool {
         app_ids.iter().any(|app_id| {
-            let attempts = self.attempts.range((app_id.clone(), String::new())..);
-            attempts.take(1).any(|(first, _)| first == app_id)
+            let attempts = self.attempts.range((app_id.as_str().into(), Arc::default())..);
+            attempts.take(1).any(|(first, _)| **first == **app_id)
         })
     }
 
@@ -142,16 +142,25 @@ impl History {
         let start = Instant::now();
         let start_ms = now_ms();
         let mut ledger = self.ledger.lock().await;
+        let listings = self.begin_listing();
         self.take_over(&mut ledger).await;
+        let reached = |what: &str| {
+            let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::debug!(elapsed_ms, "scan: {what}");
+        };
+        reached("the column cache is taken over");
         let mut summary = ScanSummary {
             start_ms,
-            ..self.list(&mut ledger).await
+            ..self.list(&mut ledger, listings).await
         };
+        reached("the sources are listed");
         self.verify(&mut ledger, &mut summary).await;
         let jobs = ledger.work();
-        if summary.changed || !jobs.is_empty() {
+        let is_listing_new = std::mem::take(&mut summary.changed);
+        if is_listing_new || !jobs.is_empty() {
             self.publish(&mut ledger);
         }
+        reached("the listing is published");
         Box::pin(self.read(&mut ledger, jobs, &mut summary)).await;
         for _ in 0..MOST_SUCCESSORS {
             let successors = ledger.work();
@@ -164,6 +173,7 @@ impl History {
         if summary.changed || self.is_behind() {
             self.publish(&mut ledger);
         }
+        summary.changed |= is_listing_new;
         self.complete.store(true, Ordering::Release);
         self.listed.send_replace(true);
         summary.logs = self.snapshot().event_logs.len();
@@ -255,13 +265,19 @@ impl History {
         }
     }
 
-    async fn list(&self, ledger: &mut Ledger) -> ScanSummary {
-        let mut summary = ScanSummary::default();
-        for (index, source) in self.sources.iter().enumerate() {
+    /// Lists the sources, all at once, on the readers' threads: a listing may block on slow storage.
+    fn begin_listing(&self) -> Vec<JoinHandle<Result<Discovery, StoreError>>> {
+        let begin = |source: &super::Source| {
             let (store, path) = (Arc::clone(source.store()), source.path().to_owned());
-            // On the readers' threads: a listing may block on slow storage.
-            let listing = self.readers().spawn(list_source(store, path)).await;
-            let failure = match listing {
+            self.readers().spawn(list_source(store, path))
+        };
+        self.sources.iter().map(begin).collect()
+    }
+
+    async fn list(&self, ledger: &mut Ledger, listings: Vec<JoinHandle<Result<Discovery, StoreError>>>) -> ScanSummary {
+        let mut summary = ScanSummary::default();
+        for ((index, source), listing) in self.sources.iter().enumerate().zip(listings) {
+            let failure = match listing.await {
                 Ok(Ok(found)) => {
                     let listed = ledger.listed(index, found, &self.options, Instant::now(), now_ms());
                     if listed.reachability_changed {
@@ -367,7 +383,7 @@ impl History {
                         unpublished = true;
                         if let Some(key) = keys.remove(&panicked.id()) {
                             tracing::error!(
-                                log = key,
+                                log = &*key,
                                 "a defect in sparkgate stopped reading a log; please report it"
                             );
                             ledger.panicked(&key, now_ms());
@@ -395,7 +411,7 @@ impl History {
                 next_publish = Instant::now() + SHORTEST_PUBLISH_INTERVAL.max(cost * PUBLISH_COST_FACTOR);
                 let snapshot = self.snapshot();
                 let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-                wanted.retain(|app_id| snapshot.unread.contains(app_id));
+                wanted.retain(|app_id| snapshot.unread.contains(app_id.as_str()));
             }
         }
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -404,7 +420,7 @@ impl History {
     /// The next log to read, if there is a thread for it: one that a statement waits for goes first, and does not wait for a thread.
     fn next_job(&self, jobs: &mut VecDeque<Job>, wanted: &BTreeSet<String>, running: usize) -> Option<Job> {
         if !wanted.is_empty() && running < 2 * self.threads {
-            let is_wanted = |job: &Job| job.app_id.as_ref().is_some_and(|app_id| wanted.contains(app_id));
+            let is_wanted = |job: &Job| job.app_id.as_ref().is_some_and(|app_id| wanted.contains(&**app_id));
             if let Some(at) = jobs.iter().position(is_wanted) {
                 return jobs.remove(at);
             }
@@ -529,7 +545,7 @@ impl History {
             summary.unwritten.get_or_insert_with(|| failure.message.clone());
         }
         if changed && let Some(failure) = failure {
-            tracing::warn!(log = key, error = failure.message, "log cannot be read to its end");
+            tracing::warn!(log = &**key, error = failure.message, "log cannot be read to its end");
         }
         changed
     }

@@ -7,16 +7,16 @@ use arrow::array::RecordBatch;
 
 use super::ScanLog;
 use super::listing::{ListedRow, Lister, Listing};
-use crate::cache::{AttemptOrd, CacheView};
+use crate::cache::{AttemptOrd, CacheView, ShardedMap};
 use crate::event_log::EventLog;
 
 /// The rows of one attempt of one application, as the replay of one log gave them: in memory, in the column cache, or some here and
 /// some there.
 #[derive(Debug, Clone)]
 pub struct AttemptRows {
-    pub app_id: String,
+    pub app_id: Arc<str>,
     /// `''` where Spark has none.
-    pub attempt_id: String,
+    pub attempt_id: Arc<str>,
     /// Start of the attempt, milliseconds since the epoch; orders the attempts of an application.
     pub start_time_ms: i64,
     /// The log the rows come from.
@@ -30,11 +30,68 @@ pub struct AttemptRows {
     pub is_read: bool,
 }
 
+/// Attempts by application and attempt id. Cheap to clone; a change copies little.
+#[derive(Debug, Clone, Default)]
+pub struct Attempts {
+    /// The attempts of an application, by their ids.
+    by_application: ShardedMap<Arc<str>, Arc<[Arc<AttemptRows>]>>,
+}
+
+impl Attempts {
+    pub fn get(&self, app_id: &str, attempt_id: &str) -> Option<&Arc<AttemptRows>> {
+        let attempts = self.of_application(app_id);
+        let at = attempts.binary_search_by_key(&attempt_id, |rows| &*rows.attempt_id);
+        at.ok().map(|at| &attempts[at])
+    }
+
+    /// By their ids.
+    pub fn of_application(&self, app_id: &str) -> &[Arc<AttemptRows>] {
+        self.by_application.get(app_id).map_or(&[], |attempts| &**attempts)
+    }
+
+    /// In no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<AttemptRows>> {
+        self.by_application.iter().flat_map(|(_, attempts)| attempts.iter())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_application.len() == 0
+    }
+
+    pub(super) fn put(&mut self, rows: Arc<AttemptRows>) {
+        let (app_id, attempt_id) = (Arc::clone(&rows.app_id), Arc::clone(&rows.attempt_id));
+        self.replace(&app_id, &attempt_id, Some(rows));
+    }
+
+    pub(super) fn remove(&mut self, app_id: &Arc<str>, attempt_id: &str) {
+        self.replace(app_id, attempt_id, None);
+    }
+
+    fn replace(&mut self, app_id: &Arc<str>, attempt_id: &str, rows: Option<Arc<AttemptRows>>) {
+        let others = self.of_application(app_id).iter();
+        let others = others.filter(|other| &*other.attempt_id != attempt_id).cloned();
+        let mut attempts: Vec<Arc<AttemptRows>> = others.chain(rows).collect();
+        attempts.sort_by(|a, b| a.attempt_id.cmp(&b.attempt_id));
+        if attempts.is_empty() {
+            self.by_application.remove(app_id);
+        } else {
+            self.by_application.insert(Arc::clone(app_id), attempts.into());
+        }
+    }
+}
+
+impl FromIterator<Arc<AttemptRows>> for Attempts {
+    fn from_iter<T: IntoIterator<Item = Arc<AttemptRows>>>(rows: T) -> Self {
+        let mut attempts = Attempts::default();
+        rows.into_iter().for_each(|rows| attempts.put(rows));
+        attempts
+    }
+}
+
 /// What one scan found: rows of every attempt, and one line for each log seen.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// By `(app_id, attempt_id)`.
-    pub attempts: BTreeMap<(String, String), Arc<AttemptRows>>,
+    pub attempts: Attempts,
     /// Those of them that have rows in memory.
     pub in_memory: Vec<Arc<AttemptRows>>,
     /// `applications` and `application_attempts`, whose rows are all in memory.
@@ -44,13 +101,13 @@ pub struct Snapshot {
     /// Attempts that are live in the cache, and whose rows there do not count.
     pub hidden: Arc<BTreeSet<AttemptOrd>>,
     /// Applications with a log that is still to be read.
-    pub unread: BTreeSet<String>,
+    pub unread: BTreeSet<Arc<str>>,
     /// Rows of `system.event_logs`, one per file or directory seen, listed or not.
     pub event_logs: Vec<Arc<LogEntry>>,
     /// Rows of `system.scans`; as of now, not of this moment.
     pub scans: ScanLog,
     /// Attempts whose rows may not be all that their log holds (it is damaged, or cannot be read now), each with the first problem.
-    pub problems: BTreeMap<(String, String), String>,
+    pub problems: BTreeMap<(Arc<str>, Arc<str>), String>,
     /// Sources that cannot be listed now, as they were given, each with the reason.
     pub unreachable: Vec<String>,
 }
@@ -60,14 +117,13 @@ impl Snapshot {
     pub fn in_memory(attempts: Vec<AttemptRows>) -> Self {
         let mut lister = Lister::default();
         let in_memory: Vec<Arc<AttemptRows>> = attempts.into_iter().map(Arc::new).collect();
-        let key = |rows: &AttemptRows| (rows.app_id.clone(), rows.attempt_id.clone());
         for rows in &in_memory {
             if let Some(row) = ListedRow::of(rows) {
-                lister.put(key(rows), row);
+                lister.put((Arc::clone(&rows.app_id), Arc::clone(&rows.attempt_id)), row);
             }
         }
         Snapshot {
-            attempts: in_memory.iter().map(|rows| (key(rows), Arc::clone(rows))).collect(),
+            attempts: in_memory.iter().cloned().collect(),
             in_memory,
             listing: lister.listing(),
             ..Snapshot::default()
@@ -76,17 +132,12 @@ impl Snapshot {
 
     /// The rows of an attempt; `''` is the attempt of an application without attempt ids.
     pub fn attempt(&self, app_id: &str, attempt_id: &str) -> Option<&Arc<AttemptRows>> {
-        self.attempts.get(&(app_id.to_owned(), attempt_id.to_owned()))
+        self.attempts.get(app_id, attempt_id)
     }
 
     /// The attempts of an application, newest first.
     pub fn attempts_of(&self, app_id: &str) -> Vec<&Arc<AttemptRows>> {
-        let mut attempts: Vec<_> = self
-            .attempts
-            .range((app_id.to_owned(), String::new())..)
-            .take_while(|((app, _), _)| app == app_id)
-            .map(|(_, rows)| rows)
-            .collect();
+        let mut attempts: Vec<_> = self.attempts.of_application(app_id).iter().collect();
         attempts.sort_by_key(|rows| std::cmp::Reverse(rows.start_time_ms));
         attempts
     }
@@ -96,16 +147,16 @@ impl Snapshot {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogEntry {
     /// The source as given on the command line or in the configuration.
-    pub source: String,
-    pub path: String,
+    pub source: Arc<str>,
+    pub path: Arc<str>,
     /// `single`, `rolling`, or `None` for what is no event log.
     pub format: Option<&'static str>,
     /// `none`, `zstd`, `lz4`, `snappy`, `lzf`; `None` for what is no event log.
     pub codec: Option<&'static str>,
     pub size_bytes: i64,
     pub modified_ms: Option<i64>,
-    pub app_id: Option<String>,
-    pub attempt_id: Option<String>,
+    pub app_id: Option<Arc<str>>,
+    pub attempt_id: Option<Arc<str>>,
     /// `waiting`, `complete`, `in progress`, `damaged`, `not listed`, `failed`.
     pub status: LogState,
     /// Lines read, events understood, lines of unknown events, lines that could not be read.

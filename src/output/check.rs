@@ -57,12 +57,12 @@ pub fn write_check(out: &mut (dyn Write + Send), format: CheckFormat, snapshot: 
 /// In the order of [`COLUMNS`].
 fn values(entry: &LogEntry, snapshot: &Snapshot) -> [serde_json::Value; COLUMNS.len()] {
     [
-        entry.path.as_str().into(),
+        (&*entry.path).into(),
         entry.status.as_str().into(),
         entry.format.into(),
         entry.codec.into(),
-        entry.app_id.clone().into(),
-        entry.attempt_id.clone().into(),
+        entry.app_id.as_deref().into(),
+        entry.attempt_id.as_deref().into(),
         application_name(entry, snapshot).into(),
         entry.lines.into(),
         entry.events.into(),

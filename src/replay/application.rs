@@ -156,7 +156,7 @@ impl Application {
         rows.push(self.metrics.value(index::MEMORY_BYTES_SPILLED));
         rows.push(self.metrics.value(index::DISK_BYTES_SPILLED))
             .push(self.peak_execution_memory);
-        rows.push(totals.core_ms).push(1).push(&log.path);
+        rows.push(totals.core_ms).push(1).push(&*log.path);
         rows.push(i64::try_from(log.size_bytes).unwrap_or(i64::MAX));
         rows.push(i64::try_from(totals.events).unwrap_or(i64::MAX));
         rows.push(i64::try_from(totals.problems).unwrap_or(i64::MAX));

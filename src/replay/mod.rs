@@ -986,8 +986,8 @@ impl LiveApplication {
         }
         let start_time_ms = self.application.start_time();
         Some(AttemptRows {
-            app_id,
-            attempt_id,
+            app_id: app_id.into(),
+            attempt_id: attempt_id.into(),
             start_time_ms,
             log: Arc::clone(log),
             tables,

@@ -216,11 +216,13 @@ async fn a_missing_or_damaged_commit_is_an_error_that_asks_for_a_rebuild() {
 }
 
 fn with_format(path: &Path, format: u32) {
-    let json = zstd::decode_all(&*std::fs::read(path).unwrap()).unwrap();
-    let mut value: serde_json::Value = serde_json::from_slice(&json).unwrap();
-    value["format"] = format.into();
-    value["something_new"] = true.into();
-    let bytes = zstd::encode_all(&*serde_json::to_vec(&value).unwrap(), 1).unwrap();
+    let bytes = zstd::decode_all(&*std::fs::read(path).unwrap()).unwrap();
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let mut head: serde_json::Value = serde_json::from_slice(&bytes[..end]).unwrap();
+    head["format"] = format.into();
+    head["something_new"] = true.into();
+    let bytes = [&serde_json::to_vec(&head).unwrap(), &bytes[end..]].concat();
+    let bytes = zstd::encode_all(&*bytes, 1).unwrap();
     std::fs::write(path, bytes).unwrap();
 }
 

@@ -13,7 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::support::{Dice, Fault, TableKeys, TestStore, info, keys_of, small, table_rows, write};
 use crate::cache::local::DurableLocal;
-use crate::cache::{AttemptOrd, Cache, CacheError, CacheOptions, CacheReader, Changes, Snapshot};
+use crate::cache::{Attempt, AttemptOrd, Cache, CacheError, CacheOptions, CacheReader, Changes, Snapshot};
 use crate::table::{ENVIRONMENT, JOBS, TASKS, TableDef};
 
 const TABLES: [&TableDef; 3] = [&TASKS, &JOBS, &ENVIRONMENT];
@@ -263,16 +263,20 @@ async fn table_contents(
     Ok(rows)
 }
 
+fn key_of(attempt: &Attempt) -> (String, String) {
+    (attempt.app_id.to_string(), attempt.attempt_id.to_string())
+}
+
 /// Rows as the model has them: keys ascending, twice if they are there twice.
 fn contents(rows: &[(AttemptOrd, &'static TableDef, Vec<RecordBatch>)], snapshot: &Snapshot) -> Model {
     let mut model: Model = snapshot
         .attempts()
-        .map(|attempt| ((attempt.app_id.clone(), attempt.attempt_id.clone()), TableKeys::new()))
+        .map(|attempt| (key_of(attempt), TableKeys::new()))
         .collect();
     assert_eq!(model.len(), snapshot.attempt_count());
     for (ord, table, batches) in rows {
         let attempt = snapshot.by_ord(*ord).expect("rows of a live attempt");
-        let key = (attempt.app_id.clone(), attempt.attempt_id.clone());
+        let key = key_of(attempt);
         let keys = keys_of(table, batches);
         if !keys.is_empty() {
             model.get_mut(&key).unwrap().entry(table.name).or_default().extend(keys);

@@ -38,8 +38,8 @@ async fn cold(store: &TestStore) -> Catalog {
         .unwrap();
     let view = reader.view();
     let log = Arc::new(EventLog {
-        path: "/logs/app".to_owned(),
-        identity: "/logs/app".to_owned(),
+        path: "/logs/app".into(),
+        identity: "/logs/app".into(),
         rolling: false,
         files: Vec::new(),
         in_progress: false,
@@ -56,7 +56,7 @@ async fn cold(store: &TestStore) -> Catalog {
             stored: Some(attempt.ord),
             is_read: true,
         };
-        ((rows.app_id.clone(), rows.attempt_id.clone()), Arc::new(rows))
+        Arc::new(rows)
     });
     let snapshot = Snapshot {
         attempts: attempts.collect(),

@@ -22,7 +22,7 @@ async fn fixtures() -> Vec<Arc<AttemptRows>> {
     let source = Source::parse(logs.to_str().unwrap()).unwrap();
     let history = History::new(vec![source], HistoryOptions::default()).unwrap();
     history.scan_once().await;
-    let attempts = history.snapshot().attempts.values().cloned().collect();
+    let attempts = history.snapshot().attempts.iter().cloned().collect();
     // A runtime of its own must not be dropped on this one.
     tokio::task::spawn_blocking(move || drop(history)).await.unwrap();
     attempts

@@ -273,8 +273,8 @@ pub(super) fn info(size_bytes: u64) -> AttemptInfo {
     AttemptInfo {
         reading: LogReading {
             log: LogStamp {
-                identity: "/logs/app".to_owned(),
-                path: "/logs/app".to_owned(),
+                identity: "/logs/app".into(),
+                path: "/logs/app".into(),
                 size_bytes,
                 modified_ms: 1,
             },

@@ -122,8 +122,8 @@ fn snapshot() -> Snapshot {
     let mut attempts = Vec::new();
     for (app_id, rows) in [("app-1", 10), ("app-2", 20_000), ("app-3", 5)] {
         let log = Arc::new(EventLog {
-            path: format!("/logs/{app_id}"),
-            identity: format!("/logs/{app_id}"),
+            path: format!("/logs/{app_id}").into(),
+            identity: format!("/logs/{app_id}").into(),
             rolling: false,
             files: Vec::new(),
             in_progress: false,
@@ -132,7 +132,7 @@ fn snapshot() -> Snapshot {
         });
         let rows = AttemptRows {
             app_id: app_id.into(),
-            attempt_id: String::new(),
+            attempt_id: "".into(),
             start_time_ms: 0,
             log,
             tables: BTreeMap::from([("tasks", vec![tasks(app_id, rows)])]),

@@ -37,7 +37,7 @@ pub(super) async fn zip(rest: &Arc<Rest>, route: &Route, is_head: bool) -> Resul
         None => snapshot.attempts_of(app_id).into_iter().cloned().collect(),
     };
     // Spark looks for an attempt without an id, then for the attempt "1", and names the second.
-    let known = |id: &str| attempts.iter().any(|rows| rows.attempt_id == id);
+    let known = |id: &str| attempts.iter().any(|rows| *rows.attempt_id == *id);
     if route.attempt_id.is_none() && !known("") && !known("1") {
         return Err(no_such_app(app_id, Some("1")));
     }

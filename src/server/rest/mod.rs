@@ -175,8 +175,8 @@ fn attempt_in<'a>(
 
 fn attempt_of(rows: &AttemptRows) -> Attempt {
     Attempt {
-        app_id: rows.app_id.clone(),
-        attempt_id: rows.attempt_id.clone(),
+        app_id: rows.app_id.to_string(),
+        attempt_id: rows.attempt_id.to_string(),
         start_ms: rows.start_time_ms,
         last_updated_ms: rows.log.modified_ms,
     }
@@ -380,7 +380,9 @@ impl Rest {
         }
         let snapshot = self.snapshot();
         let problem = match &route.attempt_id {
-            Some(attempt_id) => snapshot.problems.get(&(route.app_id.clone(), attempt_id.clone()))?,
+            Some(attempt_id) => snapshot
+                .problems
+                .get(&(route.app_id.as_str().into(), attempt_id.as_str().into()))?,
             None => snapshot
                 .attempts_of(&route.app_id)
                 .into_iter()
