@@ -18,7 +18,7 @@ use super::commit::Action;
 use super::manifest::{Segment, Snapshot};
 use super::segment::SegmentWriter;
 use super::{Cache, CacheError, CacheOptions, read};
-use crate::table::{self, TableDef};
+use crate::table::{self, Column, TableDef, Type};
 
 /// So many segments of one level are merged, however small.
 const MERGE_COUNT: usize = 8;
@@ -28,8 +28,9 @@ const MOST_INPUTS: usize = 32;
 const TOP_LEVEL: u8 = 2;
 /// A segment with more dead rows than one of so many is written anew.
 const DEAD_ROWS_OF: u64 = 5;
-/// Rows handed to Parquet at once.
+/// Rows handed to Parquet at once. Shared texts are copied where attempts of several inputs alternate, so their rows are fewer.
 const OUTPUT_ROWS: usize = 8192;
+const OUTPUT_ROWS_OF_SHARED_TEXTS: usize = 512;
 
 /// What a compaction did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Cache {
     pub async fn compact(&self) -> Result<Compacted, CacheError> {
         let _one_at_a_time = self.compacting.lock().await;
         let mut done = self.drop_dead_segments().await?;
-        for table in table::all() {
+        for table in table::stored() {
             // Each merge leaves fewer segments, all but one of them full, so this ends; the bound is for a defect of ours.
             for _ in 0..1000 {
                 let Some(plan) = plan(&self.snapshot(), table, &self.options) else {
@@ -92,13 +93,18 @@ impl Cache {
                 batch: None,
             });
         }
+        let is_shared = |column: &Column| column.ty == Type::SharedText;
+        let output_rows = match table.columns.iter().any(is_shared) {
+            true => OUTPUT_ROWS_OF_SHARED_TEXTS,
+            false => OUTPUT_ROWS,
+        };
         let mut output = Output {
             cache: self,
             table,
             level: plan.level,
             target: target(table, plan.level, &self.options),
-            rows: BatchCoalescer::new(arrange::segment_schema(table), OUTPUT_ROWS)
-                .with_biggest_coalesce_batch_size(Some(OUTPUT_ROWS / 2)),
+            rows: BatchCoalescer::new(arrange::segment_schema(table), output_rows)
+                .with_biggest_coalesce_batch_size(Some(output_rows / 2)),
             writer: None,
             segments: Vec::new(),
         };

@@ -1,15 +1,15 @@
-//! What the rows of an attempt depend on besides its log: the columns of all tables.
+//! What the rows of an attempt depend on besides its log: the columns of all stored tables.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
 
 use crate::table;
 
-/// A number that changes with the name, type, order or nullability of any column of any table. The same on every machine.
+/// A number that changes with the name, type, order or nullability of any column of any stored table. The same on every machine.
 pub fn schema_hash() -> u64 {
     static HASH: LazyLock<u64> = LazyLock::new(|| {
         let mut text = String::new();
-        for table in table::all() {
+        for table in table::stored() {
             let _ = write!(text, "{}\n{:?}\n", table.name, table.sort_order);
             for column in table.columns {
                 let _ = writeln!(text, "{} {:?} {}", column.name, column.ty, column.nullable);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -12,7 +12,7 @@ use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
@@ -78,7 +78,7 @@ async fn open(
     rows: Vec<Range<u64>>,
 ) -> Result<impl Stream<Item = Result<RecordBatch, CacheError>> + Send + use<>, CacheError> {
     let file = storage.file(&segment.path);
-    let reader = SegmentFile {
+    let mut reader = SegmentFile {
         store: Arc::new(storage.checked.clone()),
         path: Path::from(segment.path.as_str()),
         bytes: segment.bytes,
@@ -86,8 +86,10 @@ async fn open(
     };
     // Where pages lie, so that only those with the rows are fetched; their bounds are not needed.
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-    let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await;
-    let builder = builder.map_err(|error| read_error(&file, error))?;
+    let metadata = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await;
+    let metadata = metadata.and_then(|metadata| with_views(metadata, &schema, options));
+    let metadata = metadata.map_err(|error| read_error(&file, error))?;
+    let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
     let metadata = Arc::clone(builder.metadata());
     if u64::try_from(metadata.file_metadata().num_rows()) != Ok(segment.rows) {
         let reason = format!(
@@ -110,6 +112,33 @@ async fn open(
         let batch = batch.map_err(|error| read_error(&file, error))?;
         columns.arrange(&file, &batch)
     }))
+}
+
+/// Has texts read as views where `schema` has views: rows then share the bytes of the dictionary, as they do in the file. A file says no
+/// more than that there is a text.
+fn with_views(
+    metadata: ArrowReaderMetadata,
+    schema: &Schema,
+    options: ArrowReaderOptions,
+) -> Result<ArrowReaderMetadata, ParquetError> {
+    let is_view = |name: &str| {
+        schema
+            .field_with_name(name)
+            .is_ok_and(|field| *field.data_type() == DataType::Utf8View)
+    };
+    let found = metadata.schema().fields();
+    if !found.iter().any(|field| is_view(field.name())) {
+        return Ok(metadata);
+    }
+    let fields = found.iter().map(|field| {
+        if *field.data_type() == DataType::Utf8 && is_view(field.name()) {
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View))
+        } else {
+            Arc::clone(field)
+        }
+    });
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(Arc::new(schema)))
 }
 
 /// The row groups that have some of the rows, and which rows of those.

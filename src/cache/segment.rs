@@ -25,6 +25,11 @@ use crate::table::{TableDef, Type};
 /// Rows of a row group: tasks are many and read by stage, other tables are small.
 const ROW_GROUP_OF_TASKS: usize = 262_144;
 const ROW_GROUP: usize = 65_536;
+/// Of a table with shared texts fewer: the texts of a row group are its dictionary, which is decoded as a whole for one of its rows. So few
+/// still share what is common to hundreds of applications.
+const ROW_GROUP_OF_SHARED_TEXTS: usize = 2048;
+/// Where such texts are not shared, a row group ends, and no longer looks for the same text, at this size: a section may have megabytes.
+const SHARED_TEXT_BYTES: usize = 64 * 1024 * 1024;
 /// Rows of a page: what is decoded for the few rows of one application. Tasks are read by the stage, and by all.
 const PAGE_ROWS: usize = 2048;
 /// Smaller files are one request; of larger ones this much is in memory.
@@ -212,10 +217,12 @@ fn key_columns(table: &TableDef) -> Vec<&'static str> {
 }
 
 fn properties(table: &TableDef, schema: &SchemaRef, options: &CacheOptions) -> Result<WriterProperties, ParquetError> {
-    let row_group = if table.name == "tasks" {
-        ROW_GROUP_OF_TASKS
-    } else {
-        ROW_GROUP
+    let shared_texts = table.columns.iter().filter(|column| column.ty == Type::SharedText);
+    let shared_texts: Vec<ColumnPath> = shared_texts.map(|column| ColumnPath::from(column.name)).collect();
+    let row_group = match table.name {
+        "tasks" => ROW_GROUP_OF_TASKS,
+        _ if shared_texts.is_empty() => ROW_GROUP,
+        _ => ROW_GROUP_OF_SHARED_TEXTS,
     };
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(options.zstd_level)?))
@@ -225,6 +232,12 @@ fn properties(table: &TableDef, schema: &SchemaRef, options: &CacheOptions) -> R
         builder = builder
             .set_data_page_row_count_limit(PAGE_ROWS)
             .set_write_batch_size(PAGE_ROWS / 2);
+    }
+    if !shared_texts.is_empty() {
+        builder = builder.set_max_row_group_bytes(Some(SHARED_TEXT_BYTES));
+    }
+    for column in shared_texts {
+        builder = builder.set_column_dictionary_page_size_limit(column, SHARED_TEXT_BYTES);
     }
     let is_number = |ty| {
         matches!(

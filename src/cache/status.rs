@@ -55,7 +55,7 @@ impl Snapshot {
             removed_bytes: self.removed().map(|removed| removed.bytes).sum(),
             ..CacheStatus::default()
         };
-        for table in table::all() {
+        for table in table::stored() {
             let mut of_table = TableStatus {
                 table: table.name.to_owned(),
                 ..TableStatus::default()

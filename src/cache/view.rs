@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use object_store::ObjectStore;
@@ -45,6 +45,16 @@ impl fmt::Debug for Decoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decoded").finish_non_exhaustive()
     }
+}
+
+/// The texts of a few rows without those of the other rows of their row group, which they were read with.
+fn with_own_texts(batch: RecordBatch) -> RecordBatch {
+    let own = |column: &ArrayRef| match column.as_string_view_opt() {
+        Some(texts) => Arc::new(texts.gc()) as ArrayRef,
+        None => Arc::clone(column),
+    };
+    let columns = batch.columns().iter().map(own).collect();
+    RecordBatch::try_new(batch.schema(), columns).unwrap_or(batch)
 }
 
 /// What is lost of a cache.
@@ -105,7 +115,7 @@ impl CacheView {
         };
         let read = async {
             let rows = Box::pin(read::rows_of(&self.storage, &self.snapshot, table, ord)).await?;
-            Ok(Arc::new(rows))
+            Ok(Arc::new(rows.into_iter().map(with_own_texts).collect()))
         };
         self.decoded.0.try_get_with(key, read).await
     }

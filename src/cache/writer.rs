@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::Buffer;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
@@ -47,6 +48,17 @@ pub(super) struct AttemptKey {
     pub(super) start_ms: i64,
     /// Rows are added to those of a live attempt.
     pub(super) extends: bool,
+}
+
+/// What a batch takes in memory. Of a text that others hold as well it is a share: whoever prepared the text holds it too, and what
+/// hundreds of waiting attempts have in common is there once.
+fn memory_of(batch: &RecordBatch) -> usize {
+    let share = |buffer: &Buffer| buffer.capacity() / buffer.strong_count().saturating_sub(1).max(1);
+    let of_column = |column: &ArrayRef| match column.as_string_view_opt() {
+        Some(texts) => size_of_val(&**texts.views()) + texts.data_buffers().iter().map(share).sum::<usize>(),
+        None => column.get_array_memory_size(),
+    };
+    batch.columns().iter().map(of_column).sum()
 }
 
 /// Rows of one table that are not in a segment yet.
@@ -111,7 +123,7 @@ impl AttemptWriter {
             return Ok(());
         }
         let part = self.tables.entry(table.name).or_default();
-        part.bytes += batch.get_array_memory_size();
+        part.bytes += memory_of(&batch);
         part.batches.push(batch);
         if part.bytes >= self.options.part_bytes
             && let Some(part) = self.tables.remove(table.name)
@@ -123,7 +135,7 @@ impl AttemptWriter {
 
     /// Takes the rows of all tables, as `history::snapshot::AttemptRows` holds them.
     pub async fn push_tables(&mut self, tables: &BTreeMap<&'static str, Vec<RecordBatch>>) -> Result<(), CacheError> {
-        for table in table::all() {
+        for table in table::stored() {
             for batch in tables.get(table.name).into_iter().flatten() {
                 self.push(table, batch.clone()).await?;
             }
@@ -133,7 +145,7 @@ impl AttemptWriter {
 
     /// Writes what is worth a segment of its own, so that little is left for the commit, which is made for many attempts at once.
     pub async fn write_large_parts(&mut self) -> Result<(), CacheError> {
-        for table in table::all() {
+        for table in table::stored() {
             let is_large = |part: &Part| part.bytes >= self.options.part_bytes / LARGE_PART;
             if self.tables.get(table.name).is_some_and(is_large)
                 && let Some(part) = self.tables.remove(table.name)
@@ -241,7 +253,7 @@ pub(super) async fn write_rest(
         });
     }
     let mut segments: Vec<Segment> = put.iter_mut().flat_map(|written| written.segments.drain(..)).collect();
-    for table in table::all() {
+    for table in table::stored() {
         let mut parts = put.iter_mut().filter_map(|written| {
             let part = written.tables.remove(table.name)?;
             Some((written.key.clone(), part))

@@ -6,6 +6,7 @@
 //!
 //! Names are looked up along the search path, then in `pg_catalog`. What a schema lists is only its own.
 
+mod environment;
 mod events;
 mod fixed;
 mod functions;
@@ -53,6 +54,7 @@ use crate::cache::CacheView;
 use crate::event_log::{EventLog, LogReader};
 use crate::history::{NotReadYet, Snapshot};
 use crate::table::TableDef;
+use environment::EnvironmentTable;
 use functions::FunctionContext;
 use pg_catalog::Directory;
 use system::SystemTable;
@@ -357,7 +359,10 @@ impl Pinned {
                     .tables
                     .iter()
                     .find(|table| table.schema == schema && table.name == name);
-                Ok(table.map(|table| Arc::new(HistoryTable::new(table)) as _))
+                Ok(table.map(|table| match std::ptr::eq(table.stored_as(), *table) {
+                    true => Arc::new(HistoryTable::new(table)) as _,
+                    false => Arc::new(EnvironmentTable::new()) as _,
+                }))
             }
         }
     }

@@ -151,9 +151,9 @@ impl SeenSection {
         }
     }
 
-    /// Memory it takes with what is prepared of it, about: names and values once more, and ends and the section's name for each.
+    /// Memory it takes with what is prepared of it, about: names and values once more.
     fn weight(&self) -> usize {
-        self.text.len() * 3 + 2048
+        self.text.len() * 2 + 2048
     }
 }
 

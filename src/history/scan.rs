@@ -24,8 +24,7 @@ const PUBLISH_COST_FACTOR: u32 = 20;
 /// What is read within this time needs not be looked at before.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// Rows wait for a commit no longer than this, and are no more than these: a commit costs a file for each table and their syncs, and small
-/// files are merged later, which costs as much as to write them once more. What applications share of their environments counts for each
-/// of them, so the bytes in memory are fewer.
+/// files are merged later, which costs as much as to write them once more.
 const COMMIT_AFTER: Duration = Duration::from_secs(10);
 const COMMIT_BYTES: usize = 512 * 1024 * 1024;
 const COMMIT_ATTEMPTS: usize = 4000;

@@ -3,35 +3,38 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringBuilder};
+use arrow::array::{Array, Int32Array, RecordBatch, StringArray, StringViewArray, make_view};
+use arrow::buffer::Buffer;
+use arrow::compute::concat;
 
 use super::acl::Acl;
 use crate::event::Properties;
 use crate::event::environment::{EnvironmentUpdate, ResourceProfileAdded, Section};
-use crate::table::{ENVIRONMENT, Rows, Value, repeated};
+use crate::table::{ENVIRONMENT_SECTIONS, Rows, Value, repeated};
 
 /// What the last `SparkListenerEnvironmentUpdate` said, redacted as Spark's REST API redacts it.
 #[derive(Debug)]
 pub(super) struct Environment {
     /// In the order of their names in the table.
-    sections: Vec<Arc<SectionRows>>,
+    sections: Vec<Arc<PackedSection>>,
     pub(super) cpus_per_task: Option<i32>,
     /// As the properties say; they do not name the owner.
     pub(super) acl: Acl,
 }
 
-/// The rows of one section but for the application they are of: applications with the same properties share them.
+/// The row of one section but for the application it is of: applications with the same properties share it.
 #[derive(Debug)]
-struct SectionRows {
-    rows: usize,
-    /// Section, name, value.
-    columns: [ArrayRef; 3],
+struct PackedSection {
+    name: &'static str,
+    num_properties: i32,
+    /// One text, whose bytes all rows share that are made of it.
+    properties: StringViewArray,
 }
 
 /// What else the properties of Spark say.
 #[derive(Debug)]
 struct SparkProperties {
-    section: Arc<SectionRows>,
+    section: Arc<PackedSection>,
     cpus_per_task: Option<i32>,
     acl: Acl,
 }
@@ -64,16 +67,16 @@ impl Environment {
         let spark = event.spark_properties.prepared(|properties| {
             let cpus = properties.get("spark.task.cpus").and_then(|cpus| cpus.as_deref());
             SparkProperties {
-                section: Arc::new(SectionRows::redacted("spark", properties)),
+                section: Arc::new(PackedSection::redacted("spark", properties)),
                 cpus_per_task: cpus.and_then(|cpus| cpus.trim().parse().ok()),
                 acl: Acl::of(properties),
             }
         });
         let redacted = |name: &'static str, section: Option<&Section<'_>>| {
-            section.map(|section| section.prepared(|properties| SectionRows::redacted(name, properties)))
+            section.map(|section| section.prepared(|properties| PackedSection::redacted(name, properties)))
         };
         let classpath = |properties: &Properties<'_>| {
-            SectionRows::of(
+            PackedSection::of(
                 "classpath",
                 properties.iter().map(|(name, value)| (&**name, value.as_deref())),
             )
@@ -82,7 +85,7 @@ impl Environment {
             Some(event.classpath_entries.prepared(classpath)),
             redacted("hadoop", event.hadoop_properties.as_ref()),
             redacted("metrics", event.metrics_properties.as_ref()),
-            Some(event.jvm_information.prepared(SectionRows::of_runtime)),
+            Some(event.jvm_information.prepared(PackedSection::of_runtime)),
             Some(Arc::clone(&spark.section)),
             redacted("system", Some(&event.system_properties)),
         ];
@@ -93,28 +96,38 @@ impl Environment {
         }
     }
 
-    /// The rows of an application, a batch for each section that has any.
-    pub(super) fn batches(&self, app_id: &str, attempt_id: &str) -> Vec<RecordBatch> {
-        let schema = ENVIRONMENT.arrow_schema();
-        let shown = self.sections.iter().filter(|section| section.rows > 0);
-        shown
-            .map(|section| {
-                let keys = [app_id, attempt_id].map(|key| repeated(key, section.rows));
-                let columns = keys.into_iter().chain(section.columns.iter().cloned()).collect();
-                RecordBatch::try_new(Arc::clone(&schema), columns).expect("the columns of the table")
-            })
-            .collect()
+    /// A row for each section that has any properties.
+    pub(super) fn sections(&self, app_id: &str, attempt_id: &str) -> Option<RecordBatch> {
+        let shown = self.sections.iter().filter(|section| section.num_properties > 0);
+        let shown: Vec<&PackedSection> = shown.map(Arc::as_ref).collect();
+        let texts: Vec<&dyn Array> = shown.iter().map(|section| &section.properties as _).collect();
+        if texts.is_empty() {
+            return None;
+        }
+        // Views are put together without a look at what they show.
+        let properties = concat(&texts).expect("they are of one type");
+        let names = shown.iter().map(|section| Some(section.name));
+        let numbers = shown.iter().map(|section| section.num_properties);
+        let columns = vec![
+            repeated(app_id, shown.len()),
+            repeated(attempt_id, shown.len()),
+            Arc::new(names.collect::<StringArray>()),
+            Arc::new(Int32Array::from_iter_values(numbers)),
+            properties,
+        ];
+        let rows = RecordBatch::try_new(ENVIRONMENT_SECTIONS.arrow_schema(), columns);
+        Some(rows.expect("the columns of the table"))
     }
 }
 
-impl SectionRows {
+impl PackedSection {
     fn redacted(section: &'static str, properties: &Properties<'_>) -> Self {
         let shown = properties.iter().map(|(name, value)| {
             let value = value.as_deref();
             let secret = is_secret(name) || value.is_some_and(is_secret);
             (&**name, if secret { Some(REDACTED) } else { value })
         });
-        SectionRows::of(section, shown)
+        PackedSection::of(section, shown)
     }
 
     /// Of what Spark says of the JVM, three are shown.
@@ -127,24 +140,20 @@ impl SectionRows {
         let shown = shown
             .into_iter()
             .filter_map(|(json, name)| Some((name, properties.get(json)?.as_deref())));
-        SectionRows::of("runtime", shown)
+        PackedSection::of("runtime", shown)
     }
 
-    fn of<'p>(section: &'static str, properties: impl Iterator<Item = (&'p str, Option<&'p str>)>) -> Self {
-        let (mut names, mut values) = (StringBuilder::new(), StringBuilder::new());
-        let mut rows = 0;
-        for (name, value) in properties {
-            names.append_value(name);
-            values.append_option(value);
-            rows += 1;
-        }
-        // They may stay as long as the process does.
-        let (mut names, mut values) = (names.finish(), values.finish());
-        names.shrink_to_fit();
-        values.shrink_to_fit();
-        SectionRows {
-            rows,
-            columns: [repeated(section, rows), Arc::new(names), Arc::new(values)],
+    /// Properties in the order of their names.
+    fn of<'p>(name: &'static str, properties: impl Iterator<Item = (&'p str, Option<&'p str>)>) -> Self {
+        let properties: Vec<(&str, Option<&str>)> = properties.collect();
+        let mut text = serde_json::to_string(&properties).expect("texts can be written as JSON");
+        // It may stay as long as the process does.
+        text.shrink_to_fit();
+        let view = make_view(text.as_bytes(), 0, 0);
+        PackedSection {
+            name,
+            num_properties: i32::try_from(properties.len()).expect("they are of one line"),
+            properties: StringViewArray::new(vec![view].into(), [Buffer::from(text.into_bytes())], None),
         }
     }
 }
@@ -227,7 +236,77 @@ impl ResourceProfile {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{AsArray, RecordBatch};
+    use arrow::datatypes::Int32Type;
+
     use super::is_secret;
+    use crate::event_log::EventLog;
+    use crate::replay::LiveApplication;
+    use crate::table::ENVIRONMENT_SECTIONS;
+
+    /// The sections of an application with these properties.
+    fn sections(spark: &str, classpath: &str) -> RecordBatch {
+        let environment = format!(
+            r#"{{"Event":"SparkListenerEnvironmentUpdate","JVM Information":{{"Java Home":"/java","Other":"x"}},"Spark Properties":{spark},"System Properties":{{}},"Classpath Entries":{classpath}}}"#
+        );
+        let start =
+            r#"{"Event":"SparkListenerApplicationStart","App Name":"a","App ID":"app","Timestamp":1,"User":"u"}"#;
+        let mut live = LiveApplication::new();
+        live.apply_line(environment.as_bytes());
+        live.apply_line(start.as_bytes());
+        assert_eq!(live.report().problems, []);
+        let log = EventLog {
+            path: "/logs/app".into(),
+            identity: "/logs/app".into(),
+            rolling: false,
+            files: Vec::new(),
+            in_progress: false,
+            size_bytes: 1,
+            modified_ms: 0,
+        };
+        let rows = live.rows(&std::sync::Arc::new(log)).unwrap();
+        let [sections] = &rows.tables[ENVIRONMENT_SECTIONS.name][..] else {
+            panic!("they are one batch")
+        };
+        sections.clone()
+    }
+
+    #[test]
+    fn a_section_is_one_text_of_its_properties_by_name_and_one_without_properties_is_none() {
+        let rows = sections(
+            r#"{"b":"ä \"1\"\n\u0001","a":null,"my.token":"x","":""}"#,
+            r#"{"/x.jar":"System Classpath"}"#,
+        );
+        let texts = |name: &str| rows.column_by_name(name).unwrap().as_string::<i32>().iter().flatten();
+        assert!(texts("app_id").eq(["app"; 3]));
+        assert!(texts("section").eq(["classpath", "runtime", "spark"]));
+        let counts = rows
+            .column_by_name("num_properties")
+            .unwrap()
+            .as_primitive::<Int32Type>();
+        assert_eq!(counts.values(), &[1, 1, 4]);
+        let properties = rows.column_by_name("properties").unwrap().as_string_view();
+        assert_eq!(properties.value(0), r#"[["/x.jar","System Classpath"]]"#);
+        assert_eq!(properties.value(1), r#"[["javaHome","/java"]]"#);
+        assert_eq!(
+            properties.value(2),
+            r#"[["",""],["a",null],["b","ä \"1\"\n\u0001"],["my.token","*********(redacted)"]]"#
+        );
+    }
+
+    #[test]
+    fn applications_with_the_same_section_share_its_bytes() {
+        let [one, other] = ["1", "2"].map(|value| {
+            let spark = format!(r#"{{"spark.app.id":"an application {value}"}}"#);
+            sections(&spark, r#"{"/shared/by/both.jar":"System Classpath"}"#)
+        });
+        let place = |rows: &RecordBatch, section: usize| {
+            let texts = rows.column_by_name("properties").unwrap().as_string_view();
+            texts.value(section).as_ptr()
+        };
+        assert_eq!(place(&one, 0), place(&other, 0));
+        assert_ne!(place(&one, 2), place(&other, 2));
+    }
 
     #[test]
     fn secrets_are_what_sparks_default_expression_finds_in_any_case() {

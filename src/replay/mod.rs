@@ -61,7 +61,7 @@ use crate::event_log::EventLog;
 use crate::history::snapshot::AttemptRows;
 use crate::table::metrics::index;
 use crate::table::{
-    ENVIRONMENT, EXECUTORS, JOBS, MISCELLANEOUS_PROCESSES, RDD_PARTITIONS, RDDS, RESOURCE_PROFILES, Rows,
+    ENVIRONMENT_SECTIONS, EXECUTORS, JOBS, MISCELLANEOUS_PROCESSES, RDD_PARTITIONS, RDDS, RESOURCE_PROFILES, Rows,
     SQL_EXECUTIONS, SQL_PLAN_EDGES, SQL_PLAN_NODES, STAGE_EXECUTORS, STAGES, STREAMING_BATCHES, STREAMING_QUERIES,
     TASKS, TableDef,
 };
@@ -977,12 +977,9 @@ impl LiveApplication {
         if !tasks.is_empty() {
             tables.insert(TASKS.name, tasks);
         }
-        let environment = self
-            .environment
-            .as_ref()
-            .map(|environment| environment.batches(app, attempt));
-        if let Some(environment) = environment.filter(|batches| !batches.is_empty()) {
-            tables.insert(ENVIRONMENT.name, environment);
+        let sections = |environment: &Environment| environment.sections(app, attempt);
+        if let Some(sections) = self.environment.as_ref().and_then(sections) {
+            tables.insert(ENVIRONMENT_SECTIONS.name, vec![sections]);
         }
         let start_time_ms = self.application.start_time();
         Some(AttemptRows {

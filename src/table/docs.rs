@@ -12,7 +12,7 @@ impl Type {
             Type::Int32 => "integer".into(),
             Type::Int64 => "bigint".into(),
             Type::Float64 => "double precision".into(),
-            Type::Text => "text".into(),
+            Type::Text | Type::SharedText => "text".into(),
             Type::Timestamp => "timestamp with time zone".into(),
             Type::List(Type::Struct(_) | Type::Map(_) | Type::List(_)) | Type::Map(_) | Type::Struct(_) => {
                 "jsonb".into()

@@ -1,4 +1,4 @@
-//! `environment` and `resource_profiles`.
+//! `environment`, the sections that its rows are stored as, and `resource_profiles`.
 
 use super::{Column, TableDef, Type, keys};
 
@@ -33,6 +33,37 @@ pub static ENVIRONMENT: TableDef = TableDef {
         ),
     ],
 };
+
+/// How the rows of [`ENVIRONMENT`] are stored: an application has 1,650 of them, nearly all the same as those of every other application
+/// of its cluster. As one text for each section they are written once for hundreds of applications.
+pub static ENVIRONMENT_SECTIONS: TableDef = TableDef {
+    schema: "public",
+    name: "environment_sections",
+    grain: "one row per section of the environment of an application attempt that has properties",
+    sort_order: &["app_id", "attempt_id", "section"],
+    columns: &[
+        keys::APP_ID,
+        keys::ATTEMPT_ID,
+        Column::new("section", Type::Text, "", "EnvironmentUpdate", "as in `environment`"),
+        Column::new(
+            "num_properties",
+            Type::Int32,
+            "",
+            "EnvironmentUpdate",
+            "rows that the section has in `environment`",
+        ),
+        Column::new(
+            "properties",
+            Type::SharedText,
+            "",
+            "EnvironmentUpdate",
+            "a JSON array of the properties sorted by name, each an array of name and value, which may be null",
+        ),
+    ],
+};
+
+/// About how many properties a section has: 1,650 for each application, in six sections. For estimates alone.
+pub const PROPERTIES_OF_A_SECTION: usize = 275;
 
 const EXECUTOR_RESOURCE: Type = Type::Struct(&[
     ("resource_name", Type::Text),

@@ -22,7 +22,7 @@ use std::sync::{Arc, LazyLock};
 
 pub use applications::{APPLICATION_ATTEMPTS, APPLICATIONS};
 pub(crate) use applications::{MAXIMA, SUMMED};
-pub use environment::{ENVIRONMENT, RESOURCE_PROFILES};
+pub use environment::{ENVIRONMENT, ENVIRONMENT_SECTIONS, PROPERTIES_OF_A_SECTION, RESOURCE_PROFILES};
 pub use executors::{EXECUTORS, MISCELLANEOUS_PROCESSES};
 pub use jobs::JOBS;
 pub use rollups::{BLOCKS_FETCHED, EXECUTOR_HOURLY, MEASURE_COUNT, MEASURES, STAGE_QUANTILES, STAGE_SUMMARY};
@@ -45,6 +45,8 @@ pub enum Type {
     Int64,
     Float64,
     Text,
+    /// A text that many rows share: in memory they share its bytes as well, and it may be long. Only of tables that SQL does not show.
+    SharedText,
     /// An instant: microseconds since the epoch, UTC.
     Timestamp,
     List(&'static Type),
@@ -61,6 +63,7 @@ impl Type {
             Type::Int64 => DataType::Int64,
             Type::Float64 => DataType::Float64,
             Type::Text => DataType::Utf8,
+            Type::SharedText => DataType::Utf8View,
             Type::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Type::List(item) => DataType::List(Arc::new(Field::new("item", item.arrow(), true))),
             Type::Map(value) => DataType::Map(
@@ -149,9 +152,10 @@ pub struct TableDef {
 
 impl TableDef {
     pub fn arrow_schema(&self) -> SchemaRef {
-        /// The schemas of [`ALL`]: each replay of a log asks for all of them.
-        static SCHEMAS: LazyLock<[SchemaRef; ALL.len()]> = LazyLock::new(|| ALL.map(TableDef::new_schema));
-        match ALL.iter().position(|table| std::ptr::eq(*table, self)) {
+        /// The schemas of the stored tables: each replay of a log asks for all of them.
+        static SCHEMAS: LazyLock<[SchemaRef; ALL.len()]> =
+            LazyLock::new(|| ALL.map(|table| table.stored_as().new_schema()));
+        match stored().position(|table| std::ptr::eq(table, self)) {
             Some(at) => Arc::clone(&SCHEMAS[at]),
             None => self.new_schema(),
         }
@@ -164,6 +168,15 @@ impl TableDef {
                 .map(|c| Field::new(c.name, c.ty.arrow(), c.nullable))
                 .collect::<Vec<_>>(),
         ))
+    }
+
+    /// The table that has its rows where they are kept: nearly always itself.
+    pub fn stored_as(&'static self) -> &'static TableDef {
+        if std::ptr::eq(self, &ENVIRONMENT) {
+            &ENVIRONMENT_SECTIONS
+        } else {
+            self
+        }
     }
 
     /// As a statement names it: with its schema unless that is `public`.
@@ -201,10 +214,15 @@ static ALL: [&TableDef; 19] = [
     &EXECUTOR_HOURLY,
 ];
 
-/// Every table with rows of its own: those that the replay of a log fills, then those made of them (schema `rollup`), in the order of the
-/// documentation.
+/// Every table with rows of its own, as SQL shows them: those that the replay of a log fills, then those made of them (schema `rollup`), in
+/// the order of the documentation.
 pub fn all() -> &'static [&'static TableDef] {
     &ALL
+}
+
+/// The tables that replay fills and the cache holds, in the order of [`all`]: what SQL shows is made of these.
+pub fn stored() -> impl Iterator<Item = &'static TableDef> {
+    ALL.iter().map(|table| table.stored_as())
 }
 
 /// Accumulators that users made: neither Spark's internal ones nor those of SQL metrics.
@@ -250,7 +268,7 @@ mod tests {
 
     #[test]
     fn every_column_is_documented_and_named_by_the_rules() {
-        for table in all() {
+        for table in all().iter().copied().chain([&ENVIRONMENT_SECTIONS]) {
             assert!(table.grain.starts_with("one row per "), "{}", table.name);
             for key in table.sort_order {
                 assert!(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, ListArray, MapArray, NullBufferBuilder,
-    RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondBuilder,
+    RecordBatch, StringArray, StringBuilder, StringViewBuilder, StructArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
@@ -91,6 +91,7 @@ enum Cells {
     Int64(Int64Builder),
     Float64(Float64Builder),
     Text(StringBuilder),
+    SharedText(StringViewBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     List {
         ends: Vec<i32>,
@@ -119,6 +120,7 @@ impl Cells {
             Type::Int64 => Cells::Int64(Int64Builder::with_capacity(capacity)),
             Type::Float64 => Cells::Float64(Float64Builder::with_capacity(capacity)),
             Type::Text => Cells::Text(StringBuilder::with_capacity(capacity, capacity * 8)),
+            Type::SharedText => Cells::SharedText(StringViewBuilder::with_capacity(capacity)),
             Type::Timestamp => {
                 Cells::Timestamp(TimestampMicrosecondBuilder::with_capacity(capacity).with_timezone("UTC"))
             }
@@ -149,6 +151,7 @@ impl Cells {
             (Cells::Int64(cells), Value::Int(v)) => cells.append_value(v),
             (Cells::Float64(cells), Value::Float(v)) => cells.append_value(v),
             (Cells::Text(cells), Value::Text(v)) => cells.append_value(v),
+            (Cells::SharedText(cells), Value::Text(v)) => cells.append_value(v),
             (Cells::Timestamp(cells), Value::Millis(v)) => cells.append_value(v.saturating_mul(1000)),
             (
                 Cells::List {
@@ -201,6 +204,7 @@ impl Cells {
             Cells::Int64(cells) => cells.append_null(),
             Cells::Float64(cells) => cells.append_null(),
             Cells::Text(cells) => cells.append_null(),
+            Cells::SharedText(cells) => cells.append_null(),
             Cells::Timestamp(cells) => cells.append_null(),
             Cells::List { ends, validity, .. } | Cells::Map { ends, validity, .. } => {
                 ends.push(*ends.last().expect("starts with 0"));
@@ -220,6 +224,7 @@ impl Cells {
             Cells::Int64(cells) => Arc::new(cells.finish()),
             Cells::Float64(cells) => Arc::new(cells.finish()),
             Cells::Text(cells) => Arc::new(cells.finish()),
+            Cells::SharedText(cells) => Arc::new(cells.finish()),
             Cells::Timestamp(cells) => Arc::new(cells.finish()),
             Cells::List {
                 ends,

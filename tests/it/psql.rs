@@ -180,7 +180,7 @@ fn sql_type(ty: sparkgate::table::Type) -> &'static str {
         Type::Int32 => "integer",
         Type::Int64 => "bigint",
         Type::Float64 => "double precision",
-        Type::Text => "text",
+        Type::Text | Type::SharedText => "text",
         Type::Timestamp => "timestamp with time zone",
         Type::List(Type::Int32) => "integer[]",
         Type::List(Type::Int64) => "bigint[]",

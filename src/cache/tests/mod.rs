@@ -4,4 +4,5 @@ mod files;
 mod model;
 mod requests;
 mod rows;
+mod shared_texts;
 mod support;

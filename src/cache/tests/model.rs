@@ -14,9 +14,9 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use super::support::{Dice, Fault, TableKeys, TestStore, info, keys_of, small, table_rows, write};
 use crate::cache::local::DurableLocal;
 use crate::cache::{Attempt, AttemptOrd, Cache, CacheError, CacheOptions, CacheReader, Changes, Snapshot};
-use crate::table::{ENVIRONMENT, JOBS, TASKS, TableDef};
+use crate::table::{ENVIRONMENT_SECTIONS, JOBS, TASKS, TableDef};
 
-const TABLES: [&TableDef; 3] = [&TASKS, &JOBS, &ENVIRONMENT];
+const TABLES: [&TableDef; 3] = [&TASKS, &JOBS, &ENVIRONMENT_SECTIONS];
 
 /// After the last one the writer does not know what readers see; the random histories leave it out.
 const FAULTS: [Fault; 5] = [

@@ -243,7 +243,7 @@ fn zero(column: &Column) -> Value<'static> {
         Type::Bool => Value::Bool(false),
         Type::Int32 | Type::Int64 => Value::Int(0),
         Type::Float64 => Value::Float(0.0),
-        Type::Text => Value::Text(""),
+        Type::Text | Type::SharedText => Value::Text(""),
         Type::Timestamp => Value::Millis(0),
         Type::List(_) => Value::List(Vec::new()),
         Type::Map(_) => Value::Map(Vec::new()),
@@ -298,7 +298,7 @@ pub(super) async fn write(
     tables: &TableKeys,
 ) -> std::result::Result<Written, crate::cache::CacheError> {
     let mut writer = cache.attempt(app_id, attempt_id, 1_795_000_000_000, 7);
-    for table in crate::table::all() {
+    for table in crate::table::stored() {
         for keys in tables.get(table.name).into_iter().flat_map(|keys| keys.chunks(40)) {
             writer.push(table, table_rows(table, app_id, attempt_id, keys)).await?;
         }

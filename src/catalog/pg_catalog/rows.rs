@@ -6,6 +6,7 @@ use super::{DATABASE_OID, Directory, OWNER, OWNER_OID, PG_CATALOG_OID, Relation,
 use crate::catalog::views::SCHEMAS as VIEW_SCHEMAS;
 use crate::catalog::{SessionVars, pg_types};
 use crate::history::Snapshot;
+use crate::table::{self, PROPERTIES_OF_A_SECTION};
 
 /// Oid of the tablespace `pg_default`.
 const DEFAULT_TABLESPACE: u32 = 1663;
@@ -86,18 +87,25 @@ pub(crate) fn table_size(snapshot: &Snapshot, relation: &Relation) -> (i64, i64)
     if relation.schema != "public" {
         return (0, 0);
     }
+    let table = table::all()
+        .iter()
+        .find(|table| table.schema == relation.schema && table.name == relation.name);
+    let stored_as = table.map_or(relation.name, |table| table.stored_as().name);
+    let rows_of_each = if stored_as == relation.name {
+        1
+    } else {
+        PROPERTIES_OF_A_SECTION as u64
+    };
     // What is listed is all in memory, and in the cache only to come back from there.
     let (in_memory, cache): (Vec<&arrow::array::RecordBatch>, _) = match snapshot.listing.table(relation.name) {
         Some(batches) => (batches, None),
         None => {
             let tables = snapshot.in_memory.iter().map(|attempt| &attempt.tables);
-            let batches = tables.filter_map(|tables| tables.get(relation.name)).flatten();
+            let batches = tables.filter_map(|tables| tables.get(stored_as)).flatten();
             (batches.collect(), snapshot.cache.as_ref())
         }
     };
-    let stored = cache
-        .into_iter()
-        .flat_map(|cache| cache.snapshot().segments(relation.name));
+    let stored = cache.into_iter().flat_map(|cache| cache.snapshot().segments(stored_as));
     let stored = stored.map(|segment| (segment.rows, segment.bytes));
     let in_memory = in_memory
         .into_iter()
@@ -106,7 +114,7 @@ pub(crate) fn table_size(snapshot: &Snapshot, relation: &Relation) -> (i64, i64)
     in_memory
         .chain(stored)
         .fold((0, 0), |(rows, bytes), (more_rows, more_bytes)| {
-            (rows + long(more_rows), bytes + long(more_bytes))
+            (rows + long(more_rows * rows_of_each), bytes + long(more_bytes))
         })
 }
 

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use datafusion::error::Result;
 use datafusion::physical_plan::displayable;
 
+mod environment;
+
 use super::*;
 use crate::event_log::store::Entry;
 use crate::event_log::{LogStore, StoreError};
@@ -190,8 +192,11 @@ async fn rows(sql: &str) -> String {
 }
 
 async fn rows_as(vars: &SessionVars, sql: &str) -> String {
-    let session = catalog().session(vars);
-    let batches = match run(&session, sql).await {
+    rows_of(&catalog().session(vars), sql).await
+}
+
+async fn rows_of(session: &SessionContext, sql: &str) -> String {
+    let batches = match run(session, sql).await {
         Ok(batches) => batches,
         Err(error) => panic!("{sql}\n{}", error.strip_backtrace()),
     };
