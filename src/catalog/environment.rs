@@ -401,9 +401,8 @@ impl Unpacking {
         }
         Ok(batch)
     }
-}
 
-impl Unpacking {
+    /// Pieces of the sections at hand, which have so many rows together.
     fn joined(&self, pieces: &[Piece], rows: usize) -> Result<RecordBatch> {
         let Some(packed) = &self.packed else {
             return internal_err!("pieces are of sections");
