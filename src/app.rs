@@ -31,6 +31,8 @@ use crate::telemetry::{self, error_chain};
 
 /// How long clients have after a signal to hear that their statements end.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+/// How long files stay that left a cache with a limit: longer than statements run by default, and much shorter than where there is room.
+const GRACE_OF_LIMITED_CACHE: Duration = Duration::from_secs(600);
 /// Threads for the network. Statements and logs have threads of their own, so these only move bytes.
 const NETWORK_THREADS: usize = 2;
 
@@ -331,7 +333,7 @@ fn sql(
         )));
     }
 
-    runtime()?.block_on(async {
+    let run = async {
         scan_all(&history).await?;
         let vars = SessionVars::default();
         for (index, statement) in statements.iter().enumerate() {
@@ -353,6 +355,12 @@ fn sql(
             }
         }
         Ok(())
+    };
+    runtime()?.block_on(async {
+        tokio::select! {
+            result = run => result,
+            () = history.answer_wanted() => Ok(()),
+        }
     })
 }
 
@@ -451,9 +459,22 @@ fn history(loaded: &Loaded, cache: Option<CacheHandle>, follow_growth: bool) -> 
         follow_growth,
         max_age: config.retention.max_age.0,
         max_logs: usize::try_from(config.retention.max_logs).ok().filter(|most| *most > 0),
+        max_cache_bytes: max_cache_bytes(loaded),
     };
     History::with_cache(sources(loaded)?, options, cache)
         .map_err(|error| failed("cannot start the threads that read logs", &error))
+}
+
+fn max_cache_bytes(loaded: &Loaded) -> Option<u64> {
+    Some(loaded.config.cache.max_bytes.0).filter(|most| *most > 0)
+}
+
+fn cache_options(loaded: &Loaded) -> CacheOptions {
+    let mut options = CacheOptions::default();
+    if max_cache_bytes(loaded).is_some() {
+        options.removed_grace = GRACE_OF_LIMITED_CACHE;
+    }
+    options
 }
 
 /// What to do where another process writes the cache.
@@ -490,13 +511,13 @@ fn open_cache(
         if loaded.config.cache.read_only {
             return reader().await;
         }
-        let opened = match Box::pin(Cache::open(&location, CacheOptions::default())).await {
+        let opened = match Box::pin(Cache::open(&location, cache_options(loaded))).await {
             Err(error) if error.needs_rebuild() => {
                 tracing::warn!(
                     error = error_chain(&error),
                     "the column cache is emptied, and the logs are read again"
                 );
-                Box::pin(Cache::clear(&location, CacheOptions::default())).await
+                Box::pin(Cache::clear(&location, cache_options(loaded))).await
             }
             opened => opened,
         };
@@ -616,7 +637,7 @@ fn look_after_cache(
             CacheAction::Compact(_) => {
                 // It is not made by tidying it up.
                 drop(Box::pin(CacheReader::open(&location)).await?);
-                let cache = Box::pin(Cache::open(&location, CacheOptions::default())).await?;
+                let cache = Box::pin(Cache::open(&location, cache_options(loaded))).await?;
                 Box::pin(cache.compact()).await?;
                 Box::pin(cache.collect()).await?;
                 Ok(cache.status())

@@ -3,7 +3,7 @@
 //! Parquet's own checksums of pages are not written by our writer, and its compression has none. So the manifest has a CRC-32 of each
 //! block of a file, and who reads a part of it reads the blocks that the part lies in.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -27,6 +27,8 @@ use super::manifest::{Segment, Snapshot};
 
 /// Bytes that have a checksum together: few enough that a small read stays small, many enough that a manifest does.
 const BLOCK: u64 = 64 * 1024;
+/// Whose errors those are that checking gives.
+const CHECKED: &str = "column cache";
 
 /// Checksums of a file that is being written.
 #[derive(Debug, Default)]
@@ -106,6 +108,8 @@ pub(super) struct CheckedStore {
     inner: Arc<dyn ObjectStore>,
     /// By path. Names are never used again, so what is known of one stays true.
     known: Arc<RwLock<HashMap<String, Arc<Segment>>>>,
+    /// Paths of segments that could not be read, or not as they were written.
+    damaged: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl fmt::Debug for CheckedStore {
@@ -125,7 +129,25 @@ impl CheckedStore {
         CheckedStore {
             inner,
             known: Arc::default(),
+            damaged: Arc::default(),
         }
+    }
+
+    /// Segments that readers have found damaged or gone.
+    pub(super) fn damaged(&self) -> BTreeSet<String> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What reading a segment gave, remembered if the segment is lost: whoever looks after the cache has its rows read again.
+    fn noted<T>(&self, segment: &Segment, read: Result<T>) -> Result<T> {
+        if matches!(
+            read,
+            Err(Error::NotFound { .. } | Error::Generic { store: CHECKED, .. })
+        ) {
+            let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+            damaged.insert(segment.path.clone());
+        }
+        read
     }
 
     /// From now on the segments of a snapshot are checked. Those that were removed stay known while old snapshots may read them.
@@ -141,6 +163,7 @@ impl CheckedStore {
     /// Its files are deleted.
     pub(super) fn forget(&self, path: &str) {
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
     }
 
     fn segment(&self, path: &Path) -> Option<Arc<Segment>> {
@@ -165,10 +188,10 @@ fn check(segment: &Segment, start: u64, bytes: &[u8]) -> Result<()> {
         if segment.blocks.get(first + number) != Some(&crc32fast::hash(block)) {
             let at = start + (number * size) as u64;
             return Err(Error::Generic {
-                store: "column cache",
+                store: CHECKED,
                 source: format!(
-                    "{} is damaged at byte {at}: what lies there is not what was written; the cache has to be rebuilt from \
-                     the logs (sparkgate cache clear)",
+                    "{} is damaged at byte {at}: what lies there is not what was written; whoever writes the cache reads the logs \
+                     of these rows again with its next scan",
                     segment.path
                 )
                 .into(),
@@ -212,10 +235,10 @@ impl ObjectStore for CheckedStore {
         }
         let whole = aligned(&wanted, segment.bytes);
         options.range = Some(GetRange::Bounded(whole.clone()));
-        let found = self.inner.get_opts(location, options).await?;
+        let found = self.noted(&segment, self.inner.get_opts(location, options).await)?;
         let (meta, attributes) = (found.meta.clone(), found.attributes.clone());
         let bytes = found.bytes().await?;
-        check(&segment, whole.start, &bytes)?;
+        self.noted(&segment, check(&segment, whole.start, &bytes))?;
         let bytes = part(&bytes, whole.start, &wanted);
         Ok(GetResult {
             payload: GetResultPayload::Stream(futures::stream::once(async move { Ok(bytes) }).boxed()),
@@ -238,9 +261,9 @@ impl ObjectStore for CheckedStore {
             }
             touches
         });
-        let read = self.inner.get_ranges(location, &whole).await?;
+        let read = self.noted(&segment, self.inner.get_ranges(location, &whole).await)?;
         for (range, bytes) in whole.iter().zip(&read) {
-            check(&segment, range.start, bytes)?;
+            self.noted(&segment, check(&segment, range.start, bytes))?;
         }
         let of = |range: &Range<u64>| {
             let at = whole

@@ -27,6 +27,8 @@ pub enum AttemptState {
     /// The log grows, and only rows that cannot change any more are here: the others are in the memory of the process that writes. For any
     /// other process the attempt has to be read again.
     Partial,
+    /// Everything was read, and only the rows of a few small tables are here: the others had to make room. Who needs them reads the log again.
+    Evicted,
 }
 
 /// The log that rows come from, and how much of it was read.

@@ -22,7 +22,7 @@
 //!
 //! A segment is sorted by application, attempt and the key of its table, and the commit says which rows are whose ([`RowRange`]). The rows of
 //! an attempt that was replaced or dropped stay in their segments until [`Cache::compact`] writes those anew; [`Snapshot::by_ord`]
-//! is what hides them. Nothing here knows logs or SQL.
+//! is what hides them. [`Cache::evict`] makes room where attempts may give up their rows. Nothing here knows logs or SQL.
 
 mod arrange;
 mod checked;
@@ -30,6 +30,7 @@ mod collect;
 mod commit;
 mod compact;
 mod error;
+mod evict;
 mod fingerprint;
 mod load;
 mod local;

@@ -132,13 +132,24 @@ impl CacheView {
         read::columns(&self.storage, parts, table, names)
     }
 
-    /// Files of segments that are not there, or not whole, and whose rows they held. Costs one listing.
+    /// Whether readers have met a segment that is not there, or not what was written.
+    pub fn has_damage(&self) -> bool {
+        let damaged = self.storage.checked.damaged();
+        !damaged.is_empty()
+            && self
+                .snapshot
+                .all_segments()
+                .any(|segment| damaged.contains(&segment.path))
+    }
+
+    /// Files of segments that are not there, or not whole, or that readers found damaged, and whose rows they held. Costs one listing.
     pub async fn missing(&self) -> Result<Missing, CacheError> {
+        let damaged = self.storage.checked.damaged();
         let listed = self.storage.list(SEGMENTS, None).await?;
         let sizes: HashMap<&str, u64> = listed.iter().map(|file| (file.name.as_str(), file.bytes)).collect();
         let mut missing = Missing::default();
         for segment in self.snapshot.all_segments() {
-            if sizes.get(segment.path.as_str()) != Some(&segment.bytes) {
+            if sizes.get(segment.path.as_str()) != Some(&segment.bytes) || damaged.contains(&segment.path) {
                 missing.files.push(self.storage.file(&segment.path));
                 missing.attempts.extend(segment.attempts.iter().map(|range| range.ord));
             }

@@ -98,7 +98,7 @@ pub static EVENT_LOGS: TableDef = TableDef {
             Type::Text,
             "",
             "reading",
-            "complete, in progress (no end seen), damaged (served with what could be read), not listed, or failed (tried again)",
+            "complete, in progress (no end seen), damaged (served with what could be read), evicted (read again when a statement names its application), not listed, or failed (tried again)",
         ),
         Column::new("lines", Type::Int64, "", "reading", "lines read"),
         Column::new("events", Type::Int64, "", "reading", "events understood"),

@@ -76,6 +76,7 @@ impl HistoryTable {
             }
             Some(_) => {
                 for attempt in wanted.attempts(snapshot) {
+                    snapshot.uses.note(&attempt.app_id);
                     batches.extend(attempt.tables.get(self.table.name).into_iter().flatten().cloned());
                     if let (Some(cache), Some(ord)) = (&snapshot.cache, attempt.stored)
                         && self.is_decoded(cache, ord)

@@ -110,6 +110,14 @@ pub static KEYS: &[Key] = &[
         doc: "Take rows from a column cache that another process writes, and write nothing. What is not in it is read into memory.",
     },
     Key {
+        name: "cache.max_bytes",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Size from which applications give up their rows, those first that were not asked for and whose logs were not written for the \
+              longest time; they stay listed, and their logs are read again when a statement names them. The files of rows that left are \
+              deleted ten minutes later. 0 is without limit.",
+    },
+    Key {
         name: "retention.max_age",
         form: KeyForm::Text,
         flag: None,

@@ -495,6 +495,7 @@ mod tests {
                 "ingest.threads=0 (default)",
                 "cache.location=default (default)",
                 "cache.read_only=false (default)",
+                "cache.max_bytes=0 (default)",
                 "retention.max_age=off (default)",
                 "retention.max_logs=0 (default)",
                 "query.timeout=5m (default)",

@@ -62,11 +62,23 @@ pub struct IngestConfig {
 }
 
 /// `[cache]`: rows of logs that were read.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheConfig {
     pub location: CacheLocation,
     pub read_only: bool,
+    /// 0 is without limit.
+    pub max_bytes: ByteSize,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        CacheConfig {
+            location: CacheLocation::default(),
+            read_only: false,
+            max_bytes: ByteSize(0),
+        }
+    }
 }
 
 /// `[retention]`: which logs are shown. Logs themselves are never touched.

@@ -18,7 +18,7 @@ use crate::table::APPLICATION_ATTEMPTS;
 
 use super::listing::{AttemptKey, ListedRow, Lister};
 use super::read::{Cause, Failure, Live, Outcome, reading};
-use super::snapshot::Attempts;
+use super::snapshot::{Attempts, Uses};
 use super::{AttemptRows, HistoryOptions, LogEntry, LogState, ScanLog, Snapshot};
 
 /// [`EventLog::identity`]: the path without `.inprogress`.
@@ -51,6 +51,7 @@ pub(super) struct Ledger {
     /// Rows can be put away, so that no fold has to be kept for them.
     has_cache: bool,
     scans: ScanLog,
+    uses: Uses,
 }
 
 /// The logs that tell of one attempt.
@@ -100,6 +101,8 @@ struct TrackedLog {
     failure: Option<Failure>,
     /// The log is gone and its rows stay (`follow_log_deletion = false`).
     deleted: bool,
+    /// Its rows had to leave the cache, and it is read again when they are asked for.
+    evicted: bool,
     live: Option<Box<Live>>,
     rows: Option<Arc<AttemptRows>>,
     /// The attempt's own row, until it is in the listing.
@@ -399,6 +402,7 @@ impl Ledger {
                 failures: 0,
                 failure: None,
                 deleted: false,
+                evicted: false,
                 live: None,
                 rows: None,
                 listed: None,
@@ -429,8 +433,9 @@ impl Ledger {
                 && tracked.log.path == log.path
                 && (tracked.log.size_bytes, tracked.log.modified_ms) == (log.size_bytes, log.modified_ms);
             tracked.log = Arc::new(log);
-            tracked.unread =
-                !is_shown || tracked.failure.is_some() || tracked.rows.as_ref().is_some_and(|r| !r.is_read);
+            tracked.unread = !is_shown
+                || tracked.failure.is_some()
+                || !tracked.evicted && tracked.rows.as_ref().is_some_and(|r| !r.is_read);
             tracked.deleted = false;
             tracked.scans_to_wait = 0;
             tracked.changed_at = now;
@@ -492,27 +497,68 @@ impl Ledger {
             .logs
             .iter_mut()
             .filter(|(_, tracked)| tracked.unread && self.sources[tracked.source].unreachable.is_none())
-            .map(|(key, tracked)| {
-                let live = tracked.live.take();
-                let known = if live.is_some() { tracked.read_bytes } else { 0 };
-                Job {
-                    key: key.clone(),
-                    source: tracked.source,
-                    log: Arc::clone(&tracked.log),
-                    live,
-                    app_id: tracked.rows.as_ref().map(|rows| rows.app_id.clone()),
-                    unknown: tracked.report.is_none() && tracked.rows.is_none(),
-                    new: tracked.report.is_none(),
-                    retry: tracked.failure.is_some() && tracked.read_bytes == tracked.log.size_bytes,
-                    bytes: tracked.log.size_bytes.saturating_sub(known),
-                }
-            })
+            .map(|(key, tracked)| tracked.job(key))
             .collect();
         jobs.sort_by_key(|job| {
             let large = if job.bytes >= LARGE_LOG { job.bytes } else { 0 };
             (Reverse(large), Reverse(job.log.modified_ms), Reverse(job.bytes))
         });
         jobs
+    }
+
+    /// The logs of applications that someone waits for, and whose rows were evicted. They are unread from now on.
+    pub(super) fn asked_for(&mut self, app_ids: &BTreeSet<String>) -> Vec<Job> {
+        let mut keys = Vec::new();
+        for rows in app_ids.iter().flat_map(|app_id| self.attempts.of_application(app_id)) {
+            let claims = self.claims.get(&key_of(rows));
+            keys.extend(claims.and_then(|claims| claims.winner.clone()));
+        }
+        let mut jobs = Vec::new();
+        for key in keys {
+            let Some(tracked) = self.logs.get_mut(&key) else {
+                continue;
+            };
+            let is_there = !tracked.deleted && self.sources[tracked.source].unreachable.is_none();
+            if tracked.evicted && !tracked.unread && is_there {
+                tracked.unread = true;
+                jobs.push(tracked.job(&key));
+            }
+        }
+        jobs
+    }
+
+    /// Attempts whose rows may leave the cache, because their logs can be read again: application, number, and when the log was last written.
+    pub(super) fn evictable(&self) -> Vec<(Arc<str>, AttemptOrd, i64)> {
+        let is_kept = |tracked: &TrackedLog| {
+            tracked.evicted
+                || tracked.deleted
+                || tracked.unread
+                || tracked.live.is_some()
+                || tracked.failure.is_some()
+                || self.sources[tracked.source].unreachable.is_some()
+        };
+        let tracked = self.logs.values().filter(|tracked| !is_kept(tracked));
+        tracked
+            .filter_map(|tracked| {
+                let rows = tracked.rows.as_ref()?;
+                Some((Arc::clone(&rows.app_id), rows.stored?, tracked.log.modified_ms))
+            })
+            .collect()
+    }
+
+    /// Attempts have given up their rows, and have other numbers.
+    pub(super) fn evicted(&mut self, ords: &HashMap<AttemptOrd, AttemptOrd>) {
+        for tracked in self.logs.values_mut() {
+            let Some(rows) = &mut tracked.rows else { continue };
+            let Some(ord) = rows.stored.and_then(|ord| ords.get(&ord)) else {
+                continue;
+            };
+            let rows = Arc::make_mut(rows);
+            (rows.stored, rows.is_read) = (Some(*ord), false);
+            tracked.evicted = true;
+            tracked.entry = None;
+            self.changed.insert(key_of(rows));
+        }
     }
 
     /// Whether nothing is known of the application of a log.
@@ -590,6 +636,7 @@ impl Ledger {
             return true;
         }
         tracked.report = Some(outcome.report);
+        tracked.evicted = false;
         if let Some(rows) = &mut outcome.rows {
             tracked.listed = ListedRow::of(rows);
             if rows.stored.is_some() {
@@ -706,6 +753,11 @@ impl Ledger {
         }
     }
 
+    /// When applications were asked for.
+    pub(super) fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
     pub(super) fn has_news(&self) -> bool {
         !self.dropped.is_empty() || !self.other_logs.is_empty()
     }
@@ -737,7 +789,9 @@ impl Ledger {
             })
             .collect();
         let is_awaited = |tracked: &&TrackedLog| {
-            tracked.unread && tracked.failure.is_none() && self.sources[tracked.source].unreachable.is_none()
+            // What cannot be listed now is shown as it was; but of what was evicted nothing is there to be shown.
+            let is_there = tracked.evicted || self.sources[tracked.source].unreachable.is_none();
+            tracked.is_awaited() && is_there
         };
         let unread = self.logs.values().filter(is_awaited);
         let unread = unread.filter_map(|tracked| tracked.rows.as_ref().filter(|rows| !rows.is_read));
@@ -754,6 +808,7 @@ impl Ledger {
             unread: unread.map(|rows| rows.app_id.clone()).collect(),
             event_logs,
             scans: self.scans.clone(),
+            uses: self.uses.clone(),
             problems,
             unreachable: self
                 .sources
@@ -833,7 +888,7 @@ impl Ledger {
                 }
             },
         }
-        if !rows.is_read && tracked.report.is_some() && !tracked.deleted {
+        if !rows.is_read && tracked.report.is_some() && !tracked.deleted && !tracked.evicted {
             tracked.unread = true;
         }
         self.attempts.put(rows);
@@ -904,6 +959,35 @@ impl Ledger {
     }
 }
 
+impl TrackedLog {
+    /// The work of reading it, which takes its fold along.
+    fn job(&mut self, key: &LogKey) -> Job {
+        let live = self.live.take();
+        let known = if live.is_some() { self.read_bytes } else { 0 };
+        Job {
+            key: Arc::clone(key),
+            source: self.source,
+            log: Arc::clone(&self.log),
+            live,
+            app_id: self.rows.as_ref().map(|rows| Arc::clone(&rows.app_id)),
+            unknown: self.report.is_none() && self.rows.is_none(),
+            new: self.report.is_none(),
+            retry: self.failure.is_some() && self.read_bytes == self.log.size_bytes,
+            bytes: self.log.size_bytes.saturating_sub(known),
+        }
+    }
+
+    /// Statements that need its rows have to wait for them: they will come, or could be had.
+    fn is_awaited(&self) -> bool {
+        // Where the cache cannot take the rows that were read, to go on without them would be to lose them in silence.
+        let will_come = match &self.failure {
+            None => self.unread,
+            Some(failure) => failure.cause == Cause::Cache,
+        };
+        will_come || self.evicted && !self.deleted
+    }
+}
+
 impl Restored {
     fn reading(&self) -> &LogReading {
         match self {
@@ -926,6 +1010,7 @@ impl Restored {
         tracked.unread = !is_known;
         match self {
             Restored::Rows(attempt, row) => {
+                let is_evicted = attempt.info.state == AttemptState::Evicted;
                 tracked.rows = Some(Arc::new(AttemptRows {
                     app_id: Arc::clone(&attempt.app_id),
                     attempt_id: Arc::clone(&attempt.attempt_id),
@@ -934,8 +1019,9 @@ impl Restored {
                     tables: BTreeMap::new(),
                     // Rows of another release may lack columns.
                     stored: is_current.then_some(attempt.ord),
-                    is_read: is_current,
+                    is_read: is_current && !is_evicted,
                 }));
+                tracked.evicted = is_current && is_evicted;
                 tracked.listed = Some(row);
             }
             Restored::Other(log) => {
@@ -1097,6 +1183,9 @@ fn state(tracked: &TrackedLog) -> (LogState, Option<String>) {
             None => reason.to_owned(),
         };
         return (LogState::NotListed, Some(reason));
+    }
+    if tracked.evicted {
+        return (LogState::Evicted, problem);
     }
     if problem.is_some() || report.malformed_lines > 0 {
         return (LogState::Damaged, problem);

@@ -60,6 +60,8 @@ pub struct HistoryOptions {
     pub max_age: Option<Duration>,
     /// Of more logs in a source the newest are shown.
     pub max_logs: Option<usize>,
+    /// A larger column cache makes applications give up their rows until someone asks for them.
+    pub max_cache_bytes: Option<u64>,
 }
 
 impl Default for HistoryOptions {
@@ -70,6 +72,7 @@ impl Default for HistoryOptions {
             follow_growth: true,
             max_age: None,
             max_logs: None,
+            max_cache_bytes: None,
         }
     }
 }
@@ -139,6 +142,8 @@ pub struct Progress {
     pub bytes_read: u64,
     /// Sources that cannot be listed now.
     pub unreachable: Vec<String>,
+    /// Why rows that were read are missing: the column cache could not take them with the last scan.
+    pub unwritten: Option<String>,
 }
 
 /// The files of one log, as they lie.
@@ -225,14 +230,24 @@ impl History {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let scans = async {
             loop {
-                ticks.tick().await;
-                self.scan_once().await;
+                tokio::select! {
+                    _ = ticks.tick() => drop(self.scan_once().await),
+                    () = self.wake.notified() => self.read_wanted().await,
+                }
             }
         };
         // A scan that is dropped half-way loses nothing but its work: see `Ledger::work`.
         tokio::select! {
             () = scans => {}
             _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    /// Reads what statements wait for, for as long as this is polled: who does not [`Self::run`] has to do that.
+    pub async fn answer_wanted(&self) {
+        loop {
+            self.wake.notified().await;
+            self.read_wanted().await;
         }
     }
 
@@ -246,6 +261,15 @@ impl History {
     pub async fn ensure_read(&self, app_ids: &[String], within: Duration) -> Result<(), NotReadYet> {
         let mut published = self.published.subscribe();
         let deadline = tokio::time::Instant::now() + within;
+        {
+            let snapshot = self.snapshot();
+            for rows in app_ids
+                .iter()
+                .filter_map(|app_id| snapshot.attempts.of_application(app_id).first())
+            {
+                snapshot.uses.note(&rows.app_id);
+            }
+        }
         loop {
             published.mark_unchanged();
             let snapshot = self.snapshot();
@@ -287,6 +311,7 @@ impl History {
             }
         }
         progress.unreachable.clone_from(&snapshot.unreachable);
+        progress.unwritten = self.scans.last().and_then(|scan| scan.unwritten);
         progress
     }
 

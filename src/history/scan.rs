@@ -14,7 +14,7 @@ use super::{AttemptRows, CacheHandle, History, now_ms};
 use crate::cache::{AttemptOrd, Cache, CacheError, CacheView};
 use crate::catalog::SnapshotSource;
 use crate::event_log::{Discovery, EventLog, LogStore, StoreError, discover};
-use crate::table::APPLICATION_ATTEMPTS;
+use crate::table::{APPLICATION_ATTEMPTS, EXECUTOR_HOURLY, STAGE_SUMMARY, TableDef};
 use crate::telemetry::error_chain;
 
 /// During a long scan readers see what was read so far, at most this often.
@@ -37,6 +37,12 @@ const COMMITS_TO_COMPACTION: usize = 32;
 const MOST_SUCCESSORS: usize = 3;
 /// Scans from one look at the files of the cache to the next.
 const SCANS_TO_VERIFY: usize = 30;
+/// Applications that were asked for this recently keep their rows: a statement that waited for them is about to read them.
+const KEPT_AFTER_USE: Duration = Duration::from_secs(60);
+/// Attempts that give up their rows in one commit.
+const EVICTED_AT_ONCE: usize = 1000;
+/// Rows that stay: what listings and questions about all applications are answered from.
+const KEPT_TABLES: [&TableDef; 3] = [&APPLICATION_ATTEMPTS, &STAGE_SUMMARY, &EXECUTOR_HOURLY];
 /// Scans that are remembered.
 const SCANS_KEPT: usize = 1000;
 
@@ -75,6 +81,11 @@ impl ScanLog {
     pub fn scans(&self) -> Vec<ScanSummary> {
         let scans = self.0.read().unwrap_or_else(PoisonError::into_inner);
         scans.iter().cloned().collect()
+    }
+
+    pub(super) fn last(&self) -> Option<ScanSummary> {
+        let scans = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        scans.back().cloned()
     }
 
     fn count(&self) -> usize {
@@ -172,6 +183,7 @@ impl History {
         if summary.changed || self.is_behind() {
             self.publish(&mut ledger);
         }
+        self.make_room(&mut ledger, &mut summary).await;
         summary.changed |= is_listing_new;
         self.complete.store(true, Ordering::Release);
         self.listed.send_replace(true);
@@ -195,6 +207,98 @@ impl History {
             );
         }
         summary
+    }
+
+    /// Reads the logs of evicted applications that statements wait for.
+    pub(super) async fn read_wanted(&self) {
+        let mut ledger = self.ledger.lock().await;
+        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let jobs = ledger.asked_for(&wanted);
+        if jobs.is_empty() {
+            return;
+        }
+        let mut summary = ScanSummary::default();
+        Box::pin(self.read(&mut ledger, jobs, &mut summary)).await;
+        if summary.changed {
+            self.publish(&mut ledger);
+        }
+        if summary.commits > 0 {
+            self.maintain();
+        }
+    }
+
+    /// Has attempts give up their rows until the cache is small enough: those first that were asked for, or whose logs were written, the
+    /// longest time ago.
+    async fn make_room(&self, ledger: &mut Ledger, summary: &mut ScanSummary) {
+        let cache = self.cache.as_ref().and_then(CacheHandle::writer).cloned();
+        let (Some(cache), Some(most)) = (cache, self.options.max_cache_bytes) else {
+            return;
+        };
+        let snapshot = cache.snapshot();
+        // The usual case, and looked at with every scan.
+        if snapshot.bytes() <= most {
+            return;
+        }
+        let bytes = snapshot.bytes_of_attempts();
+        let mut live: u64 = bytes.values().sum();
+        if live <= most {
+            return;
+        }
+        let uses = ledger.uses().last();
+        let recent = now_ms() - i64::try_from(KEPT_AFTER_USE.as_millis()).unwrap_or(i64::MAX);
+        let last_use =
+            |app_id: &Arc<str>, modified_ms: i64| uses.get(app_id).map_or(modified_ms, |used| (*used).max(modified_ms));
+        let mut attempts = ledger.evictable();
+        attempts.retain(|(app_id, ..)| uses.get(app_id).is_none_or(|used| *used < recent));
+        attempts.sort_by_key(|(app_id, ord, modified_ms)| (last_use(app_id, *modified_ms), *ord));
+        let mut attempts = attempts.into_iter().map(|(_, ord, _)| ord).peekable();
+        // Somewhat more than has to go, so that not every commit makes some go.
+        let enough = most - most / 10;
+        let mut evicted = 0;
+        while live > enough && attempts.peek().is_some() {
+            let mut some = Vec::new();
+            while live > enough
+                && some.len() < EVICTED_AT_ONCE
+                && let Some(ord) = attempts.next()
+            {
+                live = live.saturating_sub(bytes.get(&ord).copied().unwrap_or_default());
+                some.push(ord);
+            }
+            let cache = Arc::clone(&cache);
+            let done = self
+                .readers()
+                .spawn(async move { Box::pin(cache.evict(&some, &KEPT_TABLES)).await });
+            match done.await {
+                Ok(Ok(ords)) => {
+                    evicted += ords.len();
+                    summary.commits += 1;
+                    ledger.evicted(&ords);
+                }
+                Ok(Err(error)) => {
+                    tracing::error!(error = error_chain(&error), "no room can be made in the column cache");
+                    break;
+                }
+                Err(_panicked) => {
+                    tracing::error!("a defect in sparkgate stopped making room in the column cache; please report it");
+                    break;
+                }
+            }
+        }
+        if evicted > 0 {
+            summary.changed = true;
+            self.publish(ledger);
+            tracing::info!(
+                attempts = evicted,
+                bytes = live,
+                "rows left the column cache, which has [cache] max_bytes"
+            );
+        } else {
+            tracing::warn!(
+                bytes = live,
+                max_bytes = most,
+                "the column cache is larger than [cache] max_bytes, and nothing in it can go"
+            );
+        }
     }
 
     /// Whether the cache has moved on since readers were shown it.
@@ -239,13 +343,14 @@ impl History {
         }
     }
 
-    /// Looks now and then whether the files of the cache are all there; the logs of what is lost are read again.
+    /// Looks now and then, and when readers met damage, whether the files of the cache are all there; the logs of what is lost are read
+    /// again.
     async fn verify(&self, ledger: &mut Ledger, summary: &mut ScanSummary) {
         let Some(cache) = &self.cache else { return };
-        if !self.scans.count().is_multiple_of(SCANS_TO_VERIFY) {
+        let view = cache.view();
+        if !self.scans.count().is_multiple_of(SCANS_TO_VERIFY) && !view.has_damage() {
             return;
         }
-        let view = cache.view();
         let missing = self.readers().spawn(async move { view.missing().await }).await;
         match missing {
             Ok(Ok(missing)) if missing.files.is_empty() => {}
@@ -256,7 +361,7 @@ impl History {
                     file = missing.files[0],
                     files = missing.files.len(),
                     logs = lost,
-                    "files of the column cache are missing or cut short; the logs of what they held are read again"
+                    "files of the column cache are missing or damaged; the logs of what they held are read again"
                 );
             }
             Ok(Err(error)) => tracing::warn!(error = error_chain(&error), "the column cache cannot be listed"),
@@ -322,6 +427,7 @@ impl History {
         let mut unpublished = false;
         loop {
             let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            jobs.extend(ledger.asked_for(&wanted));
             let may_start = waiting.bytes < MOST_WAITING_BYTES;
             while may_start && let Some(job) = self.next_job(&mut jobs, &wanted, running.len()) {
                 if !job.retry {

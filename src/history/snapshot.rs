@@ -1,12 +1,12 @@
 //! An immutable view of everything known at one moment. A statement pins one, so that a join sees one moment.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 
-use super::ScanLog;
 use super::listing::{ListedRow, Lister, Listing};
+use super::{ScanLog, now_ms};
 use crate::cache::{AttemptOrd, CacheView, ShardedMap};
 use crate::event_log::EventLog;
 
@@ -26,8 +26,26 @@ pub struct AttemptRows {
     pub tables: BTreeMap<&'static str, Vec<RecordBatch>>,
     /// The rows in the column cache, if there are any: none of them is in `tables` as well.
     pub stored: Option<AttemptOrd>,
-    /// `false` while no more than the attempt's own row is known: its log was looked at, and not read yet.
+    /// `false` while not all rows are at hand: the log was looked at and not read yet, or its rows were evicted.
     pub is_read: bool,
+}
+
+/// When applications were last asked for: those that were not for the longest time give up their rows first. Cheap to clone; all clones are
+/// one.
+#[derive(Debug, Clone, Default)]
+pub struct Uses(Arc<Mutex<HashMap<Arc<str>, i64>>>);
+
+impl Uses {
+    /// Someone asks for the rows of an application now.
+    pub fn note(&self, app_id: &Arc<str>) {
+        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.insert(Arc::clone(app_id), now_ms());
+    }
+
+    /// When each was asked for last, milliseconds since the epoch.
+    pub(super) fn last(&self) -> HashMap<Arc<str>, i64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Attempts by application and attempt id. Cheap to clone; a change copies little.
@@ -106,6 +124,8 @@ pub struct Snapshot {
     pub event_logs: Vec<Arc<LogEntry>>,
     /// Rows of `system.scans`; as of now, not of this moment.
     pub scans: ScanLog,
+    /// Who asks for an application says so here.
+    pub uses: Uses,
     /// Attempts whose rows may not be all that their log holds (it is damaged, or cannot be read now), each with the first problem.
     pub problems: BTreeMap<(Arc<str>, Arc<str>), String>,
     /// Sources that cannot be listed now, as they were given, each with the reason.
@@ -157,7 +177,7 @@ pub struct LogEntry {
     pub modified_ms: Option<i64>,
     pub app_id: Option<Arc<str>>,
     pub attempt_id: Option<Arc<str>>,
-    /// `waiting`, `complete`, `in progress`, `damaged`, `not listed`, `failed`.
+    /// `waiting`, `complete`, `in progress`, `damaged`, `evicted`, `not listed`, `failed`.
     pub status: LogState,
     /// Lines read, events understood, lines of unknown events, lines that could not be read.
     pub lines: i64,
@@ -181,6 +201,8 @@ pub enum LogState {
     InProgress,
     /// Served with what could be read: some lines were not.
     Damaged,
+    /// Read, and most of its rows had to leave the column cache: it is read again when a statement names its application.
+    Evicted,
     /// Seen, and left out for the reason in `error`.
     NotListed,
     /// It could not be read at all this time; tried again with the next scan.
@@ -194,6 +216,7 @@ impl LogState {
             LogState::Complete => "complete",
             LogState::InProgress => "in progress",
             LogState::Damaged => "damaged",
+            LogState::Evicted => "evicted",
             LogState::NotListed => "not listed",
             LogState::Failed => "failed",
         }

@@ -12,12 +12,14 @@ pub(super) fn live() -> Response {
 }
 
 /// `/health/ready`: 200 once the listing is complete; before, 503 with how far it is. A source that cannot be listed is named, but does
-/// not make the gateway unready: the others, and what was read before, are served.
+/// not make the gateway unready: the others, and what was read before, are served. A column cache that cannot take the rows that were read
+/// does: they are missing.
 pub(super) fn ready(history: &History) -> Response {
     let progress = history.progress();
-    let (status, word) = match progress.is_complete {
-        true => (StatusCode::OK, "ready"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+    let (status, word) = match (progress.is_complete, &progress.unwritten) {
+        (true, None) => (StatusCode::OK, "ready"),
+        (true, Some(_)) => (StatusCode::SERVICE_UNAVAILABLE, "rows are missing"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
     };
     let body = serde_json::json!({
         "status": word,
@@ -26,6 +28,7 @@ pub(super) fn ready(history: &History) -> Response {
         "bytes_seen": progress.bytes_seen,
         "bytes_read": progress.bytes_read,
         "unreachable_sources": progress.unreachable,
+        "cache_error": progress.unwritten,
     });
     respond(status, &body)
 }

@@ -268,6 +268,41 @@ fn flipped_bytes_of_manifests_and_segments_are_noticed() {
     }
 }
 
+/// A statement that meets the damage fails, and the next scan reads the logs of these rows again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_cures_damage_that_a_statement_has_met() {
+    let logs = logs();
+    let cache = filled(logs.path());
+    let server = cache.serve(logs.path(), &["--scan-interval", "200ms"]);
+    let session = Session::open(&server).await;
+    for file in cache.files("t/tasks") {
+        let mut bytes = fs::read(&file).expect("it is there");
+        let at = bytes.len() / 3;
+        bytes[at] ^= 1;
+        fs::write(&file, bytes).expect("ours");
+    }
+    let sums = "select count(*), sum(executor_run_time_ms), sum(jvm_gc_time_ms), max(host) from tasks";
+    let in_memory = Columns::new().well(
+        &["sql"],
+        logs.path(),
+        &["--cache", "off", "--format", "csv", "-c", sums],
+    );
+    let expected = in_memory.lines().last().expect("a row").replace(',', "|");
+    let started = std::time::Instant::now();
+    let mut failures = 0;
+    loop {
+        match session.client.simple_query(sums).await {
+            Ok(_) => break,
+            Err(error) => assert_eq!(crate::support::pg::code(&error), "58030", "{error:?}"),
+        }
+        failures += 1;
+        assert!(started.elapsed() < SEEN_WITHIN, "the damage stays");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(failures > 0, "nothing was damaged");
+    assert_eq!(session.rows(sums).await, [expected.as_str()]);
+}
+
 #[test]
 fn a_commit_that_is_gone_or_damaged_empties_the_cache_and_reads_the_logs_again() {
     let logs = logs();

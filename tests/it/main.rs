@@ -32,6 +32,8 @@ mod replay;
 mod cache_crashes;
 /// A cache that is full, damaged, of another release or of another process.
 mod cache_faults;
+/// A cache that may not grow beyond a size.
+mod cache_limit;
 /// What is asked for while the first scan still reads.
 mod cache_on_demand;
 /// Random histories of logs and of the cache.

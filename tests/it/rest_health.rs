@@ -83,7 +83,7 @@ async fn the_server_is_live_at_once_and_ready_when_the_first_scan_has_read_every
     let after = client.get("/health/ready");
     assert_eq!(progress(&after), (200, json!(3), json!(3)));
     let expected = json!({"status": "ready", "logs_seen": 3, "logs_read": 3, "bytes_seen": sizes, "bytes_read": sizes,
-        "unreachable_sources": []});
+        "unreachable_sources": [], "cache_error": null});
     assert_eq!(after.json(), expected);
     assert_eq!(client.rest("applications/slowest/jobs")[0]["numTasks"], 4);
 }
