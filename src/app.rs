@@ -176,8 +176,9 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
             "no door is open: give --pg or --http an address, such as 127.0.0.1:5433".into(),
         ));
     }
-    let cache = open_cache(loaded, environment, WhenLocked::Fail)?;
-    let history = Arc::new(history(loaded, cache, true)?);
+    let history = Arc::new(history(loaded, true, || {
+        open_cache(loaded, environment, WhenLocked::Fail)
+    })?);
     // The parts outlive the runtime of the network, so that whatever still runs there finds them.
     let engine = engine(&history, loaded, loaded.config.query.timeout.0)?;
     let network = tokio::runtime::Builder::new_multi_thread()
@@ -308,8 +309,9 @@ fn sql(
         ));
     }
     let texts = statement_texts(args)?;
-    let cache = open_cache(loaded, environment, WhenLocked::Read)?;
-    let history = Arc::new(history(loaded, cache, false)?);
+    let history = Arc::new(history(loaded, false, || {
+        open_cache(loaded, environment, WhenLocked::Read)
+    })?);
     // Whoever asks for one statement waits for it, unless told otherwise.
     let timeout = loaded.config.query.timeout.0.filter(|_| loaded.is_set("query.timeout"));
     let engine = engine(&history, loaded, timeout)?;
@@ -383,7 +385,7 @@ fn statement_texts(args: &SqlArgs) -> Result<Vec<String>, AppError> {
 
 fn check(args: &CheckArgs, loaded: &Loaded, out: &mut (dyn Write + Send), err: &mut dyn Write) -> Result<(), AppError> {
     // What a log is, only the log can say.
-    let history = Arc::new(history(loaded, None, false)?);
+    let history = Arc::new(history(loaded, false, || Ok(None))?);
     runtime()?.block_on(scan_all(&history))?;
     let snapshot = history.snapshot();
     output::write_check(out, args.format, &snapshot)?;
@@ -451,7 +453,12 @@ fn sources(loaded: &Loaded) -> Result<Vec<Source>, SourceError> {
     paths.map(|given| Source::parse(given)).collect()
 }
 
-fn history(loaded: &Loaded, cache: Option<CacheHandle>, follow_growth: bool) -> Result<History, AppError> {
+/// `cache` opens the cache, while the sources are being listed.
+fn history(
+    loaded: &Loaded,
+    follow_growth: bool,
+    cache: impl FnOnce() -> Result<Option<CacheHandle>, AppError>,
+) -> Result<History, AppError> {
     let config = &loaded.config;
     let options = HistoryOptions {
         threads: config.ingest.threads.into(),
@@ -461,8 +468,11 @@ fn history(loaded: &Loaded, cache: Option<CacheHandle>, follow_growth: bool) -> 
         max_logs: usize::try_from(config.retention.max_logs).ok().filter(|most| *most > 0),
         max_cache_bytes: max_cache_bytes(loaded),
     };
-    History::with_cache(sources(loaded)?, options, cache)
-        .map_err(|error| failed("cannot start the threads that read logs", &error))
+    let mut history = History::new(sources(loaded)?, options)
+        .map_err(|error| failed("cannot start the threads that read logs", &error))?;
+    history.list_ahead();
+    history.use_cache(cache()?);
+    Ok(history)
 }
 
 fn max_cache_bytes(loaded: &Loaded) -> Option<u64> {
@@ -589,7 +599,7 @@ fn ingest(
         ));
     };
     let writer = Arc::clone(writer);
-    let history = Arc::new(history(loaded, Some(cache), false)?);
+    let history = Arc::new(history(loaded, false, || Ok(Some(cache)))?);
     let start = Instant::now();
     let summary = runtime()?.block_on(async {
         history.check_sources().await?;

@@ -5,7 +5,7 @@
 //! Invariant: each `(application, attempt)` has the rows of exactly one log, however many logs claim it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,15 +35,15 @@ const LARGE_LOG: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     sources: Vec<SourceBook>,
-    logs: BTreeMap<LogKey, TrackedLog>,
+    logs: HashMap<LogKey, Box<TrackedLog>>,
     /// Which logs claim an attempt, and which of them counts.
-    claims: BTreeMap<AttemptKey, Claims>,
+    claims: HashMap<AttemptKey, Claims>,
     /// Attempts whose claims changed since the last snapshot.
-    changed: BTreeSet<AttemptKey>,
+    changed: HashSet<AttemptKey>,
     attempts: Attempts,
     lister: Lister,
     /// What the cache knew when we started, by log, until the log is listed.
-    restored: BTreeMap<LogKey, Restored>,
+    restored: HashMap<LogKey, Restored>,
     /// Rows in the cache that do not count any more.
     dropped: BTreeSet<AttemptOrd>,
     /// Logs without rows that the cache should know, or forget.
@@ -195,7 +195,7 @@ pub(super) enum Verdict {
 
 impl Ledger {
     /// `sources`: as each was given, and its path.
-    pub(super) fn new(sources: impl IntoIterator<Item = (String, String)>, has_cache: bool, scans: ScanLog) -> Self {
+    pub(super) fn new(sources: impl IntoIterator<Item = (String, String)>, scans: ScanLog) -> Self {
         let sources = sources
             .into_iter()
             .map(|(given, path)| SourceBook {
@@ -206,10 +206,14 @@ impl Ledger {
             .collect();
         Ledger {
             sources,
-            has_cache,
             scans,
             ..Ledger::default()
         }
+    }
+
+    /// Whether there is a cache that rows go to.
+    pub(super) fn use_cache(&mut self, writes: bool) {
+        self.has_cache = writes;
     }
 
     /// Takes over what the cache knows. `rows` has the own rows of its attempts.
@@ -303,7 +307,7 @@ impl Ledger {
             }));
         }
         // `discover` gives each log once.
-        let current: BTreeMap<LogKey, EventLog> = kept.into_iter().map(|log| (log.identity.clone(), log)).collect();
+        let current: HashMap<LogKey, EventLog> = kept.into_iter().map(|log| (log.identity.clone(), log)).collect();
 
         let gone: Vec<LogKey> = self
             .logs
@@ -420,7 +424,7 @@ impl Ledger {
                     self.changed.insert(attempt);
                 }
             }
-            self.logs.insert(key, tracked);
+            self.logs.insert(key, Box::new(tracked));
             return;
         };
         // Two sources may overlap, one inside the other: the first one has the log.
@@ -501,7 +505,12 @@ impl Ledger {
             .collect();
         jobs.sort_by_key(|job| {
             let large = if job.bytes >= LARGE_LOG { job.bytes } else { 0 };
-            (Reverse(large), Reverse(job.log.modified_ms), Reverse(job.bytes))
+            (
+                Reverse(large),
+                Reverse(job.log.modified_ms),
+                Reverse(job.bytes),
+                Arc::clone(&job.key),
+            )
         });
         jobs
     }
@@ -788,7 +797,7 @@ impl Ledger {
                 Some((attempt, entry.error.clone().unwrap_or_default()))
             })
             .collect();
-        let is_awaited = |tracked: &&TrackedLog| {
+        let is_awaited = |tracked: &&Box<TrackedLog>| {
             // What cannot be listed now is shown as it was; but of what was evicted nothing is there to be shown.
             let is_there = tracked.evicted || self.sources[tracked.source].unreachable.is_none();
             tracked.is_awaited() && is_there
@@ -1265,7 +1274,7 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        Ledger::new([("logs".to_owned(), String::new())], false, ScanLog::default())
+        Ledger::new([("logs".to_owned(), String::new())], ScanLog::default())
     }
 
     fn log(path: &str, size_bytes: u64, modified_ms: i64) -> EventLog {

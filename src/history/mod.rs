@@ -35,11 +35,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::cache::{Cache, CacheReader, CacheView};
 use crate::catalog::SnapshotSource;
-use crate::event_log::{EventLog, LogReader, LogStore, StoreError};
+use crate::event_log::{Discovery, EventLog, LogReader, LogStore, StoreError};
 
 use ledger::Ledger;
 pub use parallel::LogFold;
@@ -114,6 +115,8 @@ pub struct History {
     scans: ScanLog,
     /// Logs are read here; `None` only while dropping.
     readers: Option<Runtime>,
+    /// Listings for the first scan that were begun before it.
+    ahead: Mutex<Option<Vec<BegunListing>>>,
     threads: usize,
     /// A scan has read everything that it found.
     complete: AtomicBool,
@@ -127,6 +130,9 @@ pub struct History {
     /// Held while segments are merged and files deleted.
     maintaining: Arc<tokio::sync::Mutex<()>>,
 }
+
+/// The listing of a source, under way.
+type BegunListing = JoinHandle<Result<Discovery, StoreError>>;
 
 /// How far reading is, for `/health/ready`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -192,19 +198,19 @@ impl History {
             .enable_all()
             .build()?;
         let scans = ScanLog::default();
-        let writes = cache.as_ref().is_some_and(|cache| cache.writer().is_some());
         let names = sources
             .iter()
             .map(|source| (source.given().to_owned(), source.path().to_owned()));
-        let ledger = tokio::sync::Mutex::new(Ledger::new(names, writes, scans.clone()));
-        Ok(History {
+        let ledger = tokio::sync::Mutex::new(Ledger::new(names, scans.clone()));
+        let mut history = History {
             sources,
             options,
-            cache,
+            cache: None,
             snapshot: RwLock::new(Arc::new(Snapshot::default())),
             ledger,
             scans,
             readers: Some(readers),
+            ahead: Mutex::default(),
             threads,
             complete: AtomicBool::new(false),
             listed: watch::Sender::new(false),
@@ -212,7 +218,21 @@ impl History {
             wanted: Mutex::default(),
             wake: Notify::new(),
             maintaining: Arc::default(),
-        })
+        };
+        history.use_cache(cache);
+        Ok(history)
+    }
+
+    /// Begins the listings of the first scan, so that the cache is opened beside them.
+    pub fn list_ahead(&mut self) {
+        self.ahead = Mutex::new(Some(self.begin_listing()));
+    }
+
+    /// Rows go there and come from there. Nothing was read before.
+    pub fn use_cache(&mut self, cache: Option<CacheHandle>) {
+        let writes = cache.as_ref().is_some_and(|cache| cache.writer().is_some());
+        self.ledger.get_mut().use_cache(writes);
+        self.cache = cache;
     }
 
     /// Looks whether every source is there.

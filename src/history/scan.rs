@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::ledger::{Job, Ledger, LogKey, News, Verdict, key_of};
 use super::listing::{AttemptKey, ListedRow};
 use super::read::{Cause, Failure, Outcome, Task, look_at, read_log};
-use super::{AttemptRows, CacheHandle, History, now_ms};
+use super::{AttemptRows, BegunListing, CacheHandle, History, now_ms};
 use crate::cache::{AttemptOrd, Cache, CacheError, CacheView};
 use crate::catalog::SnapshotSource;
 use crate::event_log::{Discovery, EventLog, LogStore, StoreError, discover};
@@ -152,7 +152,8 @@ impl History {
         let start = Instant::now();
         let start_ms = now_ms();
         let mut ledger = self.ledger.lock().await;
-        let listings = self.begin_listing();
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listings = ahead.unwrap_or_else(|| self.begin_listing());
         self.take_over(&mut ledger).await;
         let reached = |what: &str| {
             let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -370,7 +371,7 @@ impl History {
     }
 
     /// Lists the sources, all at once, on the readers' threads: a listing may block on slow storage.
-    fn begin_listing(&self) -> Vec<JoinHandle<Result<Discovery, StoreError>>> {
+    pub(super) fn begin_listing(&self) -> Vec<BegunListing> {
         let begin = |source: &super::Source| {
             let (store, path) = (Arc::clone(source.store()), source.path().to_owned());
             self.readers().spawn(list_source(store, path))
@@ -378,7 +379,7 @@ impl History {
         self.sources.iter().map(begin).collect()
     }
 
-    async fn list(&self, ledger: &mut Ledger, listings: Vec<JoinHandle<Result<Discovery, StoreError>>>) -> ScanSummary {
+    async fn list(&self, ledger: &mut Ledger, listings: Vec<BegunListing>) -> ScanSummary {
         let mut summary = ScanSummary::default();
         for ((index, source), listing) in self.sources.iter().enumerate().zip(listings) {
             let failure = match listing.await {
