@@ -6,7 +6,7 @@
 //! Two deliberate differences. A rolling log whose last file is still empty is listed: Spark lists it or not depending on
 //! whether it saw it before. And a compaction that is being written (`….compact.inprogress`) does not hide its log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -213,14 +213,21 @@ impl Discovery {
 
     /// A listing during the final rename may see a log under both names. The finished file is the whole one.
     fn prefer_finished(&mut self) {
+        let is_running = |log: &&EventLog| log.in_progress;
+        let running: HashSet<Arc<str>> = self
+            .logs
+            .iter()
+            .filter(is_running)
+            .map(|log| Arc::clone(&log.identity))
+            .collect();
         // Nearly all logs are finished, and most of the time all are.
-        if !self.logs.iter().any(|log| log.in_progress) {
+        if running.is_empty() {
             return;
         }
         let finished: HashMap<Arc<str>, Arc<str>> = self
             .logs
             .iter()
-            .filter(|log| !log.in_progress)
+            .filter(|log| !log.in_progress && running.contains(&log.identity))
             .map(|log| (log.identity.clone(), log.path.clone()))
             .collect();
         let (kept, superseded) = std::mem::take(&mut self.logs)

@@ -5,7 +5,7 @@
 //! Invariant: each `(application, attempt)` has the rows of exactly one log, however many logs claim it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,15 +35,15 @@ const LARGE_LOG: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     sources: Vec<SourceBook>,
-    logs: HashMap<LogKey, Box<TrackedLog>>,
+    logs: BTreeMap<LogKey, Box<TrackedLog>>,
     /// Which logs claim an attempt, and which of them counts.
-    claims: HashMap<AttemptKey, Claims>,
+    claims: BTreeMap<AttemptKey, Claims>,
     /// Attempts whose claims changed since the last snapshot.
-    changed: HashSet<AttemptKey>,
+    changed: BTreeSet<AttemptKey>,
     attempts: Attempts,
     lister: Lister,
     /// What the cache knew when we started, by log, until the log is listed.
-    restored: HashMap<LogKey, Restored>,
+    restored: BTreeMap<LogKey, Restored>,
     /// Rows in the cache that do not count any more.
     dropped: BTreeSet<AttemptOrd>,
     /// Logs without rows that the cache should know, or forget.
@@ -307,7 +307,7 @@ impl Ledger {
             }));
         }
         // `discover` gives each log once.
-        let current: HashMap<LogKey, EventLog> = kept.into_iter().map(|log| (log.identity.clone(), log)).collect();
+        let current: BTreeMap<LogKey, EventLog> = kept.into_iter().map(|log| (log.identity.clone(), log)).collect();
 
         let gone: Vec<LogKey> = self
             .logs
@@ -505,12 +505,7 @@ impl Ledger {
             .collect();
         jobs.sort_by_key(|job| {
             let large = if job.bytes >= LARGE_LOG { job.bytes } else { 0 };
-            (
-                Reverse(large),
-                Reverse(job.log.modified_ms),
-                Reverse(job.bytes),
-                Arc::clone(&job.key),
-            )
+            (Reverse(large), Reverse(job.log.modified_ms), Reverse(job.bytes))
         });
         jobs
     }
@@ -847,9 +842,10 @@ impl Ledger {
         if shown().filter(|ord| cache.by_ord(*ord).is_some()).count() == cache.attempt_count() {
             return BTreeSet::new();
         }
-        let shown: BTreeSet<AttemptOrd> = shown().collect();
+        let mut shown: Vec<AttemptOrd> = shown().collect();
+        shown.sort_unstable();
         let live = cache.attempts().map(|attempt| attempt.ord);
-        live.filter(|ord| !shown.contains(ord)).collect()
+        live.filter(|ord| shown.binary_search(ord).is_err()).collect()
     }
 
     fn elect_changed(&mut self) {

@@ -26,8 +26,8 @@ const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// Rows wait for a commit no longer than this, and are no more than these: a commit costs a file for each table and their syncs, and small
 /// files are merged later, which costs as much as to write them once more.
 const COMMIT_AFTER: Duration = Duration::from_secs(10);
-const COMMIT_BYTES: usize = 512 * 1024 * 1024;
-const COMMIT_ATTEMPTS: usize = 4000;
+const COMMIT_BYTES: usize = 256 * 1024 * 1024;
+const COMMIT_ATTEMPTS: usize = 2000;
 /// More rows than these do not wait: reading waits for the commit.
 const MOST_WAITING_BYTES: usize = COMMIT_BYTES + COMMIT_BYTES / 2;
 /// Commits after which small segments are merged, while a scan goes on.
