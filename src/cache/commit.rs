@@ -151,9 +151,7 @@ pub(super) fn decode_checkpoint(file: &str, bytes: &[u8], seq: u64) -> Result<Sn
     for attempt in checkpoint.attempts {
         snapshot.put(attempt).map_err(damaged)?;
     }
-    for segment in checkpoint.segments {
-        snapshot.add_segment(segment).map_err(damaged)?;
-    }
+    snapshot.restore_segments(checkpoint.segments);
     for removed in checkpoint.removed {
         snapshot.add_removed(removed);
     }

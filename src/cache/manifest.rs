@@ -431,12 +431,33 @@ impl Snapshot {
         }
         let ords = segment.attempts.iter().map(|range| range.ord);
         let dead: BTreeSet<AttemptOrd> = ords.filter(|ord| self.by_ord(*ord).is_none()).collect();
+        self.take_segment(segment, dead);
+        Ok(())
+    }
+
+    /// Adds the segments of a checkpoint: they were looked at when their commits came.
+    pub(super) fn restore_segments(&mut self, segments: Vec<Arc<Segment>>) {
+        let mut live: Vec<AttemptOrd> = self.attempts.iter().map(|(ord, _)| *ord).collect();
+        live.sort_unstable();
+        for segment in segments {
+            // Both are in order, and nearly all ords are live.
+            let mut live = live.iter().peekable();
+            let is_dead = |ord: &AttemptOrd| {
+                while live.next_if(|live| *live < ord).is_some() {}
+                live.peek() != Some(&ord)
+            };
+            let dead = segment.attempts.iter().map(|range| range.ord).filter(is_dead).collect();
+            self.take_segment(segment, dead);
+        }
+    }
+
+    fn take_segment(&mut self, segment: Arc<Segment>, dead: BTreeSet<AttemptOrd>) {
+        let path = segment.path.clone();
         if !dead.is_empty() {
             Arc::make_mut(&mut self.dead).insert(path.clone(), dead);
         }
         let segments = self.tables.entry(segment.table.clone()).or_default();
         Arc::make_mut(segments).insert(path, segment);
-        Ok(())
     }
 
     fn remove_segment(&mut self, table: &str, path: &str, at_ms: i64) -> Result<(), String> {

@@ -783,7 +783,15 @@ impl Ledger {
     /// A view of everything known now. Cheap: rows are shared with the books, and only applications that changed are merged.
     pub(super) fn snapshot(&mut self, cache: Option<CacheView>) -> Snapshot {
         self.elect_changed();
-        let event_logs = self.entries();
+        // At the start of a process each of both is a large part of what there is to do.
+        let mut lister = std::mem::take(&mut self.lister);
+        let (listing, event_logs) = std::thread::scope(|threads| {
+            let listing = threads.spawn(|| lister.listing());
+            let event_logs = self.entries();
+            (listing.join(), event_logs)
+        });
+        let listing = listing.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        self.lister = lister;
         let problems = event_logs
             .iter()
             .filter(|entry| matches!(entry.status, LogState::Damaged | LogState::Failed))
@@ -802,7 +810,7 @@ impl Ledger {
         Snapshot {
             in_memory: self.in_memory(),
             attempts: self.attempts.clone(),
-            listing: self.lister.listing(),
+            listing,
             hidden: Arc::new(
                 cache
                     .as_ref()
