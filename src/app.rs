@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,10 +20,13 @@ use tokio::task::JoinSet;
 
 use crate::cache::{self, Cache, CacheError, CacheOptions, CacheReader};
 use crate::catalog::{Catalog, SessionVars, Setting, SnapshotSource};
-use crate::config::args::{CacheAction, CacheArgs, CheckArgs, Command, CommandLine, OutputFormat, SqlArgs};
-use crate::config::{self, CacheLocation, ConfigError, DoorAddr, Loaded};
+use crate::config::args::{
+    CacheAction, CacheArgs, CheckArgs, Command, CommandLine, OutputFormat, SqlArgs, UserAction, UserArgs, UserRole,
+};
+use crate::config::{self, CacheLocation, ConfigError, DoorAddr, Loaded, Span};
 use crate::history::{CacheHandle, History, HistoryOptions, LogState, ScanSummary, Snapshot, Source, SourceError};
 use crate::output::{self, OutputError};
+use crate::server::auth::{self, Role, UsersError};
 use crate::server::http;
 use crate::server::pg::{self, PgOptions};
 use crate::server::query::{QueryEngine, QueryError, QueryLimits};
@@ -153,7 +156,7 @@ fn command(
     let loaded = config::load(line, environment)?;
     telemetry::init(match line.command {
         Command::Serve(_) => "info",
-        Command::Sql(_) | Command::Ingest(_) | Command::Cache(_) => "warn",
+        Command::Sql(_) | Command::Ingest(_) | Command::Cache(_) | Command::User(_) => "warn",
         // The lines of `check` say what is wrong with a log; saying it twice helps nobody.
         Command::Check(_) => "error",
     })
@@ -164,6 +167,7 @@ fn command(
         Command::Ingest(_) => ingest(&loaded, environment, out, err),
         Command::Cache(args) => look_after_cache(args, &loaded, environment, out),
         Command::Check(args) => check(args, &loaded, out, err),
+        Command::User(args) => change_users(args, &loaded, out),
     }
 }
 
@@ -631,6 +635,114 @@ fn look_after_cache(
     });
     output::write_cache_status(out, &status.map_err(failed)?)?;
     Ok(())
+}
+
+fn change_users(args: &UserArgs, loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> {
+    let path = Path::new(&loaded.config.auth.users_file);
+    let failed = |error: UsersError| AppError::Failed(error_chain(&error));
+    match &args.action {
+        UserAction::Add {
+            name,
+            role,
+            no_password,
+        } => {
+            // Nobody types a password for nothing.
+            auth::check_new_name(name).map_err(failed)?;
+            let role = match role {
+                UserRole::Reader => Role::Reader,
+                UserRole::Admin => Role::Admin,
+            };
+            let password = match no_password {
+                true => None,
+                false => Some(new_password(name)?),
+            };
+            auth::set_user(path, name, role, password.as_deref()).map_err(failed)
+        }
+        UserAction::Remove { name } => auth::remove_user(path, name).map_err(failed),
+        UserAction::RemoveToken { label } => auth::remove_token(path, label).map_err(failed),
+        UserAction::Token { name, label, expires } => {
+            let expires = expires.as_deref().map(token_end).transpose()?;
+            let token = auth::add_token(path, name, label, expires).map_err(failed)?;
+            Ok(output::write_line(out, &token)?)
+        }
+        UserAction::List => {
+            for user in auth::list(path).map_err(failed)? {
+                let password = if user.has_password { "password" } else { "no password" };
+                output::write_line(out, &format!("{}  {}  {password}", user.name, user.role))?;
+                for (label, expires) in &user.tokens {
+                    let expires = expires.map_or("never".to_owned(), |time| time.to_rfc3339());
+                    output::write_line(out, &format!("{}  token {label}  expires {expires}", user.name))?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn token_end(span: &str) -> Result<chrono::DateTime<chrono::Utc>, AppError> {
+    let wrong = || {
+        AppError::Usage(format!(
+            "--expires: {span:?} is not a span of time with its unit, such as \"90d\""
+        ))
+    };
+    let span: Span = span.parse().map_err(|_| wrong())?;
+    let span = chrono::TimeDelta::from_std(span.0).map_err(|_| wrong())?;
+    chrono::Utc::now().checked_add_signed(span).ok_or_else(wrong)
+}
+
+/// Asks on a terminal, without showing what is typed, and again to be sure; else the first line of standard input.
+fn new_password(name: &str) -> Result<String, AppError> {
+    let read = || -> Result<String, AppError> {
+        let mut line = String::new();
+        io::stdin()
+            .read_line(&mut line)
+            .map_err(|error| failed("cannot read the password from standard input", &error))?;
+        Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+    };
+    let password = if io::stdin().is_terminal() {
+        let ask = |question: &str| -> Result<String, AppError> {
+            write!(io::stderr(), "{question}: ").ok();
+            let hidden = HiddenTyping::begin().map_err(|error| failed("cannot hide what is typed", &error))?;
+            let password = read();
+            drop(hidden);
+            writeln!(io::stderr()).ok();
+            password
+        };
+        let password = ask(&format!("password of {name}"))?;
+        if ask("again")? != password {
+            return Err(AppError::Usage("these are two passwords; nothing was changed".into()));
+        }
+        password
+    } else {
+        read()?
+    };
+    match password.is_empty() {
+        true => Err(AppError::Usage(
+            "the password is empty; with --no-password the user logs in by certificates and tokens only".into(),
+        )),
+        false => Ok(password),
+    }
+}
+
+/// While it is there, the terminal of standard input shows nothing.
+struct HiddenTyping(rustix::termios::Termios);
+
+impl HiddenTyping {
+    fn begin() -> io::Result<HiddenTyping> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let before = tcgetattr(io::stdin())?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
+        Ok(HiddenTyping(before))
+    }
+}
+
+impl Drop for HiddenTyping {
+    fn drop(&mut self) {
+        // A terminal that is gone shows nothing anyway.
+        let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, &self.0);
+    }
 }
 
 fn engine(history: &Arc<History>, loaded: &Loaded, timeout: Option<Duration>) -> Result<Arc<QueryEngine>, AppError> {
