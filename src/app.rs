@@ -23,13 +23,14 @@ use crate::catalog::{Catalog, SessionVars, Setting, SnapshotSource};
 use crate::config::args::{
     CacheAction, CacheArgs, CheckArgs, Command, CommandLine, OutputFormat, SqlArgs, UserAction, UserArgs, UserRole,
 };
-use crate::config::{self, CacheLocation, ConfigError, DoorAddr, Loaded, Span};
+use crate::config::{self, CacheLocation, Config, ConfigError, DoorAddr, Loaded, Span};
 use crate::history::{CacheHandle, History, HistoryOptions, LogState, ScanSummary, Snapshot, Source, SourceError};
 use crate::output::{self, OutputError};
 use crate::server::auth::{self, Role, UsersError};
-use crate::server::http;
+use crate::server::http::{self, HttpOptions};
 use crate::server::pg::{self, PgOptions};
 use crate::server::query::{QueryEngine, QueryError, QueryLimits};
+use crate::server::security::{Security, SecurityError};
 use crate::telemetry::{self, error_chain};
 
 /// How long clients have after a signal to hear that their statements end.
@@ -72,6 +73,12 @@ enum AppError {
 
 impl From<ConfigError> for AppError {
     fn from(error: ConfigError) -> Self {
+        AppError::Usage(error_chain(&error))
+    }
+}
+
+impl From<SecurityError> for AppError {
+    fn from(error: SecurityError) -> Self {
         AppError::Usage(error_chain(&error))
     }
 }
@@ -178,6 +185,7 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
             "no door is open: give --pg or --http an address, such as 127.0.0.1:5433".into(),
         ));
     }
+    let security = Arc::new(security(config)?);
     let cache = open_cache(loaded, environment, WhenLocked::Fail)?;
     let history = Arc::new(history(loaded, cache, true)?);
     // The parts outlive the runtime of the network, so that whatever still runs there finds them.
@@ -198,14 +206,29 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
             let (listener, addr) = listen("pg", addr).await?;
             let options = PgOptions {
                 max_connections: config.pg.max_connections as usize,
+                reserved_connections: config.pg.reserved_connections as usize,
+                idle_timeout: config.pg.idle_timeout.0,
             };
-            doors.spawn(pg::serve(listener, Arc::clone(&engine), options, shutdown.clone()));
+            let (engine, security) = (Arc::clone(&engine), Arc::clone(&security));
+            doors.spawn(pg::serve(listener, engine, security, options, shutdown.clone()));
             open.push(format!("pg={addr}"));
         }
         if let DoorAddr::At(addr) = config.http.addr {
             let (listener, addr) = listen("http", addr).await?;
-            let (engine, history) = (Arc::clone(&engine), Arc::clone(&history));
-            doors.spawn(http::serve(listener, engine, history, &config.rest, shutdown.clone()));
+            let options = HttpOptions {
+                rest: config.rest.clone(),
+                max_connections: config.http.max_connections as usize,
+                idle_timeout: config.http.idle_timeout.0,
+            };
+            let (engine, history, security) = (Arc::clone(&engine), Arc::clone(&history), Arc::clone(&security));
+            doors.spawn(http::serve(
+                listener,
+                engine,
+                history,
+                security,
+                options,
+                shutdown.clone(),
+            ));
             open.push(format!("http={addr}"));
         }
         let open = open.join(" ");
@@ -246,6 +269,23 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
     network.shutdown_timeout(Duration::from_secs(1));
     drop(engine);
     result
+}
+
+/// Reads users, rules and certificates, and refuses doors that anybody could come in by.
+fn security(config: &Config) -> Result<Security, AppError> {
+    let security = Security::open(&config.auth, &config.tls)?;
+    for door in [config.pg.addr, config.http.addr] {
+        if let DoorAddr::At(addr) = door {
+            security.auth.check_address(addr).map_err(SecurityError::from)?;
+        }
+    }
+    if let DoorAddr::At(addr) = config.http.addr
+        && !addr.ip().is_loopback()
+        && !config.tls.require_tls
+    {
+        tracing::warn!(%addr, "HTTP carries passwords and tokens in clear unless clients use TLS; set [tls] require_tls");
+    }
+    Ok(security)
 }
 
 fn door_error(ended: Result<io::Result<()>, tokio::task::JoinError>) -> String {
@@ -819,12 +859,12 @@ mod tests {
                 "source /no/such/directory does not exist",
             ),
             (&["check", "s3://bucket/logs"], "s3:// is not built yet"),
-            (&["serve", "x", "--http", "0.0.0.0:18080"], "no authentication yet"),
+            (&["serve", "x", "--http", "0.0.0.0:18080"], "nobody could log in"),
             (
                 &["serve", "x", "--flight", "127.0.0.1:32010"],
                 "Arrow Flight SQL is not built yet",
             ),
-            (&["serve", "x", "--pg", "192.168.0.1:5433"], "no authentication yet"),
+            (&["serve", "x", "--pg", "192.168.0.1:5433"], "nobody could log in"),
             (&["serve", "x", "--pg", "off", "--http", "off"], "no door is open"),
             (
                 &["check", "x", "--config", "/no/such/file.toml"],

@@ -77,8 +77,9 @@ pub enum ConfigError {
         instead: &'static str,
     },
     #[error(
-        "{place}: {addr} can be reached from other machines, and there is no authentication yet; use an address of this \
-         machine alone, such as 127.0.0.1:{port}", port = addr.port()
+        "{place}: {addr} can be reached from other machines, and nobody could log in: make users with `sparkgate user add NAME \
+         --users-file FILE` and name the file in [auth] users_file, or use an address of this machine alone, such as \
+         127.0.0.1:{port}", port = addr.port()
     )]
     NotLoopback { place: String, addr: SocketAddr },
     #[error(
@@ -392,6 +393,8 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
     for (name, addr) in [("pg.addr", config.pg.addr), ("http.addr", config.http.addr)] {
         if let DoorAddr::At(addr) = addr
             && !addr.ip().is_loopback()
+            && config.auth.users_file.is_empty()
+            && config.tls.client_ca.is_empty()
         {
             return Err(ConfigError::NotLoopback {
                 place: place(name),
@@ -629,14 +632,18 @@ mod tests {
             error(&["serve", "x", "--flight", "127.0.0.1:32010"], &[]),
             "--flight: Arrow Flight SQL is not built yet; leave it out or set it to off"
         );
-        assert!(
-            error(&["serve", "x"], &[("SPARKGATE_HTTP__ADDR", "0.0.0.0:0")]).contains("there is no authentication yet")
-        );
+        assert!(error(&["serve", "x"], &[("SPARKGATE_HTTP__ADDR", "0.0.0.0:0")]).contains("nobody could log in"));
         assert_eq!(
             error(&["serve", "x", "--pg", "0.0.0.0:5433"], &[]),
-            "--pg: 0.0.0.0:5433 can be reached from other machines, and there is no authentication yet; use an address of \
-             this machine alone, such as 127.0.0.1:5433"
+            "--pg: 0.0.0.0:5433 can be reached from other machines, and nobody could log in: make users with `sparkgate user \
+             add NAME --users-file FILE` and name the file in [auth] users_file, or use an address of this machine alone, such \
+             as 127.0.0.1:5433"
         );
+        try_load(
+            &["serve", "x", "--pg", "0.0.0.0:5433"],
+            &[("SPARKGATE_AUTH__USERS_FILE", "users")],
+        )
+        .unwrap();
         assert!(error(&["sql"], &[]).contains("sparkgate sql DIRECTORY"));
         try_load(&["serve", "x", "--flight", "off", "--http", "off", "--pg", "off"], &[]).unwrap();
     }

@@ -12,6 +12,7 @@ mod rest;
 mod rewrite;
 pub mod security;
 mod sql_text;
+mod stall;
 pub mod status;
 pub mod tls;
 mod watched;

@@ -25,6 +25,9 @@ use super::watched::Stamp;
 use crate::config::{TlsConfig, TlsVersion};
 use crate::telemetry::error_chain;
 
+/// The first byte of TLS: a handshake record. No startup message and no HTTP method begins with it.
+pub(super) const HANDSHAKE: u8 = 0x16;
+
 /// Why TLS cannot be spoken as the settings say.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
