@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,13 +20,17 @@ use tokio::task::JoinSet;
 
 use crate::cache::{self, Cache, CacheError, CacheOptions, CacheReader};
 use crate::catalog::{Catalog, SessionVars, Setting, SnapshotSource};
-use crate::config::args::{CacheAction, CacheArgs, CheckArgs, Command, CommandLine, OutputFormat, SqlArgs};
-use crate::config::{self, CacheLocation, ConfigError, DoorAddr, Loaded};
+use crate::config::args::{
+    CacheAction, CacheArgs, CheckArgs, Command, CommandLine, OutputFormat, SqlArgs, UserAction, UserArgs, UserRole,
+};
+use crate::config::{self, CacheLocation, Config, ConfigError, DoorAddr, Loaded, Span};
 use crate::history::{CacheHandle, History, HistoryOptions, LogState, ScanSummary, Snapshot, Source, SourceError};
 use crate::output::{self, OutputError};
-use crate::server::http;
+use crate::server::auth::{self, Role, UsersError};
+use crate::server::http::{self, HttpOptions};
 use crate::server::pg::{self, PgOptions};
 use crate::server::query::{QueryEngine, QueryError, QueryLimits};
+use crate::server::security::{Security, SecurityError};
 use crate::telemetry::{self, error_chain};
 
 /// How long clients have after a signal to hear that their statements end.
@@ -71,6 +75,12 @@ enum AppError {
 
 impl From<ConfigError> for AppError {
     fn from(error: ConfigError) -> Self {
+        AppError::Usage(error_chain(&error))
+    }
+}
+
+impl From<SecurityError> for AppError {
+    fn from(error: SecurityError) -> Self {
         AppError::Usage(error_chain(&error))
     }
 }
@@ -155,7 +165,7 @@ fn command(
     let loaded = config::load(line, environment)?;
     telemetry::init(match line.command {
         Command::Serve(_) => "info",
-        Command::Sql(_) | Command::Ingest(_) | Command::Cache(_) => "warn",
+        Command::Sql(_) | Command::Ingest(_) | Command::Cache(_) | Command::User(_) => "warn",
         // The lines of `check` say what is wrong with a log; saying it twice helps nobody.
         Command::Check(_) => "error",
     })
@@ -166,6 +176,7 @@ fn command(
         Command::Ingest(_) => ingest(&loaded, environment, out, err),
         Command::Cache(args) => look_after_cache(args, &loaded, environment, out),
         Command::Check(args) => check(args, &loaded, out, err),
+        Command::User(args) => change_users(args, &loaded, out),
     }
 }
 
@@ -176,6 +187,7 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
             "no door is open: give --pg or --http an address, such as 127.0.0.1:5433".into(),
         ));
     }
+    let security = Arc::new(security(config)?);
     let history = Arc::new(history(loaded, true, || {
         open_cache(loaded, environment, WhenLocked::Fail)
     })?);
@@ -197,14 +209,29 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
             let (listener, addr) = listen("pg", addr).await?;
             let options = PgOptions {
                 max_connections: config.pg.max_connections as usize,
+                reserved_connections: config.pg.reserved_connections as usize,
+                idle_timeout: config.pg.idle_timeout.0,
             };
-            doors.spawn(pg::serve(listener, Arc::clone(&engine), options, shutdown.clone()));
+            let (engine, security) = (Arc::clone(&engine), Arc::clone(&security));
+            doors.spawn(pg::serve(listener, engine, security, options, shutdown.clone()));
             open.push(format!("pg={addr}"));
         }
         if let DoorAddr::At(addr) = config.http.addr {
             let (listener, addr) = listen("http", addr).await?;
-            let (engine, history) = (Arc::clone(&engine), Arc::clone(&history));
-            doors.spawn(http::serve(listener, engine, history, &config.rest, shutdown.clone()));
+            let options = HttpOptions {
+                rest: config.rest.clone(),
+                max_connections: config.http.max_connections as usize,
+                idle_timeout: config.http.idle_timeout.0,
+            };
+            let (engine, history, security) = (Arc::clone(&engine), Arc::clone(&history), Arc::clone(&security));
+            doors.spawn(http::serve(
+                listener,
+                engine,
+                history,
+                security,
+                options,
+                shutdown.clone(),
+            ));
             open.push(format!("http={addr}"));
         }
         let open = open.join(" ");
@@ -245,6 +272,23 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
     network.shutdown_timeout(Duration::from_secs(1));
     drop(engine);
     result
+}
+
+/// Reads users, rules and certificates, and refuses doors that anybody could come in by.
+fn security(config: &Config) -> Result<Security, AppError> {
+    let security = Security::open(&config.auth, &config.tls)?;
+    for door in [config.pg.addr, config.http.addr] {
+        if let DoorAddr::At(addr) = door {
+            security.auth.check_address(addr).map_err(SecurityError::from)?;
+        }
+    }
+    if let DoorAddr::At(addr) = config.http.addr
+        && !addr.ip().is_loopback()
+        && !config.tls.require_tls
+    {
+        tracing::warn!(%addr, "HTTP carries passwords and tokens in clear unless clients use TLS; set [tls] require_tls");
+    }
+    Ok(security)
 }
 
 fn door_error(ended: Result<io::Result<()>, tokio::task::JoinError>) -> String {
@@ -664,6 +708,114 @@ fn look_after_cache(
     Ok(())
 }
 
+fn change_users(args: &UserArgs, loaded: &Loaded, out: &mut (dyn Write + Send)) -> Result<(), AppError> {
+    let path = Path::new(&loaded.config.auth.users_file);
+    let failed = |error: UsersError| AppError::Failed(error_chain(&error));
+    match &args.action {
+        UserAction::Add {
+            name,
+            role,
+            no_password,
+        } => {
+            // Nobody types a password for nothing.
+            auth::check_new_name(name).map_err(failed)?;
+            let role = match role {
+                UserRole::Reader => Role::Reader,
+                UserRole::Admin => Role::Admin,
+            };
+            let password = match no_password {
+                true => None,
+                false => Some(new_password(name)?),
+            };
+            auth::set_user(path, name, role, password.as_deref()).map_err(failed)
+        }
+        UserAction::Remove { name } => auth::remove_user(path, name).map_err(failed),
+        UserAction::RemoveToken { label } => auth::remove_token(path, label).map_err(failed),
+        UserAction::Token { name, label, expires } => {
+            let expires = expires.as_deref().map(token_end).transpose()?;
+            let token = auth::add_token(path, name, label, expires).map_err(failed)?;
+            Ok(output::write_line(out, &token)?)
+        }
+        UserAction::List => {
+            for user in auth::list(path).map_err(failed)? {
+                let password = if user.has_password { "password" } else { "no password" };
+                output::write_line(out, &format!("{}  {}  {password}", user.name, user.role))?;
+                for (label, expires) in &user.tokens {
+                    let expires = expires.map_or("never".to_owned(), |time| time.to_rfc3339());
+                    output::write_line(out, &format!("{}  token {label}  expires {expires}", user.name))?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn token_end(span: &str) -> Result<chrono::DateTime<chrono::Utc>, AppError> {
+    let wrong = || {
+        AppError::Usage(format!(
+            "--expires: {span:?} is not a span of time with its unit, such as \"90d\""
+        ))
+    };
+    let span: Span = span.parse().map_err(|_| wrong())?;
+    let span = chrono::TimeDelta::from_std(span.0).map_err(|_| wrong())?;
+    chrono::Utc::now().checked_add_signed(span).ok_or_else(wrong)
+}
+
+/// Asks on a terminal, without showing what is typed, and again to be sure; else the first line of standard input.
+fn new_password(name: &str) -> Result<String, AppError> {
+    let read = || -> Result<String, AppError> {
+        let mut line = String::new();
+        io::stdin()
+            .read_line(&mut line)
+            .map_err(|error| failed("cannot read the password from standard input", &error))?;
+        Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+    };
+    let password = if io::stdin().is_terminal() {
+        let ask = |question: &str| -> Result<String, AppError> {
+            write!(io::stderr(), "{question}: ").ok();
+            let hidden = HiddenTyping::begin().map_err(|error| failed("cannot hide what is typed", &error))?;
+            let password = read();
+            drop(hidden);
+            writeln!(io::stderr()).ok();
+            password
+        };
+        let password = ask(&format!("password of {name}"))?;
+        if ask("again")? != password {
+            return Err(AppError::Usage("these are two passwords; nothing was changed".into()));
+        }
+        password
+    } else {
+        read()?
+    };
+    match password.is_empty() {
+        true => Err(AppError::Usage(
+            "the password is empty; with --no-password the user logs in by certificates and tokens only".into(),
+        )),
+        false => Ok(password),
+    }
+}
+
+/// While it is there, the terminal of standard input shows nothing.
+struct HiddenTyping(rustix::termios::Termios);
+
+impl HiddenTyping {
+    fn begin() -> io::Result<HiddenTyping> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let before = tcgetattr(io::stdin())?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
+        Ok(HiddenTyping(before))
+    }
+}
+
+impl Drop for HiddenTyping {
+    fn drop(&mut self) {
+        // A terminal that is gone shows nothing anyway.
+        let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, &self.0);
+    }
+}
+
 fn engine(history: &Arc<History>, loaded: &Loaded, timeout: Option<Duration>) -> Result<Arc<QueryEngine>, AppError> {
     let settings = loaded
         .settings
@@ -738,12 +890,12 @@ mod tests {
                 "source /no/such/directory does not exist",
             ),
             (&["check", "s3://bucket/logs"], "s3:// is not built yet"),
-            (&["serve", "x", "--http", "0.0.0.0:18080"], "no authentication yet"),
+            (&["serve", "x", "--http", "0.0.0.0:18080"], "nobody could log in"),
             (
                 &["serve", "x", "--flight", "127.0.0.1:32010"],
                 "Arrow Flight SQL is not built yet",
             ),
-            (&["serve", "x", "--pg", "192.168.0.1:5433"], "no authentication yet"),
+            (&["serve", "x", "--pg", "192.168.0.1:5433"], "nobody could log in"),
             (&["serve", "x", "--pg", "off", "--http", "off"], "no door is open"),
             (
                 &["check", "x", "--config", "/no/such/file.toml"],

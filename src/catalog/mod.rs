@@ -94,6 +94,8 @@ pub struct Setting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionVars {
     pub user: String,
+    /// Whether the user has the role `admin`: what touches sessions of others asks this.
+    pub is_admin: bool,
     pub database: String,
     pub application_name: String,
     /// An IANA name or a fixed offset; `UTC` by default.
@@ -108,6 +110,7 @@ impl Default for SessionVars {
     fn default() -> Self {
         SessionVars {
             user: "sparkgate".into(),
+            is_admin: false,
             database: CATALOG.into(),
             application_name: String::new(),
             time_zone: "UTC".into(),

@@ -32,18 +32,30 @@ pub enum Command {
     Check(CheckArgs),
     /// Look after the column cache of some sources, or of --cache.
     Cache(CacheArgs),
+    /// Say who may log in: users, their passwords and tokens.
+    User(UserArgs),
 }
 
 impl Command {
-    pub fn common(&self) -> &CommonArgs {
+    /// `None` for what reads no logs.
+    pub fn common(&self) -> Option<&CommonArgs> {
         match self {
-            Command::Serve(args) => &args.common,
-            Command::Sql(args) => &args.common,
-            Command::Ingest(args) => &args.common,
-            Command::Check(args) => &args.common,
+            Command::Serve(args) => Some(&args.common),
+            Command::Sql(args) => Some(&args.common),
+            Command::Ingest(args) => Some(&args.common),
+            Command::Check(args) => Some(&args.common),
             Command::Cache(args) => match &args.action {
-                CacheAction::Status(common) | CacheAction::Compact(common) | CacheAction::Clear(common) => common,
+                CacheAction::Status(common) | CacheAction::Compact(common) | CacheAction::Clear(common) => Some(common),
             },
+            Command::User(_) => None,
+        }
+    }
+
+    /// What `--config` names.
+    pub(super) fn config(&self) -> Option<&PathBuf> {
+        match self {
+            Command::User(args) => args.config.as_ref(),
+            other => other.common().and_then(|common| common.config.as_ref()),
         }
     }
 
@@ -128,6 +140,58 @@ pub enum CacheAction {
     Compact(CommonArgs),
     /// Empty it: the logs are read again.
     Clear(CommonArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct UserArgs {
+    #[command(subcommand)]
+    pub action: UserAction,
+    /// File of users; without it, `[auth] users_file` of the configuration.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub users_file: Option<String>,
+    /// Configuration file; without it, SPARKGATE_CONFIG names one.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserAction {
+    /// Make a user, or give one another password and role. The password is asked for, or read from standard input.
+    Add {
+        name: String,
+        /// What the user may do.
+        #[arg(long, value_enum, default_value_t)]
+        role: UserRole,
+        /// Log in with certificates and tokens only.
+        #[arg(long)]
+        no_password: bool,
+    },
+    /// Remove a user and their tokens.
+    Remove { name: String },
+    /// Say which users and tokens there are.
+    List,
+    /// Make a token, which stands for a password over HTTP, and print it: it cannot be shown again.
+    Token {
+        name: String,
+        /// What the token is called, to remove it by; no two have the same.
+        #[arg(long, value_name = "LABEL")]
+        label: String,
+        /// How long it holds, such as 90d [default: until it is removed].
+        #[arg(long, value_name = "SPAN")]
+        expires: Option<String>,
+    },
+    /// Remove a token.
+    RemoveToken { label: String },
+}
+
+/// What a user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum UserRole {
+    /// Query everything
+    #[default]
+    Reader,
+    /// Also look after the server
+    Admin,
 }
 
 #[derive(Debug, Args)]

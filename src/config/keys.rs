@@ -155,14 +155,27 @@ pub static KEYS: &[Key] = &[
         name: "pg.addr",
         form: KeyForm::Text,
         flag: Some("--pg"),
-        doc: "Where the PostgreSQL wire listens: `ADDRESS:PORT`, port 0 takes a free one, `off` switches it off. Only \
-              loopback addresses for now, because there is no authentication yet.",
+        doc: "Where the PostgreSQL wire listens: `ADDRESS:PORT`, port 0 takes a free one, `off` switches it off. An \
+              address that other machines can reach needs `[auth] users_file`, or `[tls] client_ca` with a rule for certificates.",
     },
     Key {
         name: "pg.max_connections",
         form: KeyForm::Number,
         flag: None,
         doc: "Connections at one time; one more is refused with SQLSTATE 53300. At least 1.",
+    },
+    Key {
+        name: "pg.reserved_connections",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "How many of these are kept for users with the role `admin`. One is always left for others.",
+    },
+    Key {
+        name: "pg.idle_timeout",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "A connection that asks nothing for this long is closed with SQLSTATE 57P05, whether a transaction is open or not; `off` never \
+              closes one. A session sets its own with `SET idle_session_timeout`.",
     },
     Key {
         name: "flight.addr",
@@ -175,7 +188,74 @@ pub static KEYS: &[Key] = &[
         form: KeyForm::Text,
         flag: Some("--http"),
         doc: "Where HTTP listens (Spark's REST API below `/api/v1`, health below `/health`): `ADDRESS:PORT`, port 0 takes a free \
-              one, `off` switches it off. Only loopback addresses for now, because there is no authentication yet.",
+              one, `off` switches it off. An address that other machines can reach needs `[auth] users_file`, or `[tls] client_ca` with a \
+              rule for certificates.",
+    },
+    Key {
+        name: "http.max_connections",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "Connections at one time; one more is answered with HTTP status 503 and closed. At least 1.",
+    },
+    Key {
+        name: "http.idle_timeout",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "How long a connection may take to send the head of its next request, whether it sends nothing or a byte now and then, and how \
+              long it may take nothing of an answer; then it is closed.",
+    },
+    Key {
+        name: "auth.users_file",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "File of users with what their passwords and tokens are checked with, never these themselves; `sparkgate user` makes and changes \
+              it. It is read again when it changes. Without one there are no users, and who is on this machine may do everything.",
+    },
+    Key {
+        name: "auth.rules",
+        form: KeyForm::TextList,
+        flag: None,
+        doc: "Who may come in, as lines of `pg_hba.conf`: `host`, `hostssl` or `hostnossl`, database, user, address, and `trust`, `reject`, \
+              `scram-sha-256` or `cert`. The first that fits decides; nobody comes in where none does. For HTTP `scram-sha-256` is a password or \
+              a token. `trust` is taken for loopback addresses only.",
+    },
+    Key {
+        name: "auth.timeout",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "How long a client may take from its connection to the end of its log-in, the handshake of TLS and the wait after wrong passwords \
+              included.",
+    },
+    Key {
+        name: "tls.certificate",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "File of the server's certificate, with those it was signed with after it (PEM). With it and its key, PostgreSQL and HTTP speak \
+              TLS on the ports they have. Files of `[tls]` are read again when they change; open connections go on.",
+    },
+    Key {
+        name: "tls.key",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "File of the certificate's private key (PEM: PKCS#8, PKCS#1 or SEC1, without a password).",
+    },
+    Key {
+        name: "tls.client_ca",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "File of the certificates that sign those of clients (PEM), for rules with the method `cert`: the common name is the user.",
+    },
+    Key {
+        name: "tls.require_tls",
+        form: KeyForm::Bool,
+        flag: None,
+        doc: "Refuse plain text: SQLSTATE 28000, HTTP status 426 (not for `/health`).",
+    },
+    Key {
+        name: "tls.min_version",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "The oldest version of TLS that is spoken: `1.2` or `1.3`.",
     },
     Key {
         name: "rest.retained_jobs",

@@ -77,8 +77,9 @@ pub enum ConfigError {
         instead: &'static str,
     },
     #[error(
-        "{place}: {addr} can be reached from other machines, and there is no authentication yet; use an address of this \
-         machine alone, such as 127.0.0.1:{port}", port = addr.port()
+        "{place}: {addr} can be reached from other machines, and nobody could log in: make users with `sparkgate user add NAME \
+         --users-file FILE` and name the file in [auth] users_file, or use an address of this machine alone, such as \
+         127.0.0.1:{port}", port = addr.port()
     )]
     NotLoopback { place: String, addr: SocketAddr },
     #[error(
@@ -86,6 +87,10 @@ pub enum ConfigError {
          in the configuration file"
     )]
     NoSource { command: &'static str },
+    #[error(
+        "no file of users is given: name one with --users-file, or set [auth] users_file in the configuration file"
+    )]
+    NoUsersFile,
 }
 
 /// A configuration, and where each value came from.
@@ -153,9 +158,8 @@ fn config_file(line: &CommandLine, environment: &[(OsString, OsString)]) -> Opti
             .find(|(name, value)| name == "SPARKGATE_CONFIG" && !value.is_empty())
     };
     line.command
-        .common()
-        .config
-        .clone()
+        .config()
+        .cloned()
         .or_else(|| named().map(|(_, value)| PathBuf::from(value)))
 }
 
@@ -265,15 +269,21 @@ fn environment_value(form: KeyForm, value: &str) -> Value {
 
 fn flag_layer(command: &Command) -> Result<Dict, ConfigError> {
     let mut dict = Dict::new();
-    let common = command.common();
-    if let Some(location) = &common.cache {
-        put(&mut dict, "cache.location", Value::from(location.as_str()));
+    if let Some(common) = command.common() {
+        if let Some(location) = &common.cache {
+            put(&mut dict, "cache.location", Value::from(location.as_str()));
+        }
+        if !common.sources.is_empty() {
+            put(&mut dict, "sources.paths", Value::from(common.sources.clone()));
+        }
     }
     if command.is_read_only() {
         put(&mut dict, "cache.read_only", Value::from(true));
     }
-    if !common.sources.is_empty() {
-        put(&mut dict, "sources.paths", Value::from(common.sources.clone()));
+    if let Command::User(args) = command
+        && let Some(file) = &args.users_file
+    {
+        put(&mut dict, "auth.users_file", Value::from(file.as_str()));
     }
     if let Command::Serve(args) = command {
         let flags = [
@@ -358,6 +368,8 @@ fn text(value: &Value) -> String {
 
 /// Below this a scan would do nothing but list directories.
 const SHORTEST_SCAN_INTERVAL: Duration = Duration::from_millis(100);
+/// A client on a slow network has to be able to answer.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 /// A statement needs some batches in memory to make any progress.
 const SMALLEST_MEMORY_LIMIT: ByteSize = ByteSize(1 << 20);
 
@@ -381,6 +393,8 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
     for (name, addr) in [("pg.addr", config.pg.addr), ("http.addr", config.http.addr)] {
         if let DoorAddr::At(addr) = addr
             && !addr.ip().is_loopback()
+            && config.auth.users_file.is_empty()
+            && config.tls.client_ca.is_empty()
         {
             return Err(ConfigError::NotLoopback {
                 place: place(name),
@@ -409,6 +423,30 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
     if config.pg.max_connections == 0 {
         return invalid("pg.max_connections", "nobody could connect; at least 1".into());
     }
+    if config.http.max_connections == 0 {
+        return invalid("http.max_connections", "nobody could connect; at least 1".into());
+    }
+    for (name, span) in [
+        ("auth.timeout", config.auth.timeout),
+        ("http.idle_timeout", config.http.idle_timeout),
+    ] {
+        if span.0 < SHORTEST_TIMEOUT {
+            return invalid(name, format!("{span} is too short for anybody; at least 100ms"));
+        }
+    }
+    if config.pg.idle_timeout.0.is_some_and(|limit| limit < SHORTEST_TIMEOUT) {
+        let message = format!(
+            "{} is too short for anybody; at least 100ms, or \"off\"",
+            config.pg.idle_timeout
+        );
+        return invalid("pg.idle_timeout", message);
+    }
+    if let Command::User(_) = command {
+        return match config.auth.users_file.is_empty() {
+            true => Err(ConfigError::NoUsersFile),
+            false => Ok(()),
+        };
+    }
     let has_cache_alone = matches!(command, Command::Cache(_)) && config.cache.location != CacheLocation::Default;
     if config.sources.paths.is_empty() && !has_cache_alone {
         let command = match command {
@@ -416,7 +454,7 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
             Command::Sql(_) => "sql",
             Command::Ingest(_) => "ingest",
             Command::Check(_) => "check",
-            Command::Cache(_) => "cache status",
+            Command::Cache(_) | Command::User(_) => "cache status",
         };
         return Err(ConfigError::NoSource { command });
     }
@@ -503,8 +541,20 @@ mod tests {
                 "query.wait_for_logs=10s (default)",
                 "pg.addr=127.0.0.1:3 (flag)",
                 "pg.max_connections=7 (file)",
+                "pg.reserved_connections=3 (default)",
+                "pg.idle_timeout=off (default)",
                 "flight.addr=off (default)",
                 "http.addr=127.0.0.1:18080 (default)",
+                "http.max_connections=500 (default)",
+                "http.idle_timeout=1m (default)",
+                "auth.users_file= (default)",
+                "auth.rules=host all all 127.0.0.0/8 trust, host all all ::1/128 trust, host all all all scram-sha-256 (default)",
+                "auth.timeout=1m (default)",
+                "tls.certificate= (default)",
+                "tls.key= (default)",
+                "tls.client_ca= (default)",
+                "tls.require_tls=false (default)",
+                "tls.min_version=1.2 (default)",
                 "rest.retained_jobs=0 (default)",
                 "rest.retained_stages=0 (default)",
                 "rest.retained_tasks=0 (default)",
@@ -583,14 +633,18 @@ mod tests {
             error(&["serve", "x", "--flight", "127.0.0.1:32010"], &[]),
             "--flight: Arrow Flight SQL is not built yet; leave it out or set it to off"
         );
-        assert!(
-            error(&["serve", "x"], &[("SPARKGATE_HTTP__ADDR", "0.0.0.0:0")]).contains("there is no authentication yet")
-        );
+        assert!(error(&["serve", "x"], &[("SPARKGATE_HTTP__ADDR", "0.0.0.0:0")]).contains("nobody could log in"));
         assert_eq!(
             error(&["serve", "x", "--pg", "0.0.0.0:5433"], &[]),
-            "--pg: 0.0.0.0:5433 can be reached from other machines, and there is no authentication yet; use an address of \
-             this machine alone, such as 127.0.0.1:5433"
+            "--pg: 0.0.0.0:5433 can be reached from other machines, and nobody could log in: make users with `sparkgate user \
+             add NAME --users-file FILE` and name the file in [auth] users_file, or use an address of this machine alone, such \
+             as 127.0.0.1:5433"
         );
+        try_load(
+            &["serve", "x", "--pg", "0.0.0.0:5433"],
+            &[("SPARKGATE_AUTH__USERS_FILE", "users")],
+        )
+        .unwrap();
         assert!(error(&["sql"], &[]).contains("sparkgate sql DIRECTORY"));
         try_load(&["serve", "x", "--flight", "off", "--http", "off", "--pg", "off"], &[]).unwrap();
     }

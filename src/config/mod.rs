@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use docs::render_docs;
 pub use keys::{KEYS, Key, KeyForm};
 pub use load::{ConfigError, Layer, Loaded, ResolvedSetting, load};
-pub use units::{ByteSize, CacheLocation, DoorAddr, Span, TimeLimit};
+pub use units::{ByteSize, CacheLocation, DoorAddr, Span, TimeLimit, TlsVersion};
 
 /// Everything that can be set. What each key means stands beside its name in [`KEYS`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct Config {
     pub pg: PgConfig,
     pub flight: FlightConfig,
     pub http: HttpConfig,
+    pub auth: AuthConfig,
+    pub tls: TlsConfig,
     pub rest: RestConfig,
 }
 
@@ -124,6 +126,8 @@ impl Default for QueryConfig {
 pub struct PgConfig {
     pub addr: DoorAddr,
     pub max_connections: u32,
+    pub reserved_connections: u32,
+    pub idle_timeout: TimeLimit,
 }
 
 impl Default for PgConfig {
@@ -131,6 +135,8 @@ impl Default for PgConfig {
         PgConfig {
             addr: DoorAddr::At(std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 5433))),
             max_connections: 100,
+            reserved_connections: 3,
+            idle_timeout: TimeLimit(None),
         }
     }
 }
@@ -153,14 +159,55 @@ impl Default for FlightConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
     pub addr: DoorAddr,
+    pub max_connections: u32,
+    pub idle_timeout: Span,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
         HttpConfig {
             addr: DoorAddr::At(std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 18080))),
+            max_connections: 500,
+            idle_timeout: Span(std::time::Duration::from_secs(60)),
         }
     }
+}
+
+/// `[auth]`: who may come in, at every door.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// Empty: there are no users.
+    pub users_file: String,
+    /// As `pg_hba.conf` writes them; the first that fits decides.
+    pub rules: Vec<String>,
+    pub timeout: Span,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        let rules = [
+            "host all all 127.0.0.0/8 trust",
+            "host all all ::1/128 trust",
+            "host all all all scram-sha-256",
+        ];
+        AuthConfig {
+            users_file: String::new(),
+            rules: rules.map(str::to_owned).to_vec(),
+            timeout: Span(std::time::Duration::from_secs(60)),
+        }
+    }
+}
+
+/// `[tls]`: encryption of every door. Paths are empty where there is none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsConfig {
+    pub certificate: String,
+    pub key: String,
+    pub client_ca: String,
+    pub require_tls: bool,
+    pub min_version: TlsVersion,
 }
 
 /// `[rest]`: limits of Spark's history server, for answers that must be equal to its own. 0 is without limit.

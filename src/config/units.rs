@@ -139,6 +139,39 @@ impl fmt::Display for TimeLimit {
     }
 }
 
+/// The oldest version of TLS that is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsVersion {
+    #[default]
+    Tls12,
+    Tls13,
+}
+
+impl TlsVersion {
+    const FORM: &str = "\"1.2\" or \"1.3\"";
+}
+
+impl FromStr for TlsVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "1.2" => Ok(TlsVersion::Tls12),
+            "1.3" => Ok(TlsVersion::Tls13),
+            other => Err(format!("{other:?} is not {}", Self::FORM)),
+        }
+    }
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TlsVersion::Tls12 => "1.2",
+            TlsVersion::Tls13 => "1.3",
+        })
+    }
+}
+
 /// A number of bytes: `512MiB`, `2GB`, `1048576`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
@@ -235,6 +268,7 @@ as_text!(CacheLocation);
 as_text!(Span);
 as_text!(TimeLimit);
 as_text!(ByteSize);
+as_text!(TlsVersion);
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,14 @@
-//! The HTTP door: Spark's REST API below `/api`, the redirects of `/history`, and health.
+//! The HTTP door: Spark's REST API below `/api`, the redirects of `/history`, and health; in plain text and TLS on one port.
+//!
+//! Whoever asks for more than health has to be let in by [`crate::server::auth`]: by a rule alone, a password (`Basic`), a token (`Bearer`) or a
+//! certificate.
 //!
 //! Paths are matched by hand: Spark's server matches them encoded and refuses some before any resource sees them.
 
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,30 +16,79 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 
+use super::auth::{Credentials, Identity, Peer, Refusal};
 use super::health;
+use super::pg::DATABASE;
 use super::query::QueryEngine;
 use super::rest::{self, Rest};
+use super::security::Security;
+use super::stall::Unstalled;
+use super::tls::{HANDSHAKE, Inside, MaybeTls};
 use crate::config::RestConfig;
 use crate::history::History;
 
 /// Jetty's least size of a body that is worth compressing.
 const LEAST_COMPRESSED: u16 = 32;
+/// What a client may send before anybody knows who it is: eight times what Jetty takes.
+const LARGEST_HEAD: usize = 64 << 10;
+
+/// Settings of the door.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    pub rest: RestConfig,
+    /// Connections at once; one more is answered with 503.
+    pub max_connections: usize,
+    /// From the end of an answer, or from the connection, to the end of the next request's head; and while a client takes nothing of an answer.
+    pub idle_timeout: Duration,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        HttpOptions {
+            rest: RestConfig::default(),
+            max_connections: 500,
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Who asks: the rest is in the request.
+#[derive(Debug, Clone)]
+struct Asker(Arc<Peer>);
+
+#[derive(Debug)]
+struct Door {
+    rest: Arc<Rest>,
+    security: Arc<Security>,
+}
 
 /// Serves until `shutdown` becomes true; answers that are under way are finished.
-pub fn serve(
+pub async fn serve(
     listener: TcpListener,
     engine: Arc<QueryEngine>,
     history: Arc<History>,
-    config: &RestConfig,
+    security: Arc<Security>,
+    options: HttpOptions,
     mut shutdown: watch::Receiver<bool>,
-) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
-    let rest = Arc::new(Rest::new(engine, history, config));
+) -> std::io::Result<()> {
+    let door = Arc::new(Door {
+        rest: Arc::new(Rest::new(engine, history, &options.rest)),
+        security: Arc::clone(&security),
+    });
     let is_wanted = |_: StatusCode, _: axum::http::Version, _: &HeaderMap, extensions: &axum::http::Extensions| {
         extensions.get::<AsItIs>().is_none()
     };
@@ -44,15 +99,121 @@ pub fn serve(
         .fallback(answer)
         .layer(compression)
         .layer(axum::middleware::map_request(name_gzip))
-        .with_state(rest);
-    let listener = listener.tap_io(|socket| {
-        // Small answers must not wait for more; without it they are only slower.
-        let _ = socket.set_nodelay(true);
+        .with_state(door);
+    let places = Arc::new(Semaphore::new(options.max_connections));
+    let for_connections = shutdown.clone();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopped(&mut shutdown) => break,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended && error.is_panic() {
+                    tracing::error!(%error, "a connection's task panicked");
+                }
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((socket, address)) => {
+                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                        // Nobody waits for a client that may not listen; a client of TLS sees that there is none.
+                        let _ = socket.try_write(FULL);
+                        continue;
+                    };
+                    // Small answers must not wait for more; without it they are only slower.
+                    let _ = socket.set_nodelay(true);
+                    let connection = connection(
+                        socket,
+                        address,
+                        router.clone(),
+                        Arc::clone(&security),
+                        options.idle_timeout,
+                        for_connections.clone(),
+                    );
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, mostly: accepting again at once would spin.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Ends when the server is to stop. The guard that `wait_for` gives must not be held while anything is awaited.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+/// One connection too many.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 32\r\nRetry-After: 1\r\nConnection: close\r\n\r\nsorry, too many clients already\n";
+
+async fn connection(
+    socket: TcpStream,
+    address: SocketAddr,
+    router: Router,
+    security: Arc<Security>,
+    idle_timeout: Duration,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let deadline = Instant::now() + security.timeout.min(idle_timeout);
+    let opened = tokio::select! {
+        opened = tokio::time::timeout_at(deadline, open(socket, address, &security)) => opened,
+        () = stopped(&mut shutdown) => return,
+    };
+    let Ok(Some((stream, peer))) = opened else { return };
+    let asker = Asker(Arc::new(peer));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(asker.clone());
+        router.call(request)
     });
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        let _ = shutdown.wait_for(|stop| *stop).await;
-    });
-    server.into_future()
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle_timeout)
+        .max_header_size(LARGEST_HEAD);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Unstalled::new(stream, idle_timeout)), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut shutdown) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%address, %error, "a connection ended");
+    }
+}
+
+/// The connection, in TLS if the client begins with that.
+async fn open(socket: TcpStream, address: SocketAddr, security: &Security) -> Option<(MaybeTls, Peer)> {
+    let address = address.ip();
+    if let Some(tls) = &security.tls {
+        let mut first = [0];
+        if socket.peek(&mut first).await.ok()? == 1 && first[0] == HANDSHAKE {
+            return match tls.accept(socket, Inside::Http, false).await {
+                Ok((stream, tls)) => Some((
+                    stream,
+                    Peer {
+                        address,
+                        tls: Some(tls),
+                    },
+                )),
+                Err(error) => {
+                    tracing::debug!(%address, %error, "no TLS");
+                    None
+                }
+            };
+        }
+    }
+    Some((MaybeTls::Plain(socket), Peer { address, tls: None }))
 }
 
 /// An answer that is not compressed.
@@ -80,16 +241,84 @@ async fn name_gzip(mut request: Request) -> Request {
     request
 }
 
-async fn answer(State(rest): State<Arc<Rest>>, request: Request) -> Response {
-    let (parts, _body) = request.into_parts();
+async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let (mut parts, _body) = request.into_parts();
     let is_get = parts.method == Method::GET;
-    let mut response = dispatch(rest, parts).await;
+    let mut response = match let_in(&door.security, &parts).await {
+        Ok(identity) => {
+            if let Some(identity) = identity {
+                parts.extensions.insert(identity);
+            }
+            dispatch(Arc::clone(&door.rest), parts).await
+        }
+        Err(refusal) => refused(&refusal),
+    };
     // As Jetty does: no error, and nothing that is only announced.
     if is_get && response.status().is_success() {
         let vary = HeaderValue::from_static("Accept-Encoding");
         response.headers_mut().insert(header::VARY, vary);
     } else {
         response.extensions_mut().insert(AsItIs);
+    }
+    response
+}
+
+/// `None` is who asks about health only, which everybody may.
+async fn let_in(security: &Security, parts: &Parts) -> Result<Option<Identity>, Refusal> {
+    if parts.uri.path().starts_with("/health/") {
+        return Ok(None);
+    }
+    let no_peer = || Refusal::Internal("a request came without its connection".into());
+    let Asker(peer) = parts.extensions.get::<Asker>().ok_or_else(no_peer)?;
+    if security.require_tls && peer.tls.is_none() {
+        return Err(Refusal::NotEncrypted);
+    }
+    let header = parts.headers.get(header::AUTHORIZATION);
+    let header = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut decoded = String::new();
+    let log_in = security.auth.log_in(peer, DATABASE, credentials(header, &mut decoded));
+    let in_time = tokio::time::timeout(security.timeout, log_in).await;
+    in_time.unwrap_or(Err(Refusal::TimedOut)).map(Some)
+}
+
+/// What an `Authorization` header brings; a form that is not known brings nothing.
+fn credentials<'a>(header: &'a str, decoded: &'a mut String) -> Credentials<'a> {
+    let (scheme, value) = header.split_once(' ').unwrap_or_default();
+    let value = value.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Credentials::Token(value);
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        *decoded = BASE64
+            .decode(value)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .unwrap_or_default();
+        if let Some((user, password)) = decoded.split_once(':') {
+            return Credentials::Password { user, password };
+        }
+    }
+    Credentials::None
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    let status = StatusCode::from_u16(refusal.status().http).unwrap_or(StatusCode::FORBIDDEN);
+    let mut response = rest::refusal(status, format!("{refusal}\n"));
+    let headers = response.headers_mut();
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            for scheme in [
+                "Basic realm=\"sparkgate\", charset=\"UTF-8\"",
+                "Bearer realm=\"sparkgate\"",
+            ] {
+                headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+        }
+        StatusCode::UPGRADE_REQUIRED => {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("TLS/1.2"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
     }
     response
 }

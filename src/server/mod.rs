@@ -1,5 +1,6 @@
 //! Protocols; each is a translation, none touches data except through [`query`].
 
+pub mod auth;
 mod error;
 mod health;
 pub mod http;
@@ -9,6 +10,10 @@ mod program;
 pub mod query;
 mod rest;
 mod rewrite;
+pub mod security;
 mod sql_text;
+mod stall;
 pub mod status;
+pub mod tls;
+mod watched;
 mod yielding;

@@ -3,6 +3,7 @@
 //! PostgreSQL's SQLSTATE and HTTP statuses are here; gRPC codes (Flight SQL) become a further column of this table when that door opens.
 //! Clients branch on these codes. `XX000` means a bug of ours and nothing else.
 
+use super::auth::{Refusal, ScramError};
 use super::error::QueryError;
 
 /// How an error looks on each wire.
@@ -66,6 +67,29 @@ impl QueryError {
             QueryError::Storage { .. } => for_now("58030"),
             QueryError::ShuttingDown => fatal("57P01"),
             QueryError::Internal { .. } => error("XX000"),
+        }
+    }
+}
+
+impl Refusal {
+    /// Here it is the client who is wrong: 401 if it may try again with something else, 403 if that is of no use.
+    pub fn status(&self) -> WireStatus {
+        let refused = |sqlstate, http| WireStatus {
+            http,
+            ..fatal(sqlstate)
+        };
+        match self {
+            Refusal::WrongPassword(_) => refused("28P01", 401),
+            Refusal::WrongToken | Refusal::PasswordNeeded => refused("28000", 401),
+            Refusal::NoRule(_) | Refusal::Rejected(_) => refused("28000", 403),
+            Refusal::CertificateNeeded | Refusal::WrongCertificate(_) => refused("28000", 403),
+            Refusal::Scram(ScramError::Malformed(_)) => refused("08P01", 400),
+            Refusal::Scram(ScramError::NoRandomness(_)) | Refusal::Internal(_) => fatal("XX000"),
+            Refusal::Scram(ScramError::ChannelBinding | ScramError::WrongProof) => refused("28000", 401),
+            // Too Many Requests: it waited because of wrong passwords before.
+            Refusal::TimedOut => refused("57014", 429),
+            // Upgrade Required.
+            Refusal::NotEncrypted => refused("28000", 426),
         }
     }
 }

@@ -67,6 +67,8 @@ mod rest_health;
 mod rest_logs;
 /// SQL and REST of one server agree.
 mod rest_sql;
+/// Who comes in: passwords, tokens, certificates, TLS, limits and time-outs.
+mod security;
 /// The server starts, says where it listens, answers and stops.
 mod serving;
 

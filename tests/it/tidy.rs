@@ -78,6 +78,14 @@ const DOORS: &[(&str, &[&str], &str)] = &[
         &["server/http", "server/health", "server/rest"],
         "only the HTTP door knows HTTP",
     ),
+    ("rustls", &["server/tls"], "one place knows TLS"),
+    ("tokio_rustls", &["server/tls"], "one place knows TLS"),
+    ("x509_certificate", &["server/tls"], "one place knows certificates"),
+    (
+        "ring",
+        &["server/auth", "server/tls"],
+        "cryptography is for log-ins and TLS",
+    ),
     (
         "serde_json",
         &[

@@ -160,7 +160,7 @@ fn doors_that_cannot_open_are_named() {
     for open in ["0.0.0.0:5433", "[::]:5433", "192.168.0.1:5433"] {
         for (door, other) in [("--pg", "--http"), ("--http", "--pg")] {
             let args = ["serve", &logs, door, open, other, "off"];
-            says(&args, &[], 2, &[door, open, "no authentication"]);
+            says(&args, &[], 2, &[door, open, "nobody could log in"]);
         }
     }
     let from_outside = [("SPARKGATE_PG__ADDR", "0.0.0.0:1")];

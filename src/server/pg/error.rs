@@ -3,6 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::wire::{WireError, message, put_text};
+use crate::server::auth::Refusal;
 use crate::server::query::QueryError;
 
 /// What goes into an `ErrorResponse`.
@@ -59,6 +60,12 @@ impl From<QueryError> for PgError {
     }
 }
 
+impl From<Refusal> for PgError {
+    fn from(refusal: Refusal) -> Self {
+        PgError::fatal(refusal.status().sqlstate, refusal.to_string())
+    }
+}
+
 /// Why work for a client stops: it made an error and hears of it, or it is gone.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -75,6 +82,12 @@ impl From<PgError> for Stop {
 impl From<QueryError> for Stop {
     fn from(error: QueryError) -> Self {
         Stop::Error(error.into())
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Stop::Error(refusal.into())
     }
 }
 

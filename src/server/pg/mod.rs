@@ -1,8 +1,8 @@
 //! The PostgreSQL door: connections, and what they may ask.
 //!
 //! Supported: protocol 3.0, simple and extended, text and binary; portals with row limits; cursors that move forward; `COPY … TO STDOUT`;
-//! `PREPARE`/`EXECUTE`; `SET`/`SHOW`/`RESET`; transactions as words without effect; cancel requests. Not here: TLS, passwords, roles,
-//! `COPY … FROM`, scrolling, notifications, function-call messages. Everything is read-only.
+//! `PREPARE`/`EXECUTE`; `SET`/`SHOW`/`RESET`; transactions as words without effect; cancel requests; TLS, SCRAM-SHA-256 with channel
+//! binding, certificates of clients. Not here: `COPY … FROM`, scrolling, notifications, function-call messages. Everything is read-only.
 //!
 //! A connection is one task. It owns its session, so nothing is shared between clients but the engine and the list of cancel keys.
 
@@ -22,16 +22,21 @@ mod wire;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use super::auth::{Peer, Refusal, Role};
 use super::query::QueryEngine;
+use super::security::Security;
+use super::tls::{HANDSHAKE, Inside, MaybeTls};
 use error::{PgError, Stop};
 use rows::Interrupts;
 use session::{Session, Transaction};
@@ -41,13 +46,14 @@ use wire::{Request, Wire, WireError};
 /// The one database there is.
 pub const DATABASE: &str = "spark";
 
-/// A client that connects and says nothing holds a slot no longer than this.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long clients have to hear of a shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long a refused client has to read why.
 const REFUSAL_GRACE: Duration = Duration::from_secs(5);
-/// Connections that were refused or carry a cancel request, at once; more are dropped unheard.
+/// So many connections that have not logged in are no coincidence: they get less time, so that those who only hold places do not keep others out.
+const CROWD: usize = MAX_EXTRA_CONNECTIONS / 2;
+const CROWD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that log in, were refused or carry a cancel request, at once; more are dropped unheard.
 const MAX_EXTRA_CONNECTIONS: usize = 100;
 
 /// Settings of the door.
@@ -55,11 +61,19 @@ const MAX_EXTRA_CONNECTIONS: usize = 100;
 pub struct PgOptions {
     /// Sessions at once; one more gets 53300. Each costs a task and two buffers.
     pub max_connections: usize,
+    /// How many of these are kept for users with the role `admin`; one is always left for others.
+    pub reserved_connections: usize,
+    /// Sessions that ask nothing for this long are closed; `None` closes none.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl Default for PgOptions {
     fn default() -> Self {
-        PgOptions { max_connections: 200 }
+        PgOptions {
+            max_connections: 200,
+            reserved_connections: 0,
+            idle_timeout: None,
+        }
     }
 }
 
@@ -67,13 +81,16 @@ impl Default for PgOptions {
 pub async fn serve(
     listener: TcpListener,
     engine: Arc<QueryEngine>,
+    security: Arc<Security>,
     options: PgOptions,
     mut shutdown: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let door = Arc::new(Door {
         engine,
+        security,
         options,
         keys: CancelKeys::default(),
+        newcomers: Arc::default(),
     });
     let mut connections = JoinSet::new();
     let for_sessions = shutdown.clone();
@@ -93,7 +110,7 @@ pub async fn serve(
                     // Small answers must not wait for more; without it they are only slower.
                     let _ = socket.set_nodelay(true);
                     tracing::debug!(%peer, "connected");
-                    connections.spawn(Arc::clone(&door).connection(socket, for_sessions.clone()));
+                    connections.spawn(Arc::clone(&door).connection(socket, peer.ip(), for_sessions.clone()));
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: accepting again at once would spin.
@@ -119,28 +136,57 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 #[derive(Debug)]
 struct Door {
     engine: Arc<QueryEngine>,
+    security: Arc<Security>,
     options: PgOptions,
     keys: CancelKeys,
+    /// One reference for each connection that has not logged in, and ours.
+    newcomers: Arc<()>,
 }
 
 impl Door {
-    async fn connection<S>(self: Arc<Self>, socket: S, shutdown: watch::Receiver<bool>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
-    {
-        let mut wire = Wire::new(socket);
-        let greeting = match tokio::time::timeout(STARTUP_TIMEOUT, startup::greet(&mut wire)).await {
-            Ok(Ok(greeting)) => greeting,
+    fn login_timeout(&self) -> Duration {
+        match Arc::strong_count(&self.newcomers) > CROWD {
+            true => self.security.timeout.min(CROWD_TIMEOUT),
+            false => self.security.timeout,
+        }
+    }
+
+    async fn connection(self: Arc<Self>, socket: TcpStream, address: IpAddr, shutdown: watch::Receiver<bool>) {
+        let newcomer = Arc::clone(&self.newcomers);
+        let deadline = Instant::now() + self.login_timeout();
+        let mut peer = Peer { address, tls: None };
+        let opened = tokio::time::timeout_at(deadline, self.open(socket, &mut peer)).await;
+        let Ok(Some(mut wire)) = opened else { return };
+        let greeting = startup::greet(&mut wire, &mut peer.tls, &self.security);
+        let introduction = match tokio::time::timeout_at(deadline, greeting).await {
+            Ok(Ok(Greeting::Session(introduction))) => introduction,
+            Ok(Ok(Greeting::Cancel { pid, secret })) => return self.keys.cancel(pid, secret),
             Ok(Err(Stop::Error(error))) => return refuse(&mut wire, &error).await,
-            Ok(Err(Stop::Gone(_))) | Err(_) => return,
+            Ok(Err(Stop::Gone(reason))) => {
+                // A scan of ports, or a client that does not take our certificate.
+                return tracing::debug!(%address, reason = ?reason.to_string(), "gone before a log-in");
+            }
+            Err(_) => return,
         };
-        let (user, mut settings) = match greeting {
-            Greeting::Session { user, settings } => (user, *settings),
-            Greeting::Cancel { pid, secret } => return self.keys.cancel(pid, secret),
+        let log_in = startup::authenticate(&mut wire, &peer, &introduction, &self.security);
+        let identity = match tokio::time::timeout_at(deadline, log_in).await {
+            Ok(Ok(identity)) => identity,
+            Ok(Err(Stop::Error(error))) => return refuse(&mut wire, &error).await,
+            Ok(Err(Stop::Gone(_))) => return,
+            Err(_) => {
+                tracing::info!(%address, user = ?introduction.user, "a log-in took too long");
+                return refuse(&mut wire, &Refusal::TimedOut.into()).await;
+            }
         };
-        let Some(key) = self.keys.register(self.options.max_connections) else {
-            return refuse(&mut wire, &PgError::fatal("53300", "sorry, too many clients already")).await;
+        let mut settings = match startup::start(&introduction) {
+            Ok(settings) => settings,
+            Err(error) => return refuse(&mut wire, &error).await,
         };
+        let key = match self.keys.register(&self.options, identity.role) {
+            Ok(key) => key,
+            Err(full) => return refuse(&mut wire, &PgError::fatal("53300", full)).await,
+        };
+        drop(newcomer);
         startup::welcome(&mut wire.out, &mut settings, key.pid, key.secret);
         let mut session = Session {
             wire,
@@ -153,7 +199,8 @@ impl Door {
             transaction: Transaction::Idle,
             statements: HashMap::new(),
             portals: HashMap::new(),
-            user,
+            identity,
+            idle_timeout: self.options.idle_timeout,
             pid: key.pid,
         };
         session.ready_for_query();
@@ -164,6 +211,27 @@ impl Door {
             }
             Err(Stop::Error(error)) => refuse(&mut session.wire, &error).await,
         }
+    }
+
+    /// The connection, in TLS if the client begins with that, as PostgreSQL 17's `sslnegotiation=direct` does.
+    async fn open(&self, socket: TcpStream, peer: &mut Peer) -> Option<Wire<MaybeTls>> {
+        if let Some(tls) = &self.security.tls {
+            let mut first = [0];
+            if socket.peek(&mut first).await.ok()? == 1 && first[0] == HANDSHAKE {
+                // There is no request before it that says what is inside: the client has to name it, so that no other protocol's client is
+                // led here.
+                let (stream, tls_peer) = match tls.accept(socket, Inside::Postgres, true).await {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        tracing::debug!(address = %peer.address, %error, "no TLS");
+                        return None;
+                    }
+                };
+                peer.tls = Some(tls_peer);
+                return Some(Wire::new(stream));
+            }
+        }
+        Some(Wire::new(MaybeTls::Plain(socket)))
     }
 }
 
@@ -183,9 +251,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.wire.flush().await?;
         let mut skip_to_sync = false;
         loop {
+            let idle = self.idle();
             let request = tokio::select! {
                 biased;
                 request = self.wire.request() => request?,
+                error = idle => return Err(error.into()),
                 Ok(_) = self.interrupts.shutdown.wait_for(|stop| *stop) => {
                     return Err(super::query::QueryError::ShuttingDown.into());
                 }
@@ -239,11 +309,18 @@ impl CancelKeys {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None` if `limit` sessions are there already.
-    fn register(&self, limit: usize) -> Option<CancelKey<'_>> {
+    /// Takes a place, or says that there is none for this role.
+    fn register(&self, options: &PgOptions, role: Role) -> Result<CancelKey<'_>, &'static str> {
         let mut sessions = self.sessions();
-        if sessions.len() >= limit {
-            return None;
+        if sessions.len() >= options.max_connections {
+            return Err("sorry, too many clients already");
+        }
+        let for_all = options
+            .max_connections
+            .saturating_sub(options.reserved_connections)
+            .max(1);
+        if !role.is_admin() && sessions.len() >= for_all {
+            return Err("remaining connection slots are reserved for users with the role admin");
         }
         let pid = loop {
             let pid = self.next_pid.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
@@ -255,7 +332,7 @@ impl CancelKeys {
         let secret = i32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
         let (sender, cancels) = watch::channel(0);
         sessions.insert(pid, (secret, sender));
-        Some(CancelKey {
+        Ok(CancelKey {
             keys: self,
             pid,
             secret,

@@ -21,6 +21,7 @@ use super::settings::Settings;
 use super::wire::{Wire, command_complete, message, parameter_status};
 use crate::catalog::SessionVars;
 use crate::catalog::pg_types::{parameter_type, pg_type_by_name, pg_type_oid};
+use crate::server::auth::Identity;
 use crate::server::query::{Prepared, QueryEngine, QueryError};
 
 /// Prepared statements and portals a connection may hold; each is a few kilobytes.
@@ -77,18 +78,21 @@ pub(super) struct Session<S> {
     pub(super) transaction: Transaction,
     pub(super) statements: HashMap<String, Statement>,
     pub(super) portals: HashMap<String, Portal>,
-    pub(super) user: String,
+    pub(super) identity: Identity,
+    /// The door's own limit.
+    pub(super) idle_timeout: Option<Duration>,
     pub(super) pid: i32,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn vars(&self) -> SessionVars {
         SessionVars {
-            user: self.user.clone(),
+            user: self.identity.user.clone(),
+            is_admin: self.identity.role.is_admin(),
             database: super::DATABASE.into(),
             application_name: self.settings.get("application_name").unwrap_or_default().to_string(),
             time_zone: self.settings.get("TimeZone").unwrap_or("UTC").to_string(),
-            search_path: self.settings.search_path(&self.user),
+            search_path: self.settings.search_path(&self.identity.user),
             backend_pid: self.pid,
             settings: self.settings.changed(),
         }
@@ -96,13 +100,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     fn timeout(&self) -> Option<Duration> {
         self.settings
-            .statement_timeout()
+            .timeout("statement_timeout")
             .unwrap_or(self.engine.limits().timeout)
     }
 
     /// The deadline of a command that begins now.
     pub(super) fn deadline(&self) -> Deadline {
         self.timeout().map(|limit| (Instant::now() + limit, limit))
+    }
+
+    /// Ends when the session has asked nothing for too long. What the client set itself is for transactions or for the time between them; the
+    /// door's limit is for both.
+    pub(super) fn idle(&self) -> impl Future<Output = PgError> + Send + 'static {
+        const IDLE: (&str, &str) = ("57P05", "terminating connection due to idle-session timeout");
+        const IN_TRANSACTION: (&str, &str) = ("25P03", "terminating connection due to idle-in-transaction timeout");
+        let (name, own_error) = match self.transaction {
+            Transaction::Idle => ("idle_session_timeout", IDLE),
+            Transaction::Open | Transaction::Failed => ("idle_in_transaction_session_timeout", IN_TRANSACTION),
+        };
+        let own = self.settings.timeout(name).flatten();
+        let (limit, (code, text)) = match (own, self.idle_timeout) {
+            (Some(own), Some(door)) if door < own => (Some(door), IDLE),
+            (Some(own), _) => (Some(own), own_error),
+            (None, door) => (door, IDLE),
+        };
+        async move {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+            PgError::fatal(code, text)
+        }
     }
 
     pub(super) fn ready_for_query(&mut self) {

@@ -223,12 +223,9 @@ impl Settings {
     }
 
     /// `None`: never set, so the server's own limit holds. `Some(None)`: explicitly without limit.
-    pub(super) fn statement_timeout(&self) -> Option<Option<Duration>> {
-        let set = self
-            .local
-            .get("statement_timeout")
-            .or_else(|| self.session.get("statement_timeout"));
-        let value = set.or_else(|| self.initial.get("statement_timeout"))?;
+    pub(super) fn timeout(&self, name: &str) -> Option<Option<Duration>> {
+        let set = self.local.get(name).or_else(|| self.session.get(name));
+        let value = set.or_else(|| self.initial.get(name))?;
         let millis = milliseconds(value)?;
         Some((millis > 0).then(|| Duration::from_millis(millis)))
     }

@@ -13,7 +13,9 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::{PgOptions, serve};
 use crate::catalog::SessionVars;
+use crate::config::{AuthConfig, TlsConfig};
 use crate::server::query::{QueryEngine, QueryLimits};
+use crate::server::security::Security;
 
 /// Would run for minutes; produces nothing until its end.
 const SLOW_COUNT: &str =
@@ -50,7 +52,11 @@ impl TestDoor {
         tokio::spawn(serve(
             listener,
             Arc::clone(&engine),
-            PgOptions { max_connections: 3 },
+            Arc::new(Security::open(&AuthConfig::default(), &TlsConfig::default()).unwrap()),
+            PgOptions {
+                max_connections: 3,
+                ..PgOptions::default()
+            },
             stopped,
         ));
         TestDoor {

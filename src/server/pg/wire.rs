@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// PostgreSQL's own limit on what may be sent before authentication.
 const MAX_STARTUP_BYTES: usize = 10_000;
+/// As in PostgreSQL: more is no answer to a question of a log-in.
+const MAX_LOGIN_BYTES: usize = 1024;
 /// Unsent bytes at which writers wait for the socket.
 pub(super) const FLUSH_AT: usize = 64 << 10;
 
@@ -93,6 +95,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             socket,
             read: BytesMut::with_capacity(8 << 10),
             out: BytesMut::with_capacity(FLUSH_AT),
+        }
+    }
+
+    /// What the client has sent and nobody has read yet.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.read.is_empty()
+    }
+
+    /// Puts another stream in the place of the socket, which is given.
+    pub(super) fn replace(&mut self, socket: S) -> S {
+        std::mem::replace(&mut self.socket, socket)
+    }
+
+    /// The client's next message of a log-in.
+    pub(super) async fn login_message(&mut self) -> Result<Bytes, WireError> {
+        loop {
+            // What it is comes first: a client that goes on as if there were no log-in hears so at once.
+            if self.read.first().is_some_and(|kind| *kind != b'p') {
+                return Err(WireError::Violation("expected SASL response".into()));
+            }
+            if self.read.len() >= 5 {
+                let length = usize::try_from(peek_i32(&self.read, 1)).unwrap_or(0);
+                if !(4..=MAX_LOGIN_BYTES).contains(&length) {
+                    return Err(WireError::Violation("invalid length of a message of the log-in".into()));
+                }
+                if self.read.len() > length {
+                    let mut frame = self.read.split_to(length + 1).freeze();
+                    frame.advance(5);
+                    return Ok(frame);
+                }
+            }
+            self.fill().await?;
         }
     }
 
@@ -232,6 +266,16 @@ fn parse_opening(mut body: Body) -> Option<Opening> {
     }
 }
 
+/// The mechanism that a client chose, and its first message.
+pub(super) fn parse_sasl_initial(message: Bytes) -> Option<(String, String)> {
+    let mut body = Body(message);
+    let mechanism = body.text()?;
+    let length = usize::try_from(body.i32()?).ok()?;
+    let first = body.bytes(length)?;
+    body.0.is_empty().then_some(())?;
+    Some((mechanism, String::from_utf8(first.to_vec()).ok()?))
+}
+
 fn parse_request(kind: u8, mut body: Body) -> Result<Request, WireError> {
     let parsed = match kind {
         b'Q' => body.text().map(Request::Query),
@@ -314,4 +358,147 @@ pub(super) fn command_complete(out: &mut BytesMut, tag: &str) {
 /// Messages without a body: `1` parsed, `2` bound, `3` closed, `n` no data, `s` suspended, `I` empty query, `c` copy done.
 pub(super) fn bare(out: &mut BytesMut, kind: u8) {
     message(out, kind, |_| {});
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Deterministic bytes; the same at every run.
+    struct Noise(u64);
+
+    impl Noise {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+
+        fn below(&mut self, limit: u64) -> u64 {
+            self.next() % limit
+        }
+
+        fn bytes(&mut self, length: u64) -> Vec<u8> {
+            (0..length).map(|_| self.next().to_be_bytes()[3]).collect()
+        }
+    }
+
+    fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
+        let mut body = (3u32 << 16).to_be_bytes().to_vec();
+        for (name, value) in parameters {
+            for text in [name, value] {
+                body.extend(text.bytes());
+                body.push(0);
+            }
+        }
+        body.push(0);
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [length.to_be_bytes().to_vec(), body].concat()
+    }
+
+    /// All that a client sends before it is gone.
+    async fn read_all(bytes: &[u8]) -> Wire<tokio::io::DuplexStream> {
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        client.write_all(bytes).await.unwrap();
+        drop(client);
+        Wire::new(server)
+    }
+
+    /// More than this of a client that has not logged in is never kept.
+    const MOST_BEFORE_LOGIN: usize = 64 << 10;
+
+    #[tokio::test]
+    async fn no_bytes_before_the_log_in_cause_a_panic_or_much_memory() {
+        let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+        let good = startup(&[("user", "test"), ("database", "spark"), ("options", "-c a=b")]);
+        for round in 0..20_000u64 {
+            let mut bytes = match round % 4 {
+                0 => {
+                    let length = noise.below(64);
+                    noise.bytes(length)
+                }
+                // A good length, and anything after it.
+                1 => {
+                    let length = noise.below(200);
+                    let body = noise.bytes(length);
+                    [&u32::try_from(length + 4).unwrap().to_be_bytes()[..], &body].concat()
+                }
+                // The codes that mean something, with all sorts of ends.
+                2 => {
+                    let code =
+                        [80_877_102u32, 80_877_103, 80_877_104, 3 << 16, (3 << 16) + 9999][noise.below(5) as usize];
+                    let length = noise.below(40);
+                    let rest = noise.bytes(length);
+                    let said = noise.below(60) as u32;
+                    [&said.to_be_bytes()[..], &code.to_be_bytes(), &rest].concat()
+                }
+                _ => {
+                    let mut bytes = good.clone();
+                    for _ in 0..=noise.below(4) {
+                        let at = noise.below(bytes.len() as u64) as usize;
+                        bytes[at] = noise.bytes(1)[0];
+                    }
+                    bytes
+                }
+            };
+            if noise.below(3) == 0 {
+                bytes.truncate(noise.below(bytes.len() as u64 + 1) as usize);
+            }
+            let mut wire = read_all(&bytes).await;
+            let _ = wire.opening().await;
+            assert!(wire.read.capacity() <= MOST_BEFORE_LOGIN);
+            let mut wire = read_all(&bytes).await;
+            if let Ok(message) = wire.login_message().await {
+                let _ = parse_sasl_initial(message);
+            }
+            let _ = parse_sasl_initial(bytes.into());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_huge_length_is_refused_before_anything_is_read_for_it() {
+        for length in [10_001, 1 << 20, i32::MAX.cast_unsigned(), u32::MAX, 3, 0] {
+            let bytes = [&length.to_be_bytes()[..], &[0; 100_000]].concat();
+            let mut wire = read_all(&bytes).await;
+            assert!(matches!(wire.opening().await, Err(WireError::Violation(_))), "{length}");
+            assert!(wire.read.capacity() <= MOST_BEFORE_LOGIN);
+            let bytes = [&b"p"[..], &bytes].concat();
+            let mut wire = read_all(&bytes).await;
+            assert!(
+                matches!(wire.login_message().await, Err(WireError::Violation(_))),
+                "{length}"
+            );
+            assert!(wire.read.capacity() <= MOST_BEFORE_LOGIN);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_truncated_message_is_the_end_of_the_client() {
+        let good = startup(&[("user", "test")]);
+        for length in 0..good.len() {
+            let mut wire = read_all(&good[..length]).await;
+            assert!(matches!(wire.opening().await, Err(WireError::Closed)), "{length}");
+        }
+        let mut wire = read_all(&good).await;
+        assert!(matches!(wire.opening().await, Ok(Opening::Startup { minor: 0, .. })));
+    }
+
+    #[tokio::test]
+    async fn requests_of_any_bytes_cause_no_panic() {
+        let mut noise = Noise(42);
+        for _ in 0..20_000 {
+            let kind = b"QPBDCEHSXdcfpZ\0"[noise.below(15) as usize];
+            let length = noise.below(60);
+            let body = noise.bytes(length);
+            let said = match noise.below(4) {
+                0 => noise.next() as u32,
+                _ => u32::try_from(length).unwrap() + 4,
+            };
+            let bytes = [&[kind][..], &said.to_be_bytes(), &body].concat();
+            let mut wire = read_all(&bytes).await;
+            let _ = wire.request().await;
+            assert!(wire.read.capacity() <= MOST_BEFORE_LOGIN);
+        }
+    }
 }

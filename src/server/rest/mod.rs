@@ -204,6 +204,11 @@ fn optional_texts(choices: &request::Choices) -> ScalarValue {
     ScalarValue::List(ScalarValue::new_list_nullable(&items, &DataType::Utf8))
 }
 
+/// The answer to somebody who is not let in, in the form of the other failures.
+pub(super) fn refusal(status: StatusCode, text: String) -> Response {
+    respond(status, "text/plain", text)
+}
+
 /// Everything below `/api`.
 pub(super) async fn serve_api(State(rest): State<Arc<Rest>>, parts: Parts) -> Response {
     let request = Request::new(&parts);

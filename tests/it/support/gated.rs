@@ -10,13 +10,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sparkgate::cache::{Cache, CacheOptions};
 use sparkgate::catalog::Catalog;
-use sparkgate::config::RestConfig;
+use sparkgate::config::{AuthConfig, TlsConfig};
 use sparkgate::event_log::LogStore;
 use sparkgate::event_log::store::{Entry, LocalStore, StoreError};
 use sparkgate::history::{CacheHandle, History, HistoryOptions, Source};
-use sparkgate::server::http;
+use sparkgate::server::http::{self, HttpOptions};
 use sparkgate::server::pg::{self, PgOptions};
 use sparkgate::server::query::{QueryEngine, QueryLimits};
+use sparkgate::server::security::Security;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -131,12 +132,31 @@ impl GatedServer {
         let (stop, stopped) = watch::channel(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let pg_address = listener.local_addr().expect("an address");
-        let options = PgOptions { max_connections: 10 };
-        tokio::spawn(pg::serve(listener, Arc::clone(&engine), options, stopped.clone()));
+        let options = PgOptions {
+            max_connections: 10,
+            ..PgOptions::default()
+        };
+        let security = Security::open(&AuthConfig::default(), &TlsConfig::default());
+        let security = Arc::new(security.expect("the defaults are right"));
+        let (engine_of_pg, security_of_pg) = (Arc::clone(&engine), Arc::clone(&security));
+        tokio::spawn(pg::serve(
+            listener,
+            engine_of_pg,
+            security_of_pg,
+            options,
+            stopped.clone(),
+        ));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let config = RestConfig::default();
-        tokio::spawn(http::serve(listener, engine, Arc::clone(&history), &config, stopped));
+        let options = HttpOptions::default();
+        tokio::spawn(http::serve(
+            listener,
+            engine,
+            Arc::clone(&history),
+            security,
+            options,
+            stopped,
+        ));
         GatedServer {
             history,
             http: address,
