@@ -403,10 +403,15 @@ fn sql(
         Ok(())
     };
     runtime()?.block_on(async {
-        tokio::select! {
+        let result = tokio::select! {
             result = run => result,
             () = history.answer_wanted() => Ok(()),
+        };
+        // The next process does not know what this one has met.
+        if result.is_err() && history.has_damage() {
+            history.scan_once().await;
         }
+        result
     })
 }
 

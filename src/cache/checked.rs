@@ -190,8 +190,8 @@ fn check(segment: &Segment, start: u64, bytes: &[u8]) -> Result<()> {
             return Err(Error::Generic {
                 store: CHECKED,
                 source: format!(
-                    "{} is damaged at byte {at}: what lies there is not what was written; whoever writes the cache reads the logs \
-                     of these rows again with its next scan",
+                    "{} is damaged at byte {at}: what lies there is not what was written; a process that writes the cache and meets \
+                     this reads the logs of these rows again, sparkgate cache clear has all of them read again",
                     segment.path
                 )
                 .into(),

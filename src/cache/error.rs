@@ -3,6 +3,8 @@
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
+use super::manifest::AttemptOrd;
+
 /// Why the cache cannot do what it was asked to. The cache holds nothing that the logs do not: see [`CacheError::needs_rebuild`].
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
@@ -48,6 +50,9 @@ pub enum CacheError {
     /// Rows were to be added to an attempt that was replaced or dropped meanwhile.
     #[error("attempt {attempt_id:?} of {app_id} was replaced or dropped while rows were added to it")]
     Gone { app_id: String, attempt_id: String },
+    /// Rows were asked for that were replaced or dropped.
+    #[error("the rows of attempt {} of the column cache were replaced or dropped", ord.0)]
+    NotLive { ord: AttemptOrd },
     /// A commit names an attempt twice.
     #[error("attempt {attempt_id:?} of {app_id} is written twice in one commit")]
     Twice { app_id: String, attempt_id: String },

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! _m/log/<20 digits>.json.zst     one commit: what became visible at once. Created once, never changed
-//! _m/ckpt/<20 digits>.json.zst    the whole state after that commit; every 64
+//! _m/ckpt/<20 digits>.json.zst    the whole state after that commit; every 64, or sooner
 //! _m/_last                        number of the newest checkpoint; only a hint
 //! _m/lock                         locked by the one process that writes (local disk)
 //! _tmp/                           files that have no name yet (local disk)

@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use object_store::ObjectStore;
 
 use super::collect::SEGMENTS;
-use super::manifest::{AttemptOrd, Snapshot};
+use super::manifest::{AttemptOrd, Segment, Snapshot};
 use super::store::Storage;
 use super::{CacheError, arrange, read};
 use crate::table::TableDef;
@@ -105,6 +105,10 @@ impl CacheView {
         ord: AttemptOrd,
     ) -> Result<Arc<Vec<RecordBatch>>, Arc<CacheError>> {
         let rows = self.row_count(table, ord);
+        if rows > 0 && self.snapshot.by_ord(ord).is_none() {
+            // To give none would be to lose them.
+            return Err(Arc::new(CacheError::NotLive { ord }));
+        }
         if rows == 0 {
             return Ok(Arc::default());
         }
@@ -135,11 +139,9 @@ impl CacheView {
     /// Whether readers have met a segment that is not there, or not what was written.
     pub fn has_damage(&self) -> bool {
         let damaged = self.storage.checked.damaged();
-        !damaged.is_empty()
-            && self
-                .snapshot
-                .all_segments()
-                .any(|segment| damaged.contains(&segment.path))
+        let is_lost =
+            |segment: &&Arc<Segment>| damaged.contains(&segment.path) && !self.snapshot.live_rows(segment).is_empty();
+        !damaged.is_empty() && self.snapshot.all_segments().any(|segment| is_lost(&segment))
     }
 
     /// Files of segments that are not there, or not whole, or that readers found damaged, and whose rows they held. Costs one listing.
@@ -149,7 +151,8 @@ impl CacheView {
         let sizes: HashMap<&str, u64> = listed.iter().map(|file| (file.name.as_str(), file.bytes)).collect();
         let mut missing = Missing::default();
         for segment in self.snapshot.all_segments() {
-            if sizes.get(segment.path.as_str()) != Some(&segment.bytes) || damaged.contains(&segment.path) {
+            let is_damaged = damaged.contains(&segment.path) && !self.snapshot.live_rows(segment).is_empty();
+            if sizes.get(segment.path.as_str()) != Some(&segment.bytes) || is_damaged {
                 missing.files.push(self.storage.file(&segment.path));
                 missing.attempts.extend(segment.attempts.iter().map(|range| range.ord));
             }

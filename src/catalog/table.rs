@@ -26,7 +26,7 @@ use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
 use super::segments::SegmentScan;
 use crate::cache::{AttemptOrd, CacheView, Segment};
-use crate::history::Snapshot;
+use crate::history::{NotReadYet, Snapshot};
 use crate::table::TableDef;
 
 /// A base table. Which moment it shows is decided when it is scanned: that of the snapshot its session is pinned on, so both sides of a
@@ -49,6 +49,21 @@ impl HistoryTable {
         HistoryTable {
             table,
             schema: table.arrow_schema(),
+        }
+    }
+
+    /// Whoever names an application waits for its rows before planning; where they have left the cache since, an error is better than none of
+    /// them.
+    fn check_read(&self, snapshot: &Snapshot, wanted: &Wanted) -> Result<()> {
+        if snapshot.unread.is_empty() || snapshot.listing.table(self.table.name).is_some() {
+            return Ok(());
+        }
+        let mut named = wanted.app_ids.iter().flatten();
+        match named.find(|app_id| snapshot.unread.contains(app_id.as_str())) {
+            None => Ok(()),
+            Some(app_id) => Err(DataFusionError::External(Box::new(NotReadYet::Evicted {
+                app_id: app_id.clone(),
+            }))),
         }
     }
 
@@ -163,6 +178,7 @@ impl TableProvider for HistoryTable {
         let limit = limit.filter(|_| filters.is_empty());
         let snapshot = session.config().get_extension::<Snapshot>();
         let snapshot = snapshot.ok_or_else(|| internal_datafusion_err!("the session is not pinned on a snapshot"))?;
+        self.check_read(&snapshot, &wanted)?;
         let batches = self.batches(&snapshot, &wanted).await?;
         let batches: Vec<RecordBatch> = match &wanted.keys {
             Some((key, values)) => batches.iter().flat_map(|batch| rows_of(batch, *key, values)).collect(),

@@ -115,7 +115,7 @@ pub static KEYS: &[Key] = &[
         flag: None,
         doc: "Size from which applications give up their rows, those first that were not asked for and whose logs were not written for the \
               longest time; they stay listed, and their logs are read again when a statement names them. The files of rows that left are \
-              deleted ten minutes later. 0 is without limit.",
+              deleted ten minutes later. 0 is without limit; without `sources.follow_log_deletion` there is none.",
     },
     Key {
         name: "retention.max_age",

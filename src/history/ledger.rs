@@ -228,6 +228,22 @@ impl Ledger {
             }
             // Only some rows of a growing log are there: it is read from its start.
             let is_whole = attempt.info.state != AttemptState::Partial;
+            // What was read here of an evicted one is more than what the cache has, while its log is the same.
+            let is_read_here = |tracked: &TrackedLog| {
+                let stamp = &attempt.info.reading.log;
+                let log = &tracked.log;
+                tracked
+                    .rows
+                    .as_ref()
+                    .is_some_and(|rows| rows.is_read && rows.stored.is_none())
+                    && (&stamp.path, stamp.size_bytes, stamp.modified_ms)
+                        == (&log.path, log.size_bytes, log.modified_ms)
+            };
+            if attempt.info.state == AttemptState::Evicted
+                && self.logs.get(identity).is_some_and(|tracked| is_read_here(tracked))
+            {
+                continue;
+            }
             let Some(row) = rows.get(&attempt.ord).filter(|_| is_whole) else {
                 self.drop_rows(Some(attempt.ord));
                 continue;
@@ -523,7 +539,8 @@ impl Ledger {
                 continue;
             };
             let is_there = !tracked.deleted && self.sources[tracked.source].unreachable.is_none();
-            if tracked.evicted && !tracked.unread && is_there {
+            // One that could not be read is tried again as any other: see `see`.
+            if tracked.evicted && !tracked.unread && tracked.failure.is_none() && is_there {
                 tracked.unread = true;
                 jobs.push(tracked.job(&key));
             }
@@ -689,6 +706,7 @@ impl Ledger {
             {
                 let rows = Arc::make_mut(rows);
                 (rows.stored, rows.is_read) = (None, false);
+                tracked.evicted = false;
                 self.note_other_log(other);
             }
         }
@@ -786,11 +804,15 @@ impl Ledger {
         // At the start of a process each of both is a large part of what there is to do.
         let mut lister = std::mem::take(&mut self.lister);
         let (listing, event_logs) = std::thread::scope(|threads| {
-            let listing = threads.spawn(|| lister.listing());
+            let join = std::thread::Builder::new().spawn_scoped(threads, || lister.listing());
             let event_logs = self.entries();
-            (listing.join(), event_logs)
+            // Where there are no more threads it is done here.
+            let listing = join
+                .ok()
+                .map(|join| join.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            (listing, event_logs)
         });
-        let listing = listing.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let listing = listing.unwrap_or_else(|| lister.listing());
         self.lister = lister;
         let problems = event_logs
             .iter()
@@ -800,13 +822,20 @@ impl Ledger {
                 Some((attempt, entry.error.clone().unwrap_or_default()))
             })
             .collect();
-        let is_awaited = |tracked: &&Box<TrackedLog>| {
+        let is_awaited = |tracked: &TrackedLog| {
             // What cannot be listed now is shown as it was; but of what was evicted nothing is there to be shown.
             let is_there = tracked.evicted || self.sources[tracked.source].unreachable.is_none();
             tracked.is_awaited() && is_there
         };
-        let unread = self.logs.values().filter(is_awaited);
-        let unread = unread.filter_map(|tracked| tracked.rows.as_ref().filter(|rows| !rows.is_read));
+        // Of several logs of one attempt only that which counts is read again.
+        let counts = |key: &LogKey, tracked: &TrackedLog| {
+            let claims = tracked.rows.as_ref().and_then(|rows| self.claims.get(&key_of(rows)));
+            claims.and_then(|claims| claims.winner.as_ref()) == Some(key)
+        };
+        let unread = self.logs.iter().filter(|(key, tracked)| {
+            is_awaited(tracked) && (!tracked.evicted || tracked.unread || counts(key, tracked))
+        });
+        let unread = unread.filter_map(|(_, tracked)| tracked.rows.as_ref().filter(|rows| !rows.is_read));
         Snapshot {
             in_memory: self.in_memory(),
             attempts: self.attempts.clone(),
@@ -997,7 +1026,7 @@ impl TrackedLog {
             None => self.unread,
             Some(failure) => failure.cause == Cause::Cache,
         };
-        will_come || self.evicted && !self.deleted
+        will_come || self.evicted
     }
 }
 

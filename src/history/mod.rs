@@ -26,7 +26,7 @@ mod source;
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -127,6 +127,8 @@ pub struct History {
     /// Applications that statements wait for, and who reads them is told.
     wanted: Mutex<BTreeSet<String>>,
     wake: Notify,
+    /// The commit that left nothing in the cache that could give up its rows, or had to.
+    roomy_at: AtomicU64,
     /// Held while segments are merged and files deleted.
     maintaining: Arc<tokio::sync::Mutex<()>>,
 }
@@ -171,15 +173,23 @@ pub struct LogFileEntry {
     pub size_bytes: u64,
 }
 
-/// A statement names an application whose log is not read in time.
+/// A statement needs the rows of an application whose log is not read in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the log of application {app_id} is still being read: {bytes_read} of {bytes_seen} bytes of all logs are; try again later"
-)]
-pub struct NotReadYet {
-    pub app_id: String,
-    pub bytes_read: u64,
-    pub bytes_seen: u64,
+pub enum NotReadYet {
+    #[error(
+        "the log of application {app_id} is still being read: {bytes_read} of {bytes_seen} bytes of all logs are; try again later"
+    )]
+    Reading {
+        app_id: String,
+        bytes_read: u64,
+        bytes_seen: u64,
+    },
+    /// Its rows had to leave the column cache, or could not be written there.
+    #[error("the rows of application {app_id} are not at hand, and its log cannot be read now: {problem}")]
+    Unreadable { app_id: String, problem: String },
+    /// They left the column cache between planning and now.
+    #[error("the rows of application {app_id} have to be read from its log first; try again")]
+    Evicted { app_id: String },
 }
 
 impl History {
@@ -217,6 +227,7 @@ impl History {
             published: watch::Sender::new(0),
             wanted: Mutex::default(),
             wake: Notify::new(),
+            roomy_at: AtomicU64::new(u64::MAX),
             maintaining: Arc::default(),
         };
         history.use_cache(cache);
@@ -271,6 +282,11 @@ impl History {
         }
     }
 
+    /// Whether statements have met a file of the column cache that is not what was written; the next scan reads its logs again.
+    pub fn has_damage(&self) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.view().has_damage())
+    }
+
     /// Waits until every application that can be listed is: a scan has read everything, or has looked at what it did not read yet.
     pub async fn until_listed(&self) {
         // The sender is ours, so it is there.
@@ -304,9 +320,22 @@ impl History {
             }
             self.wake.notify_one();
             if tokio::time::timeout_at(deadline, published.changed()).await.is_err() {
+                let app_id = (*first).clone();
+                let snapshot = self.snapshot();
+                let attempts = snapshot.attempts.of_application(&app_id).iter();
+                let problem = attempts
+                    .filter_map(|rows| {
+                        snapshot
+                            .problems
+                            .get(&(Arc::clone(&rows.app_id), Arc::clone(&rows.attempt_id)))
+                    })
+                    .next();
+                if let Some(problem) = problem.cloned() {
+                    return Err(NotReadYet::Unreadable { app_id, problem });
+                }
                 let progress = self.progress();
-                return Err(NotReadYet {
-                    app_id: (*first).clone(),
+                return Err(NotReadYet::Reading {
+                    app_id,
                     bytes_read: progress.bytes_read,
                     bytes_seen: progress.bytes_seen,
                 });

@@ -39,8 +39,11 @@ const MOST_SUCCESSORS: usize = 3;
 const SCANS_TO_VERIFY: usize = 30;
 /// Applications that were asked for this recently keep their rows: a statement that waited for them is about to read them.
 const KEPT_AFTER_USE: Duration = Duration::from_secs(60);
-/// Attempts that give up their rows in one commit.
-const EVICTED_AT_ONCE: usize = 1000;
+/// Attempts that give up their rows in one commit, and how long that may go on while reading waits.
+const EVICTED_AT_ONCE: usize = 200;
+const LONGEST_EVICTION: Duration = Duration::from_secs(3);
+/// Commits of one scan after which room is made, if it has to be.
+const COMMITS_TO_ROOM: usize = 4;
 /// Rows that stay: what listings and questions about all applications are answered from.
 const KEPT_TABLES: [&TableDef; 3] = [&APPLICATION_ATTEMPTS, &STAGE_SUMMARY, &EXECUTOR_HOURLY];
 /// Scans that are remembered.
@@ -229,61 +232,77 @@ impl History {
     }
 
     /// Has attempts give up their rows until the cache is small enough: those first that were asked for, or whose logs were written, the
-    /// longest time ago.
+    /// longest time ago. Takes some seconds at most; what is left is done the next time.
     async fn make_room(&self, ledger: &mut Ledger, summary: &mut ScanSummary) {
         let cache = self.cache.as_ref().and_then(CacheHandle::writer).cloned();
         let (Some(cache), Some(most)) = (cache, self.options.max_cache_bytes) else {
             return;
         };
         let snapshot = cache.snapshot();
-        // The usual case, and looked at with every scan.
-        if snapshot.bytes() <= most {
+        // The usual cases. Where rows of deleted logs are to stay, rows that leave might not come back.
+        if snapshot.bytes() <= most
+            || !self.options.follow_log_deletion
+            || self.roomy_at.load(Ordering::Relaxed) == snapshot.seq()
+        {
             return;
         }
         let bytes = snapshot.bytes_of_attempts();
         let mut live: u64 = bytes.values().sum();
         if live <= most {
+            // Merging segments will free the rest.
+            self.roomy_at.store(snapshot.seq(), Ordering::Relaxed);
             return;
         }
+        let started = Instant::now();
         let uses = ledger.uses().last();
-        let recent = now_ms() - i64::try_from(KEPT_AFTER_USE.as_millis()).unwrap_or(i64::MAX);
         let last_use =
             |app_id: &Arc<str>, modified_ms: i64| uses.get(app_id).map_or(modified_ms, |used| (*used).max(modified_ms));
         let mut attempts = ledger.evictable();
-        attempts.retain(|(app_id, ..)| uses.get(app_id).is_none_or(|used| *used < recent));
         attempts.sort_by_key(|(app_id, ord, modified_ms)| (last_use(app_id, *modified_ms), *ord));
-        let mut attempts = attempts.into_iter().map(|(_, ord, _)| ord).peekable();
+        let mut attempts = attempts.into_iter();
         // Somewhat more than has to go, so that not every commit makes some go.
         let enough = most - most / 10;
         let mut evicted = 0;
-        while live > enough && attempts.peek().is_some() {
+        let is_waited_for = || !self.wanted.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        while live > enough && started.elapsed() < LONGEST_EVICTION && !is_waited_for() {
+            let uses = ledger.uses().last();
+            let recent = now_ms() - i64::try_from(KEPT_AFTER_USE.as_millis()).unwrap_or(i64::MAX);
             let mut some = Vec::new();
             while live > enough
                 && some.len() < EVICTED_AT_ONCE
-                && let Some(ord) = attempts.next()
+                && let Some((app_id, ord, _)) = attempts.next()
             {
-                live = live.saturating_sub(bytes.get(&ord).copied().unwrap_or_default());
-                some.push(ord);
+                if uses.get(&app_id).is_none_or(|used| *used < recent) {
+                    live = live.saturating_sub(bytes.get(&ord).copied().unwrap_or_default());
+                    some.push(ord);
+                }
             }
-            let cache = Arc::clone(&cache);
+            if some.is_empty() {
+                break;
+            }
+            let (writer, chosen) = (Arc::clone(&cache), some.clone());
             let done = self
                 .readers()
-                .spawn(async move { Box::pin(cache.evict(&some, &KEPT_TABLES)).await });
+                .spawn(async move { Box::pin(writer.evict(&chosen, &KEPT_TABLES)).await });
             match done.await {
                 Ok(Ok(ords)) => {
                     evicted += ords.len();
                     summary.commits += 1;
                     ledger.evicted(&ords);
+                    continue;
                 }
                 Ok(Err(error)) => {
                     tracing::error!(error = error_chain(&error), "no room can be made in the column cache");
-                    break;
                 }
                 Err(_panicked) => {
                     tracing::error!("a defect in sparkgate stopped making room in the column cache; please report it");
-                    break;
                 }
             }
+            // The commit may be there all the same.
+            let now = cache.snapshot();
+            let gone: BTreeSet<AttemptOrd> = some.into_iter().filter(|ord| now.by_ord(*ord).is_none()).collect();
+            summary.changed |= ledger.lost(&gone) > 0;
+            break;
         }
         if evicted > 0 {
             summary.changed = true;
@@ -291,13 +310,14 @@ impl History {
             tracing::info!(
                 attempts = evicted,
                 bytes = live,
-                "rows left the column cache, which has [cache] max_bytes"
+                "rows left the column cache, because of [cache] max_bytes"
             );
-        } else {
+        } else if !is_waited_for() {
+            self.roomy_at.store(snapshot.seq(), Ordering::Relaxed);
             tracing::warn!(
                 bytes = live,
                 max_bytes = most,
-                "the column cache is larger than [cache] max_bytes, and nothing in it can go"
+                "the column cache is larger than [cache] max_bytes, and nothing in it can go now"
             );
         }
     }
@@ -426,9 +446,16 @@ impl History {
         let mut next_publish = Instant::now() + SHORTEST_PUBLISH_INTERVAL;
         let mut look_at = (!*self.listed.borrow()).then(|| Instant::now() + LOOK_AFTER);
         let mut unpublished = false;
+        let mut roomy_commits = summary.commits;
+        let mut seen = BTreeSet::new();
         loop {
             let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
             jobs.extend(ledger.asked_for(&wanted));
+            seen.clone_from(&wanted);
+            if committing.is_none() && summary.commits >= roomy_commits + COMMITS_TO_ROOM {
+                Box::pin(self.make_room(ledger, summary)).await;
+                roomy_commits = summary.commits;
+            }
             let may_start = waiting.bytes < MOST_WAITING_BYTES;
             while may_start && let Some(job) = self.next_job(&mut jobs, &wanted, running.len()) {
                 if !job.retry {
@@ -520,7 +547,9 @@ impl History {
                 wanted.retain(|app_id| snapshot.unread.contains(app_id.as_str()));
             }
         }
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // What came since is for the next time.
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.retain(|app_id| !seen.contains(app_id));
     }
 
     /// The next log to read, if there is a thread for it: one that a statement waits for goes first, and does not wait for a thread.
@@ -687,9 +716,10 @@ const LOOKS_TO_JOIN: usize = 2000;
 const LOOKS_PER_THREAD: usize = 8;
 
 async fn maintain(cache: &Cache) -> Result<(), CacheError> {
-    Box::pin(cache.compact()).await?;
+    // Files that nobody needs go also where others cannot be merged.
+    let compacted = Box::pin(cache.compact()).await;
     Box::pin(cache.collect()).await?;
-    Ok(())
+    compacted.map(|_| ())
 }
 
 async fn sleep_until(at: Option<Instant>) {

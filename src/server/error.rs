@@ -11,6 +11,8 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
+use crate::history::NotReadYet;
+
 /// A statement that failed. Two situations a client or an operator treats differently are two variants.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
@@ -184,6 +186,11 @@ fn from_external(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Qu
     }
     if let Some(error) = source.downcast_ref::<ArrowError>() {
         return from_arrow(error);
+    }
+    if let Some(error) = source.downcast_ref::<NotReadYet>() {
+        return QueryError::NotReadYet {
+            message: error.to_string(),
+        };
     }
     QueryError::Storage {
         message: source.to_string(),

@@ -34,8 +34,8 @@ fn logs() -> tempfile::TempDir {
     dir
 }
 
-/// A configuration that leaves a cache this part of its size, in percent.
-fn limited(cache: &Columns, logs: &Path, dir: &Path, percent: u64) -> String {
+/// A configuration that leaves a cache this part of its size, in percent; and its size.
+fn limited(cache: &Columns, logs: &Path, dir: &Path, percent: u64) -> (String, u64) {
     let bytes = cache.well(
         &["sql"],
         logs,
@@ -48,7 +48,7 @@ fn limited(cache: &Columns, logs: &Path, dir: &Path, percent: u64) -> String {
         .expect("a number");
     let config = dir.join("limited.toml");
     fs::write(&config, format!("[cache]\nmax_bytes = \"{}\"\n", bytes * percent / 100)).expect("room");
-    config.to_str().expect("UTF-8").to_owned()
+    (config.to_str().expect("UTF-8").to_owned(), bytes)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +56,7 @@ async fn applications_give_up_rows_stay_listed_and_come_back_when_they_are_named
     let (logs, dir) = (logs(), tempfile::tempdir().expect("a temporary directory"));
     let cache = Columns::new();
     cache.ingest(logs.path());
-    let config = limited(&cache, logs.path(), dir.path(), 60);
+    let (config, whole) = limited(&cache, logs.path(), dir.path(), 60);
     let (always, rows) = {
         let whole = cache.serve(logs.path(), &[]);
         let session = Session::open(&whole).await;
@@ -85,7 +85,20 @@ async fn applications_give_up_rows_stay_listed_and_come_back_when_they_are_named
     let stages = tokio::task::spawn_blocking(move || Client::open(http).rest("applications/app-01/stages")).await;
     assert!(!stages.expect("no panic").as_array().expect("a list").is_empty());
     assert_eq!(session.rows(ALWAYS).await, always);
+    let compacted = "select coalesce(sum(bytes), 0) from system.segments";
     drop(server);
+    cache.compact(logs.path());
+    let size = cache.well(
+        &["sql"],
+        logs.path(),
+        &["--format", "csv", "-c", compacted, "--read-only"],
+    );
+    let size: u64 = size
+        .lines()
+        .last()
+        .and_then(|line| line.parse().ok())
+        .expect("a number");
+    assert!(size < whole, "{size} of {whole} bytes are left");
 
     // What was evicted stays so, also for a process that reads only or runs one statement, and comes back there too.
     for options in [&[][..], &["--read-only"]] {
@@ -109,7 +122,7 @@ async fn an_evicted_application_whose_log_is_away_is_an_error_and_not_fewer_rows
     let (logs, dir) = (logs(), tempfile::tempdir().expect("a temporary directory"));
     let cache = Columns::new();
     cache.ingest(logs.path());
-    let config = limited(&cache, logs.path(), dir.path(), 50);
+    let (config, _) = limited(&cache, logs.path(), dir.path(), 50);
     cache.well(&["ingest"], logs.path(), &["--config", &config]);
     let text = fs::read_to_string(&config).expect("ours");
     fs::write(&config, format!("{text}\n[query]\nwait_for_logs = \"1s\"\n")).expect("room");
@@ -138,6 +151,47 @@ async fn an_evicted_application_whose_log_is_away_is_an_error_and_not_fewer_rows
             SEEN_WITHIN,
             "select count(*) from tasks where app_id = 'app-00'",
             &["4"],
+        )
+        .await;
+}
+
+/// A log that is deleted after the last listing fails the statements that name it, and holds up nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_read_again_holds_up_nothing_else() {
+    let (logs, dir) = (logs(), tempfile::tempdir().expect("a temporary directory"));
+    let cache = Columns::new();
+    cache.ingest(logs.path());
+    let (config, _) = limited(&cache, logs.path(), dir.path(), 50);
+    cache.well(&["ingest"], logs.path(), &["--config", &config]);
+    let text = fs::read_to_string(&config).expect("ours");
+    fs::write(&config, format!("{text}\n[query]\nwait_for_logs = \"1s\"\n")).expect("room");
+
+    let server = cache.serve(logs.path(), &["--config", &config, "--scan-interval", "5s"]);
+    let session = Session::open(&server).await;
+    let evicted = "select count(*) from system.event_logs where status = 'evicted' and app_id in ('app-00', 'app-01')";
+    assert_eq!(session.rows(evicted).await, ["2"]);
+    fs::remove_file(logs.path().join("app-00")).expect("it is there");
+    let error = session.client.simple_query(&rows_of("app-00")).await;
+    let error = error.expect_err("there is nothing to read");
+    assert_eq!(crate::support::pg::code(&error), "57014", "{error:?}");
+    assert_eq!(
+        session.rows("select count(*) from tasks where app_id = 'app-01'").await,
+        ["4"]
+    );
+    // The next listings see that it is gone, and what is new.
+    fs::write(logs.path().join("another"), log_of("another")).expect("room");
+    session
+        .answers_within(
+            SEEN_WITHIN,
+            "select count(*) from tasks where app_id = 'another'",
+            &["4"],
+        )
+        .await;
+    session
+        .answers_within(
+            SEEN_WITHIN,
+            "select count(*) from applications where app_id = 'app-00'",
+            &["0"],
         )
         .await;
 }
