@@ -23,7 +23,7 @@ use crate::table::{self, Column, TableDef, Type};
 /// So many segments of one level are merged, however small.
 const MERGE_COUNT: usize = 8;
 /// Inputs of one merge: bounds the memory that it needs.
-const MOST_INPUTS: usize = 32;
+const MOST_INPUTS: usize = 16;
 /// Segments of this level are the largest.
 const TOP_LEVEL: u8 = 2;
 /// A segment with more dead rows than one of so many is written anew.

@@ -1,5 +1,6 @@
 //! Reads rows of segments: the row groups and pages that the manifest's row ranges name, and no others.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,6 +22,29 @@ use super::manifest::{AttemptOrd, Segment, Snapshot};
 use super::store::Storage;
 use super::{CacheError, arrange};
 use crate::table::TableDef;
+
+/// Footers that are kept, in bytes: those of some hundred segments.
+const FOOTER_BYTES: u64 = 128 * 1024 * 1024;
+
+/// Footers of segments that were read lately, by path: of a wide table, to decode one costs more than the rows of an application do. Segments
+/// never change.
+pub(super) struct Footers(moka::future::Cache<String, ArrowReaderMetadata>);
+
+impl Default for Footers {
+    fn default() -> Self {
+        let bytes = |_: &String, footer: &ArrowReaderMetadata| {
+            u32::try_from(footer.metadata().memory_size()).unwrap_or(u32::MAX)
+        };
+        let cache = moka::future::Cache::builder();
+        Footers(cache.max_capacity(FOOTER_BYTES).weigher(bytes).build())
+    }
+}
+
+impl fmt::Debug for Footers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Footers").finish_non_exhaustive()
+    }
+}
 
 /// Rows in a batch.
 const BATCH_ROWS: usize = 8192;
@@ -86,7 +110,16 @@ async fn open(
     };
     // Where pages lie, so that only those with the rows are fetched; their bounds are not needed.
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-    let metadata = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await;
+    let metadata = match storage.footers.0.get(&segment.path).await {
+        Some(known) => Ok(known),
+        None => {
+            let read = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await;
+            if let Ok(footer) = &read {
+                storage.footers.0.insert(segment.path.clone(), footer.clone()).await;
+            }
+            read
+        }
+    };
     let metadata = metadata.and_then(|metadata| with_views(metadata, &schema, options));
     let metadata = metadata.map_err(|error| read_error(&file, error))?;
     let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);

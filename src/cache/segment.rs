@@ -22,9 +22,10 @@ use super::store::Storage;
 use super::{CacheError, CacheOptions, name};
 use crate::table::{TableDef, Type};
 
-/// Rows of a row group: tasks are many and read by stage, other tables are small.
+/// Rows of a row group. Tasks are many and read by the stage. Of other tables mostly the few rows of one application are read, and the
+/// dictionary of each column is decompressed as a whole for them: with eight times as many rows that was most of the time of such a question.
 const ROW_GROUP_OF_TASKS: usize = 262_144;
-const ROW_GROUP: usize = 65_536;
+const ROW_GROUP: usize = 8192;
 /// Of a table with shared texts fewer: the texts of a row group are its dictionary, which is decoded as a whole for one of its rows. So few
 /// still share what is common to hundreds of applications.
 const ROW_GROUP_OF_SHARED_TEXTS: usize = 2048;

@@ -12,6 +12,7 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutP
 use super::CacheError;
 use super::checked::CheckedStore;
 use super::local::DurableLocal;
+use super::read::Footers;
 
 /// The lock file. Its content means nothing: the lock is the operating system's and goes with the process.
 const LOCK: &str = "_m/lock";
@@ -31,6 +32,7 @@ pub(super) struct Storage {
     pub(super) store: Arc<dyn ObjectStore>,
     /// The same, for those who read segments.
     pub(super) checked: CheckedStore,
+    pub(super) footers: Footers,
     /// For messages.
     pub(super) location: String,
     /// Held as long as the writer lives.
@@ -42,6 +44,7 @@ impl Storage {
     pub(super) fn of_store(store: Arc<dyn ObjectStore>, location: &str) -> Self {
         Storage {
             checked: CheckedStore::new(Arc::clone(&store)),
+            footers: Footers::default(),
             store,
             location: location.to_owned(),
             _lock: None,
