@@ -276,7 +276,7 @@ fn event_log(files: &[PathBuf]) -> io::Result<EventLog> {
         let path = file.display().to_string();
         let size_bytes = fs::metadata(file)?.len();
         log_files.push(LogFile {
-            path,
+            path: path.as_str().into(),
             size_bytes,
             modified_ms: 0,
             codec,
@@ -286,7 +286,7 @@ fn event_log(files: &[PathBuf]) -> io::Result<EventLog> {
     }
     let path = log_files.first().map(|file| file.path.clone()).unwrap_or_default();
     Ok(EventLog {
-        identity: path.trim_end_matches(".inprogress").to_owned(),
+        identity: path.trim_end_matches(".inprogress").into(),
         in_progress: path.ends_with(".inprogress"),
         path,
         rolling: log_files.first().is_some_and(|file| file.index.is_some()),
