@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -109,7 +109,11 @@ fn an_ingest_that_is_killed_fifty_times_ends_with_the_rows_of_one_that_was_not()
 
 /// One ingest, killed at a time that the dice say: a third anywhere, a third when files are written, a third after its first commit.
 fn killed(cache: &Columns, logs: &Path, whole: Duration, kill: usize, dice: &mut Dice, phases: &mut Phases) {
-    let before = (cache.files("t").len(), cache.files("_m/log").len());
+    // What the kill before left in `_tmp` is removed when the next process begins, and is nothing that this one wrote.
+    let files = || -> BTreeSet<PathBuf> { cache.files("t").into_iter().chain(cache.files("_tmp")).collect() };
+    let (before, commits_before) = (files(), cache.files("_m/log").len());
+    let has_written = || files().iter().any(|file| !before.contains(file));
+    let has_committed = || cache.files("_m/log").len() > commits_before;
     let mut child = program(cache.path().parent().expect("its directory"))
         .args(["ingest".as_ref(), logs.as_os_str()])
         .args(cache.option())
@@ -121,15 +125,10 @@ fn killed(cache: &Columns, logs: &Path, whole: Duration, kill: usize, dice: &mut
     let start = Instant::now();
     let micros = |limit: Duration| usize::try_from(limit.as_micros()).expect("no age of the world");
     let mut wait = |limit: Duration| Duration::from_micros(dice.roll(micros(limit).max(1)) as u64);
-    let is_new = |at: usize| {
-        let now = (
-            cache.files("t").len() + cache.files("_tmp").len(),
-            cache.files("_m/log").len(),
-        );
-        if at == 1 { now.0 > before.0 } else { now.1 > before.1 }
-    };
+    let is_new = |at: usize| if at == 1 { has_written() } else { has_committed() };
     match kill % 3 {
-        0 => std::thread::sleep(wait(whole)),
+        // Half of them early: files are written soon.
+        0 => std::thread::sleep(wait(if kill % 2 == 0 { whole } else { whole / 8 })),
         at => {
             while !is_new(at) && start.elapsed() < 2 * whole && child.try_wait().expect("our child").is_none() {
                 std::thread::sleep(Duration::from_micros(300));
@@ -140,15 +139,11 @@ fn killed(cache: &Columns, logs: &Path, whole: Duration, kill: usize, dice: &mut
     let has_ended = child.try_wait().expect("our child").is_some();
     let _ = child.kill();
     child.wait().expect("our child");
-    let after = (
-        cache.files("t").len() + cache.files("_tmp").len(),
-        cache.files("_m/log").len(),
-    );
-    *(match after {
-        _ if has_ended => &mut phases.ended,
-        (_, commits) if commits > before.1 => &mut phases.committed,
-        (files, _) if files > before.0 => &mut phases.files_written,
-        _ => &mut phases.nothing_written,
+    *(match () {
+        () if has_ended => &mut phases.ended,
+        () if has_committed() => &mut phases.committed,
+        () if has_written() => &mut phases.files_written,
+        () => &mut phases.nothing_written,
     }) += 1;
 }
 
