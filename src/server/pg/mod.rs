@@ -110,7 +110,9 @@ pub async fn serve(
                     // Small answers must not wait for more; without it they are only slower.
                     let _ = socket.set_nodelay(true);
                     tracing::debug!(%peer, "connected");
-                    connections.spawn(Arc::clone(&door).connection(socket, peer.ip(), for_sessions.clone()));
+                    // Counted here: the tasks of connections begin in any order.
+                    let newcomer = door.newcomer();
+                    connections.spawn(Arc::clone(&door).connection(socket, peer.ip(), newcomer, for_sessions.clone()));
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: accepting again at once would spin.
@@ -143,7 +145,21 @@ struct Door {
     newcomers: Arc<()>,
 }
 
+/// A connection that has not logged in.
+struct Newcomer {
+    _counted: Arc<()>,
+    /// When it must have.
+    deadline: Instant,
+}
+
 impl Door {
+    fn newcomer(&self) -> Newcomer {
+        Newcomer {
+            _counted: Arc::clone(&self.newcomers),
+            deadline: Instant::now() + self.login_timeout(),
+        }
+    }
+
     fn login_timeout(&self) -> Duration {
         match Arc::strong_count(&self.newcomers) > CROWD {
             true => self.security.timeout.min(CROWD_TIMEOUT),
@@ -151,9 +167,14 @@ impl Door {
         }
     }
 
-    async fn connection(self: Arc<Self>, socket: TcpStream, address: IpAddr, shutdown: watch::Receiver<bool>) {
-        let newcomer = Arc::clone(&self.newcomers);
-        let deadline = Instant::now() + self.login_timeout();
+    async fn connection(
+        self: Arc<Self>,
+        socket: TcpStream,
+        address: IpAddr,
+        newcomer: Newcomer,
+        shutdown: watch::Receiver<bool>,
+    ) {
+        let deadline = newcomer.deadline;
         let mut peer = Peer { address, tls: None };
         let opened = tokio::time::timeout_at(deadline, self.open(socket, &mut peer)).await;
         let Ok(Some(mut wire)) = opened else { return };
