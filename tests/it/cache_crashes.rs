@@ -128,7 +128,7 @@ fn killed(cache: &Columns, logs: &Path, whole: Duration, kill: usize, dice: &mut
     let is_new = |at: usize| if at == 1 { has_written() } else { has_committed() };
     match kill % 3 {
         // Half of them early: files are written soon.
-        0 => std::thread::sleep(wait(if kill % 2 == 0 { whole } else { whole / 8 })),
+        0 => std::thread::sleep(wait(if kill.is_multiple_of(2) { whole } else { whole / 8 })),
         at => {
             while !is_new(at) && start.elapsed() < 2 * whole && child.try_wait().expect("our child").is_none() {
                 std::thread::sleep(Duration::from_micros(300));
