@@ -138,21 +138,29 @@ impl CacheView {
 
     /// Whether readers have met a segment that is not there, or not what was written.
     pub fn has_damage(&self) -> bool {
-        let damaged = self.storage.checked.damaged();
-        let is_lost =
-            |segment: &&Arc<Segment>| damaged.contains(&segment.path) && !self.snapshot.live_rows(segment).is_empty();
-        !damaged.is_empty() && self.snapshot.all_segments().any(|segment| is_lost(&segment))
+        !self.damaged().is_empty()
+    }
+
+    /// Segments with live rows that readers found damaged or gone, by path.
+    fn damaged(&self) -> BTreeSet<&str> {
+        let met = self.storage.checked.damaged();
+        if met.is_empty() {
+            return BTreeSet::new();
+        }
+        let is_lost = |segment: &Segment| met.contains(&segment.path) && !self.snapshot.live_rows(segment).is_empty();
+        let segments = self.snapshot.all_segments().filter(|segment| is_lost(segment));
+        segments.map(|segment| segment.path.as_str()).collect()
     }
 
     /// Files of segments that are not there, or not whole, or that readers found damaged, and whose rows they held. Costs one listing.
     pub async fn missing(&self) -> Result<Missing, CacheError> {
-        let damaged = self.storage.checked.damaged();
+        let damaged = self.damaged();
         let listed = self.storage.list(SEGMENTS, None).await?;
         let sizes: HashMap<&str, u64> = listed.iter().map(|file| (file.name.as_str(), file.bytes)).collect();
         let mut missing = Missing::default();
         for segment in self.snapshot.all_segments() {
-            let is_damaged = damaged.contains(&segment.path) && !self.snapshot.live_rows(segment).is_empty();
-            if sizes.get(segment.path.as_str()) != Some(&segment.bytes) || is_damaged {
+            let path = segment.path.as_str();
+            if sizes.get(path) != Some(&segment.bytes) || damaged.contains(path) {
                 missing.files.push(self.storage.file(&segment.path));
                 missing.attempts.extend(segment.attempts.iter().map(|range| range.ord));
             }

@@ -322,15 +322,7 @@ impl History {
             if tokio::time::timeout_at(deadline, published.changed()).await.is_err() {
                 let app_id = (*first).clone();
                 let snapshot = self.snapshot();
-                let attempts = snapshot.attempts.of_application(&app_id).iter();
-                let problem = attempts
-                    .filter_map(|rows| {
-                        snapshot
-                            .problems
-                            .get(&(Arc::clone(&rows.app_id), Arc::clone(&rows.attempt_id)))
-                    })
-                    .next();
-                if let Some(problem) = problem.cloned() {
+                if let Some(problem) = snapshot.problem_of(&app_id).cloned() {
                     return Err(NotReadYet::Unreadable { app_id, problem });
                 }
                 let progress = self.progress();

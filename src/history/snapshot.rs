@@ -155,6 +155,13 @@ impl Snapshot {
         self.attempts.get(app_id, attempt_id)
     }
 
+    /// Why the rows of an application may not be all that its logs hold: the first problem of an attempt, the newest first.
+    pub fn problem_of(&self, app_id: &str) -> Option<&String> {
+        let key = |rows: &AttemptRows| (Arc::clone(&rows.app_id), Arc::clone(&rows.attempt_id));
+        let attempts = self.attempts_of(app_id);
+        attempts.into_iter().find_map(|rows| self.problems.get(&key(rows)))
+    }
+
     /// The attempts of an application, newest first.
     pub fn attempts_of(&self, app_id: &str) -> Vec<&Arc<AttemptRows>> {
         let mut attempts: Vec<_> = self.attempts.of_application(app_id).iter().collect();

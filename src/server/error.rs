@@ -177,6 +177,14 @@ fn from_arrow(error: &ArrowError) -> QueryError {
     }
 }
 
+impl From<&NotReadYet> for QueryError {
+    fn from(not_read: &NotReadYet) -> Self {
+        QueryError::NotReadYet {
+            message: not_read.to_string(),
+        }
+    }
+}
+
 fn from_external(source: &(dyn std::error::Error + Send + Sync + 'static)) -> QueryError {
     if let Some(error) = source.downcast_ref::<QueryError>() {
         return error.clone();
@@ -188,9 +196,7 @@ fn from_external(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Qu
         return from_arrow(error);
     }
     if let Some(error) = source.downcast_ref::<NotReadYet>() {
-        return QueryError::NotReadYet {
-            message: error.to_string(),
-        };
+        return error.into();
     }
     QueryError::Storage {
         message: source.to_string(),

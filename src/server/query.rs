@@ -423,9 +423,7 @@ impl UnreadLogs {
             return Ok(false);
         }
         let read = catalog.ensure_read(&unread, self.wait).await;
-        read.map_err(|not_read| QueryError::NotReadYet {
-            message: not_read.to_string(),
-        })?;
+        read.map_err(|not_read| QueryError::from(&not_read))?;
         Ok(true)
     }
 }

@@ -51,6 +51,17 @@ fn limited(cache: &Columns, logs: &Path, dir: &Path, percent: u64) -> String {
     config.to_str().expect("UTF-8").to_owned()
 }
 
+/// A cache whose older half has given up its rows, and a configuration with that limit and little patience.
+fn evicted_in_part(logs: &Path, dir: &Path) -> (Columns, String) {
+    let cache = Columns::new();
+    cache.ingest(logs);
+    let config = limited(&cache, logs, dir, 50);
+    cache.well(&["ingest"], logs, &["--config", &config]);
+    let text = fs::read_to_string(&config).expect("ours");
+    fs::write(&config, format!("{text}\n[query]\nwait_for_logs = \"1s\"\n")).expect("room");
+    (cache, config)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn applications_give_up_rows_stay_listed_and_come_back_when_they_are_named() {
     let (logs, dir) = (logs(), tempfile::tempdir().expect("a temporary directory"));
@@ -117,13 +128,7 @@ async fn applications_give_up_rows_stay_listed_and_come_back_when_they_are_named
 #[tokio::test(flavor = "multi_thread")]
 async fn an_evicted_application_whose_log_is_away_is_an_error_and_not_fewer_rows() {
     let (logs, dir) = (logs(), tempfile::tempdir().expect("a temporary directory"));
-    let cache = Columns::new();
-    cache.ingest(logs.path());
-    let config = limited(&cache, logs.path(), dir.path(), 50);
-    cache.well(&["ingest"], logs.path(), &["--config", &config]);
-    let text = fs::read_to_string(&config).expect("ours");
-    fs::write(&config, format!("{text}\n[query]\nwait_for_logs = \"1s\"\n")).expect("room");
-
+    let (cache, config) = evicted_in_part(logs.path(), dir.path());
     let server = cache.serve(logs.path(), &["--config", &config, "--scan-interval", "200ms"]);
     let session = Session::open(&server).await;
     let elsewhere = dir.path().join("elsewhere");
@@ -156,13 +161,7 @@ async fn an_evicted_application_whose_log_is_away_is_an_error_and_not_fewer_rows
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_cannot_be_read_again_holds_up_nothing_else() {
     let (logs, dir) = (logs(), tempfile::tempdir().expect("a temporary directory"));
-    let cache = Columns::new();
-    cache.ingest(logs.path());
-    let config = limited(&cache, logs.path(), dir.path(), 50);
-    cache.well(&["ingest"], logs.path(), &["--config", &config]);
-    let text = fs::read_to_string(&config).expect("ours");
-    fs::write(&config, format!("{text}\n[query]\nwait_for_logs = \"1s\"\n")).expect("room");
-
+    let (cache, config) = evicted_in_part(logs.path(), dir.path());
     let server = cache.serve(logs.path(), &["--config", &config, "--scan-interval", "5s"]);
     let session = Session::open(&server).await;
     let evicted = "select count(*) from system.event_logs where status = 'evicted' and app_id in ('app-00', 'app-01')";

@@ -285,9 +285,7 @@ impl Rest {
                 .history
                 .ensure_read(std::slice::from_ref(&route.app_id), wait)
                 .await;
-            read.map_err(|not_read| QueryError::NotReadYet {
-                message: not_read.to_string(),
-            })?;
+            read.map_err(|not_read| QueryError::from(&not_read))?;
         }
         let attempt = || self.attempt(&route.app_id, route.attempt_id.as_deref());
         match route.endpoint {
@@ -388,10 +386,7 @@ impl Rest {
             Some(attempt_id) => snapshot
                 .problems
                 .get(&(route.app_id.as_str().into(), attempt_id.as_str().into()))?,
-            None => snapshot
-                .attempts_of(&route.app_id)
-                .into_iter()
-                .find_map(|rows| snapshot.problems.get(&(rows.app_id.clone(), rows.attempt_id.clone())))?,
+            None => snapshot.problem_of(&route.app_id)?,
         };
         let ascii: String = problem
             .chars()
