@@ -72,7 +72,12 @@ const DOORS: &[(&str, &[&str], &str)] = &[
         &["catalog", "server", "output"],
         "only the catalog and the server know the query engine",
     ),
-    ("pgwire", &["server/pg"], "only the PostgreSQL door knows its protocol"),
+    (
+        "arrow_flight",
+        &["server/flight"],
+        "only the Flight SQL door knows its protocol",
+    ),
+    ("tonic", &["server/flight"], "only the Flight SQL door knows gRPC"),
     (
         "axum",
         &["server/http", "server/health", "server/rest"],
@@ -368,5 +373,5 @@ fn groups_of_imports_are_taken_apart() {
         imports(source),
         ["crate::a::b", "crate::a::c::d", "crate::a::c", "std::io", "crate::g"]
     );
-    assert!(names("fn f(x: pgwire::api::X)", "pgwire") && !names("// pgwire::x\nmy_pgwire::x", "pgwire"));
+    assert!(names("fn f(x: tonic::Status)", "tonic") && !names("// tonic::x\nmy_tonic::x", "tonic"));
 }

@@ -1,6 +1,6 @@
 //! Messages of the PostgreSQL protocol, version 3, as bytes.
 //!
-//! Reading and writing are ours rather than pgwire's codec for three reasons: pgwire 0.42 reads a malformed `Bind` past its end (a panic), refuses row
+//! Reading and writing are ours rather than the pgwire crate's codec for three reasons: pgwire 0.42 reads a malformed `Bind` past its end (a panic), refuses row
 //! descriptions over 30 000 bytes after having written their first byte, and copies every row once more than needed. Here rows are encoded straight into
 //! the buffer that goes to the socket.
 //!
