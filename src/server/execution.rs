@@ -103,7 +103,8 @@ impl Execution {
     /// The build side of a hash join cannot spill; sorted inputs of a merge join can. Nor can what a sort merges, and several sorts side by side
     /// do not leave each other room for that; one alone has it.
     async fn with_less_memory(&mut self, mut session: SessionState, plan: &LogicalPlan) -> Result<(), QueryError> {
-        tracing::debug!("out of memory; trying again with merge joins, in one partition");
+        tracing::debug!("out of memory; trying again with merge joins or in one partition");
+        let has_hash_join = self.plan.as_ref().is_some_and(has_hash_join);
         // What was tried lets go of its memory first. Its tasks end by themselves soon after nobody waits for them.
         self.batches = Box::pin(EmptyRecordBatchStream::new(self.batches.schema()));
         self.plan = None;
@@ -114,8 +115,13 @@ impl Execution {
             tokio::time::sleep(RELEASE_CHECK).await;
         }
         let options = session.config_mut().options_mut();
-        options.optimizer.prefer_hash_join = false;
-        options.execution.target_partitions = 1;
+        if has_hash_join {
+            // DataFusion plans merge joins only where there is more than one partition.
+            options.optimizer.prefer_hash_join = false;
+            options.execution.target_partitions = options.execution.target_partitions.max(2);
+        } else {
+            options.execution.target_partitions = 1;
+        }
         let physical = session.create_physical_plan(plan).await?;
         self.batches = execute_stream(Arc::clone(&physical), session.task_ctx())?;
         self.plan = Some(physical);
@@ -166,4 +172,8 @@ impl Execution {
             message: error.to_string(),
         })
     }
+}
+
+fn has_hash_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.name() == "HashJoinExec" || plan.children().into_iter().any(has_hash_join)
 }

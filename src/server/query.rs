@@ -65,6 +65,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// What a sort sets aside for merging what it spilled: DataFusion's default, and less where a statement has little.
 const SORT_RESERVATION: usize = 10 << 20;
 
+/// Memory for each of the sorted runs on disk that a sort merges at once. DataFusion would merge as many as there is memory for, and leave none
+/// to the sort beside it.
+const MERGED_RUN_BYTES: usize = 32 << 20;
+
 /// What a sort may read ahead. DataFusion's default is as large as a whole share of memory.
 const SORT_PUSHDOWN_BUFFER: usize = 64 << 20;
 
@@ -232,7 +236,8 @@ impl QueryEngine {
         let disk = match &spill {
             Some(directory) => DiskManagerBuilder::default()
                 .with_mode(DiskManagerMode::Directories(vec![directory.path().to_owned()]))
-                .with_max_temp_directory_size(limits.spill_bytes),
+                .with_max_temp_directory_size(limits.spill_bytes)
+                .with_max_spill_merge_fan_in((share / MERGED_RUN_BYTES).clamp(2, 64)),
             None => DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
         };
         // Stores and footers are the same for all.

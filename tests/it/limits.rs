@@ -92,7 +92,7 @@ async fn statements_wait_for_a_place_in_their_order_and_are_refused_in_the_end()
 #[tokio::test(flavor = "multi_thread")]
 async fn sorts_and_joins_that_do_not_fit_go_to_disk_and_leave_nothing_there() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let server = start(dir.path(), "memory_limit = \"48MiB\"\n");
+    let mut server = start(dir.path(), "memory_limit = \"48MiB\"\n");
     let (session, _) = named(&server, "spills").await;
     // 2 000 000 texts of 70 bytes: three times the limit.
     let sort = "select count(*), min(k), max(k) from (select k, row_number() over (order by k desc) n from (select repeat('y', 60) || v::text k from generate_series(1, 2000000) t(v)) q) r where n > 0";
@@ -106,7 +106,7 @@ async fn sorts_and_joins_that_do_not_fit_go_to_disk_and_leave_nothing_there() {
     let left: Vec<_> = walk(&dir.path().join("spill"));
     assert!(left.iter().all(|file| file.ends_with("lock")), "{left:?}");
     drop(session);
-    drop(server);
+    assert!(server.stop().success());
     assert_eq!(walk(&dir.path().join("spill")), Vec::<String>::new());
 }
 
