@@ -17,8 +17,9 @@ use crate::history::NotReadYet;
 /// A statement that failed. Two situations a client or an operator treats differently are two variants.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
+    /// `at` is line and column in the statement, from 1, where that is known.
     #[error("{message}")]
-    Syntax { message: String },
+    Syntax { message: String, at: Option<(u64, u64)> },
     /// The parser's or planner's recursion limit.
     #[error("statement is nested too deeply")]
     TooComplex,
@@ -138,11 +139,29 @@ impl QueryError {
 
 fn from_parser(error: &ParserError) -> QueryError {
     match error {
-        ParserError::TokenizerError(text) | ParserError::ParserError(text) => QueryError::Syntax {
-            message: format!("syntax error: {text}"),
-        },
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => syntax(text),
         ParserError::RecursionLimitExceeded => QueryError::TooComplex,
     }
+}
+
+/// sqlparser's texts, `Expected: end of statement, found: x at Line: 1, Column: 14`, as PostgreSQL begins them.
+pub(crate) fn syntax(text: &str) -> QueryError {
+    let (what, at) = match text.rsplit_once(" at Line: ") {
+        Some((what, place)) => {
+            let at = place.split_once(", Column: ");
+            (
+                what,
+                at.and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?))),
+            )
+        }
+        None => (text, None),
+    };
+    let message = match what.rsplit_once(", found: ") {
+        Some((expected, "EOF")) => format!("syntax error at end of input ({})", expected.to_lowercase()),
+        Some((expected, found)) => format!("syntax error at or near \"{found}\" ({})", expected.to_lowercase()),
+        None => format!("syntax error: {what}"),
+    };
+    QueryError::Syntax { message, at }
 }
 
 fn from_schema(error: &SchemaError) -> QueryError {

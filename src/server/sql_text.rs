@@ -6,7 +6,7 @@
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
-use super::error::QueryError;
+use super::error::{QueryError, syntax};
 
 /// One token that is neither white space nor comment, and the bytes it covers.
 #[derive(Debug, Clone)]
@@ -20,9 +20,7 @@ pub(crate) struct Lexeme {
 pub(crate) fn lexemes(sql: &str) -> Result<Vec<Lexeme>, QueryError> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize_with_location()
-        .map_err(|error| QueryError::Syntax {
-            message: format!("syntax error: {error}"),
-        })?;
+        .map_err(|error| syntax(&error.to_string()))?;
     let mut positions = Positions::new(sql);
     Ok(tokens
         .into_iter()

@@ -61,6 +61,7 @@ impl Parsed {
         let (Some(mut statement), None) = (statements.pop_front(), statements.pop_front()) else {
             return Err(QueryError::Syntax {
                 message: "exactly one statement is expected here".into(),
+                at: None,
             });
         };
         refuse_writes(&statement)?;

@@ -4,7 +4,7 @@
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::error::PgError;
+use super::error::{PgError, Place};
 use crate::server::sql_text::{Lexeme, lexemes};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -195,10 +195,13 @@ impl Words<'_> {
 
     fn unexpected<T>(&self) -> Parsed<T> {
         Err(match self.tokens.get(self.at) {
-            Some(lexeme) => PgError::new(
-                "42601",
-                format!("syntax error at or near \"{}\"", &self.sql[lexeme.start..lexeme.end]),
-            ),
+            Some(lexeme) => PgError {
+                place: Some(Place::Byte(lexeme.start)),
+                ..PgError::new(
+                    "42601",
+                    format!("syntax error at or near \"{}\"", &self.sql[lexeme.start..lexeme.end]),
+                )
+            },
             None => PgError::new("42601", "syntax error at end of input"),
         })
     }

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::command::Command;
 use super::wire::{WireError, message, put_text};
 use crate::server::auth::Refusal;
 use crate::server::query::QueryError;
@@ -13,19 +14,30 @@ pub(super) struct PgError {
     pub(super) message: String,
     /// What to do about it.
     pub(super) hint: Option<&'static str>,
+    /// Where in the text it is.
+    pub(super) place: Option<Place>,
     /// The connection ends with it.
     pub(super) fatal: bool,
 }
 
-/// A warning: the statement goes on.
-pub(super) fn warning(out: &mut BytesMut, code: &str, text: &str) {
-    report(out, b'N', "WARNING", code, text, None);
+/// A place in a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Both from 1, columns in characters.
+    Line(u64, u64),
+    Byte(usize),
+    /// Characters from 1, in all that the client sent: PostgreSQL's field `P`.
+    Position(usize),
 }
 
-fn report(out: &mut BytesMut, kind: u8, severity: &str, code: &str, text: &str, hint: Option<&str>) {
+/// A warning: the statement goes on.
+pub(super) fn warning(out: &mut BytesMut, code: &str, text: &str) {
+    report(out, b'N', "WARNING", [(b'C', code), (b'M', text)]);
+}
+
+fn report<'a>(out: &mut BytesMut, kind: u8, severity: &'a str, fields: impl IntoIterator<Item = (u8, &'a str)>) {
     message(out, kind, |out| {
-        let fields = [(b'S', severity), (b'V', severity), (b'C', code), (b'M', text)];
-        for (field, value) in fields.into_iter().chain(hint.map(|hint| (b'H', hint))) {
+        for (field, value) in [(b'S', severity), (b'V', severity)].into_iter().chain(fields) {
             out.put_u8(field);
             put_text(out, value);
         }
@@ -39,6 +51,7 @@ impl PgError {
             code,
             message: message.into(),
             hint: None,
+            place: None,
             fatal: false,
         }
     }
@@ -55,23 +68,62 @@ impl PgError {
             code,
             message: message.into(),
             hint: None,
+            place: None,
             fatal: true,
         }
     }
 
+    /// With its place as one in `whole`, of which `statement` is a part. What is wrong with a query inside of another statement, such as
+    /// `COPY`, has a place in that query alone, which is not told.
+    fn located(mut self, whole: &str, statement: &str) -> Self {
+        let has_query_inside = Command::parse(statement).is_ok_and(|command| !matches!(command, Command::Query(_)));
+        if has_query_inside {
+            return self;
+        }
+        let start = (statement.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+        let before = whole.get(..start).map_or(0, |text| text.chars().count());
+        let within = match self.place {
+            Some(Place::Line(line, column)) => {
+                let lines = statement.split_inclusive('\n');
+                let above = lines.take(usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX));
+                let above: usize = above.map(|line| line.chars().count()).sum();
+                Some(above + usize::try_from(column).unwrap_or(0))
+            }
+            Some(Place::Byte(byte)) => statement.get(..byte).map(|text| text.chars().count() + 1),
+            Some(Place::Position(_)) | None => return self,
+        };
+        self.place = within.map(|within| Place::Position(before + within));
+        self
+    }
+
     pub(super) fn write(&self, out: &mut BytesMut) {
         let severity = if self.fatal { "FATAL" } else { "ERROR" };
-        report(out, b'E', severity, self.code, &self.message, self.hint);
+        let position = match self.place {
+            Some(Place::Position(position)) => Some(position.to_string()),
+            _ => None,
+        };
+        let fields = [(b'C', self.code), (b'M', self.message.as_str())];
+        let more = [(b'H', self.hint), (b'P', position.as_deref())];
+        let more = more.into_iter().filter_map(|(field, value)| Some((field, value?)));
+        report(out, b'E', severity, fields.into_iter().chain(more));
     }
 }
 
 impl From<QueryError> for PgError {
     fn from(error: QueryError) -> Self {
         let status = error.status();
+        let place = match &error {
+            QueryError::Syntax {
+                at: Some((line, column)),
+                ..
+            } => Some(Place::Line(*line, *column)),
+            _ => None,
+        };
         PgError {
             code: status.sqlstate,
             message: error.to_string(),
             hint: None,
+            place,
             fatal: status.fatal,
         }
     }
@@ -88,6 +140,16 @@ impl From<Refusal> for PgError {
 pub(super) enum Stop {
     Error(PgError),
     Gone(WireError),
+}
+
+impl Stop {
+    /// With the place of an error as one in `whole`, of which `statement` is a part.
+    pub(super) fn located(self, whole: &str, statement: &str) -> Self {
+        match self {
+            Stop::Error(error) => Stop::Error(error.located(whole, statement)),
+            gone => gone,
+        }
+    }
 }
 
 impl From<PgError> for Stop {

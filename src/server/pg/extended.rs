@@ -16,7 +16,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Everything but `Sync`, `Query` and `Terminate`.
     pub(super) async fn on_extended(&mut self, request: Request) -> Result<(), Stop> {
         match request {
-            Request::Parse { name, sql, types } => self.on_parse(name, &sql, &types).await,
+            Request::Parse { name, sql, types } => {
+                let parsed = self.on_parse(name, &sql, &types).await;
+                parsed.map_err(|stop| {
+                    let first = split_statements(&sql).ok().and_then(|all| all.first().copied());
+                    stop.located(&sql, first.unwrap_or(&sql))
+                })
+            }
             Request::Bind {
                 portal,
                 statement,

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::command::Command;
-use super::error::{PgError, Stop};
+use super::error::Stop;
 use super::session::Session;
 use super::wire::bare;
 use crate::server::sql_text::split_statements;
@@ -26,22 +26,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     async fn run_all(&mut self, sql: &str) -> Result<(), Stop> {
-        let statements = split_statements(sql).map_err(PgError::from)?;
+        let statements = split_statements(sql).map_err(|error| Stop::from(error).located(sql, sql))?;
         if statements.is_empty() {
             bare(&mut self.wire.out, b'I');
             return Ok(());
         }
         // A syntax error in the last statement must not leave the first ones done.
-        let commands = statements
-            .into_iter()
-            .map(Command::parse)
-            .collect::<Result<Vec<_>, _>>()?;
-        for command in &commands {
-            let deadline = self.deadline();
-            let outcome = self.begin(command, None).await?;
-            self.finish(outcome, &[], true, deadline).await?;
+        let mut commands = Vec::with_capacity(statements.len());
+        for statement in statements {
+            let command = Command::parse(statement).map_err(|error| Stop::from(error).located(sql, statement))?;
+            commands.push((statement, command));
+        }
+        for (statement, command) in &commands {
+            self.run(command).await.map_err(|stop| stop.located(sql, statement))?;
         }
         Ok(())
+    }
+
+    async fn run(&mut self, command: &Command) -> Result<(), Stop> {
+        let deadline = self.deadline();
+        let outcome = self.begin(command, None).await?;
+        self.finish(outcome, &[], true, deadline).await
     }
 
     /// All is said when the last bytes go out; a cancel then has nothing to stop.

@@ -552,6 +552,32 @@ async fn cursors_scroll_where_they_are_told_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn errors_of_syntax_say_where_they_are() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    for (sql, place) in [
+        ("selec 1", Some(1)),
+        ("select 1;\n -- é\n selec 1", Some(18)),
+        ("select 1 as a,\n  2 frm x y", Some(24)),
+        ("fetch 1 fron c", Some(14)),
+        // The place would be one in the query.
+        ("copy (selec 1) to stdout", None),
+    ] {
+        let position = |error: tokio_postgres::Error| match error.as_db_error().unwrap().position() {
+            Some(tokio_postgres::error::ErrorPosition::Original(place)) => Some(*place),
+            _ => None,
+        };
+        assert_eq!(position(client.simple_query(sql).await.unwrap_err()), place, "{sql}");
+        if !sql.contains(';') && !sql.contains("fetch") && !sql.contains("copy") {
+            assert_eq!(position(client.prepare(sql).await.unwrap_err()), place, "{sql}");
+        }
+    }
+    let error = client.simple_query("select 1 as a, 2 frm x y").await.unwrap_err();
+    let message = error.as_db_error().unwrap().message();
+    assert!(message.starts_with("syntax error at or near \"x\""), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn settings_change_how_values_are_written() {
     let door = TestDoor::open().await;
     let client = door.client().await;
