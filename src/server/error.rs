@@ -11,6 +11,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
+use crate::catalog::SqlError;
 use crate::history::NotReadYet;
 
 /// A statement that failed. Two situations a client or an operator treats differently are two variants.
@@ -54,6 +55,9 @@ pub enum QueryError {
     /// Rows that an operator cannot work with.
     #[error("{message}")]
     Data { message: String },
+    /// What a function or a cast of ours reports, with PostgreSQL's own code.
+    #[error("{message}")]
+    Raised { code: &'static str, message: String },
     /// `limit` is the deadline that passed.
     #[error("canceling statement due to statement timeout")]
     TimedOut { limit: Duration },
@@ -194,6 +198,12 @@ fn from_external(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Qu
     }
     if let Some(error) = source.downcast_ref::<ArrowError>() {
         return from_arrow(error);
+    }
+    if let Some(error) = source.downcast_ref::<SqlError>() {
+        return QueryError::Raised {
+            code: error.code,
+            message: error.message.clone(),
+        };
     }
     if let Some(error) = source.downcast_ref::<NotReadYet>() {
         return error.into();

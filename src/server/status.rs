@@ -59,6 +59,7 @@ impl QueryError {
             QueryError::OutOfRange { .. } => error("22003"),
             QueryError::InvalidParameter { .. } => error("22023"),
             QueryError::Data { .. } => error("22000"),
+            QueryError::Raised { code, .. } => error(code),
             QueryError::TimedOut { .. } | QueryError::NotReadYet { .. } | QueryError::Cancelled => for_now("57014"),
             QueryError::ReadOnly { .. } => error("25006"),
             QueryError::NotSupported { .. } => error("0A000"),
