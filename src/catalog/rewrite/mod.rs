@@ -857,6 +857,9 @@ fn unnest_set(expr: &mut Expr) {
 
 // 8. Sets in FROM
 
+/// Goes by this name: a call of the table function that a rewrite made, to be left alone.
+const SERIES: &str = "__series";
+
 fn table_function(factor: &mut TableFactor) {
     let (function, arguments, with_ordinality, place) = match factor {
         TableFactor::UNNEST {
@@ -872,7 +875,7 @@ fn table_function(factor: &mut TableFactor) {
             alias,
             with_ordinality,
             ..
-        } if is_system_name(name) => {
+        } if is_system_name(name) && !alias.as_ref().is_some_and(|alias| alias.name.value == SERIES) => {
             let Some(arguments) = args.args.iter().map(plain_argument).collect::<Option<Vec<_>>>() else {
                 return;
             };
@@ -911,7 +914,7 @@ fn table_function(factor: &mut TableFactor) {
         let value = Ident::new("value");
         let rows = TableFactor::Table {
             name: name("generate_series"),
-            alias: Some(self::alias("__series", std::slice::from_ref(&value))),
+            alias: Some(self::alias(SERIES, std::slice::from_ref(&value))),
             args: Some(TableFunctionArgs {
                 args: arguments
                     .into_iter()
