@@ -315,6 +315,8 @@ fn client_state(base: SessionState) -> SessionState {
     let mut config = base.config().clone();
     // `1.5` is numeric.
     config.options_mut().sql_parser.parse_float_as_decimal = true;
+    // `array_agg` and `string_agg` over a sorted subquery take its order.
+    config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
         vec![Arc::new(planner::CatalogSubqueries), Arc::new(casts::PostgresCasts)];
     rules.extend(Analyzer::new().rules);
@@ -327,6 +329,11 @@ fn client_state(base: SessionState) -> SessionState {
         .with_analyzer_rules(rules)
         .build();
     for function in functions::plain_functions() {
+        // One that it replaces would come back by its other names when a session is built from this.
+        let replaced = state.deregister_udf(function.name());
+        if let Err(error) = replaced {
+            tracing::error!(%error, "a function could not be replaced");
+        }
         if let Err(error) = state.register_udf(function) {
             tracing::error!(%error, "a function could not be registered");
         }

@@ -33,7 +33,7 @@ use arrow::datatypes::{DataType, Field};
 use super::fixed::FixedTable;
 use super::functions::named;
 use super::per_row::evaluate_per_row;
-use super::subqueries::{is_text, plan_subqueries};
+use super::subqueries::{is_text, plan_subqueries, single_rows};
 use super::{pg_types, values};
 
 #[derive(Debug)]
@@ -166,7 +166,7 @@ fn operator(op: &BinaryOperator, left: &Expr, right: &Expr, types: &(DataType, D
         BinaryOperator::Eq if is_json(l) && is_json(r) => both("json__equals"),
         BinaryOperator::NotEq if is_json(l) && is_json(r) => both("json__equals").map(|equal| !equal),
         BinaryOperator::Minus => match (l, r) {
-            (Date32, Date32) => None,
+            (Date32, Date32) => Some(cast(binary(left.clone(), Operator::Minus, right.clone()), DataType::Int32)),
             (Time64(_), Time64(_)) => both("clock__minus"),
             (Timestamp(..), Timestamp(..) | Date32) | (Date32, Timestamp(..)) => both("time__minus"),
             (time, interval) if is_time(time) && is_interval(interval) => {
@@ -184,6 +184,13 @@ fn operator(op: &BinaryOperator, left: &Expr, right: &Expr, types: &(DataType, D
         BinaryOperator::Multiply if is_interval(l) && r.is_numeric() => both("interval__times"),
         BinaryOperator::Multiply if is_interval(r) && l.is_numeric() => swapped("interval__times"),
         BinaryOperator::Divide if is_interval(l) && r.is_numeric() => both("interval__over"),
+        BinaryOperator::Divide
+            if (l.is_decimal() || r.is_decimal())
+                && (l.is_decimal() || l.is_integer())
+                && (r.is_decimal() || r.is_integer()) =>
+        {
+            both("numeric__over")
+        }
         other => {
             let op = comparison(other).filter(|_| is_interval(l) && is_interval(r))?;
             let span = |expr: &Expr| call("interval__span", vec![expr.clone()]);
@@ -236,6 +243,7 @@ impl AnalyzerRule for CatalogSubqueries {
         let plan = plan.transform_up_with_subqueries(subqueries_below_sort)?.data;
         let plan = plan.transform_up_with_subqueries(plan_subqueries)?.data;
         // The rest is for statements with catalog relations.
+        let single = |plan: LogicalPlan| Ok(plan.transform_up_with_subqueries(single_rows)?.data);
         let mut has_catalog = false;
         plan.apply_with_subqueries(|node| {
             if fixed_table(node).is_some() {
@@ -245,14 +253,15 @@ impl AnalyzerRule for CatalogSubqueries {
             Ok(TreeNodeRecursion::Continue)
         })?;
         if !has_catalog {
-            return Ok(plan);
+            return single(plan);
         }
         let mut lookups = 0;
         let plan = plan.transform_up_with_subqueries(without_empty)?.data;
         let plan = plan.transform_up_with_subqueries(evaluate_per_row)?.data;
-        Ok(plan
-            .transform_up_with_subqueries(|node| lookup_joins(node, &mut lookups))?
-            .data)
+        single(
+            plan.transform_up_with_subqueries(|node| lookup_joins(node, &mut lookups))?
+                .data,
+        )
     }
 }
 

@@ -12,12 +12,14 @@ use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, NullHandling, RecursionUnnestOption, ScalarValue, Spans, UnnestOptions, plan_err};
 use datafusion::error::Result;
-use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::functions_aggregate::expr_fn::{array_agg, count};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, SubqueryAlias, Unnest, lit, when,
 };
+
+use super::functions::named;
 
 /// All of the above, at one node.
 pub(super) fn plan_subqueries(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -291,7 +293,53 @@ fn compute_below(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(changed.data.with_new_exprs(expressions, vec![below])?))
 }
 
-/// `value` of a type that counts: used by rules that have to know whether something is text.
+/// Correlated subqueries that may have more than one row, which DataFusion refuses to plan: their rows as a list, and an error where there
+/// is more than one in it.
+pub(super) fn single_rows(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    if !matches!(plan, LogicalPlan::Projection(_) | LogicalPlan::Filter(_)) {
+        return Ok(Transformed::no(plan));
+    }
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let expr = expr.transform_up(|expr| {
+            let Expr::ScalarSubquery(subquery) = &expr else {
+                return Ok(Transformed::no(expr));
+            };
+            let rows = subquery.subquery.as_ref();
+            if subquery.outer_ref_columns.is_empty() || has_one_row(rows) {
+                return Ok(Transformed::no(expr));
+            }
+            let columns = rows.schema().columns();
+            let ([column], Some(single)) = (columns.as_slice(), named("single__of")) else {
+                return Ok(Transformed::no(expr));
+            };
+            let list = LogicalPlanBuilder::from(rows.clone())
+                .aggregate(Vec::<Expr>::new(), vec![array_agg(Expr::Column(column.clone()))])?
+                .build()?;
+            let list = Expr::ScalarSubquery(Subquery {
+                subquery: Arc::new(list),
+                ..subquery.clone()
+            });
+            Ok(Transformed::yes(single.call(vec![list])))
+        })?;
+        Ok(expr.update_data(|expr| name.restore(expr)))
+    })
+}
+
+/// Is there one row for each outer row at most?
+fn has_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Sort(_) | LogicalPlan::Filter(_) => {
+            plan.inputs().first().is_some_and(|input| has_one_row(input))
+        }
+        LogicalPlan::EmptyRelation(_) => true,
+        other => other.max_rows() == Some(1),
+    }
+}
+
+/// Is it text that is not JSON, or null, which is any type?
 pub(super) fn is_text(ty: &DataType) -> bool {
-    matches!(ty, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
+    matches!(ty, DataType::Utf8 | DataType::Utf8View | DataType::Null)
 }

@@ -41,7 +41,7 @@ use tracing::{Instrument, Span, field};
 
 use super::parameters::{Placeholders, infer_parameter_types, sql_type};
 use super::program::{Program, Programs, parameter_types};
-use super::rewrite::cast_integer_literals;
+use super::rewrite::{cast_integer_literals, table_statement};
 use super::sql_text::{lexemes, split_statements};
 use super::yielding::YieldAboveJoins;
 use crate::catalog::rewrite::{column_name, rewrite_statement};
@@ -243,6 +243,11 @@ impl QueryEngine {
                 other => other,
             };
             allow_only_reads(plan)?;
+            // As it will run: the branches of a UNION have one type only then. Without it where parameters have no values yet.
+            let analyzed = session
+                .analyzer()
+                .execute_and_check(plan.clone(), session.config_options(), |_, _| {});
+            let plan = analyzed.as_ref().unwrap_or(plan);
             let planned: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
             let schema = parsed.client_schema(&planned);
             Ok(Prepared {
@@ -578,7 +583,10 @@ struct Parsed {
 
 impl Parsed {
     fn read(sql: &str) -> Result<Parsed, QueryError> {
-        let words = with_datafusion_explain_format(sql)?;
+        let words = match table_statement(sql)? {
+            Some(select) => Some(select),
+            None => with_datafusion_explain_format(sql)?,
+        };
         let mut statements = DFParserBuilder::new(words.as_deref().unwrap_or(sql))
             .with_dialect(&PostgreSqlDialect {})
             .with_recursion_limit(PARSER_RECURSION_LIMIT)

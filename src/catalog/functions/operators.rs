@@ -19,6 +19,18 @@ pub(super) static FUNCTIONS: &[Plain] = &[
     plain("int__minus", 2..=2, first_type, |_, a| of_one(a, minus_column), "").by_column(minus_column),
     plain("int__times", 2..=2, first_type, |_, a| of_one(a, times_column), "").by_column(times_column),
     plain("float__over", 2..=2, first_type, |_, a| of_one(a, over_column), "").by_column(over_column),
+    plain("numeric__over", 2..=2, |_| Ok(DataType::Decimal128(38, 16)), |_, a| of_one(a, numeric_column), "").by_column(numeric_column),
+    // The rows of a correlated subquery that may have one.
+    plain("single__of", 1..=1, |a| Ok(match &a[0] {
+        DataType::List(item) => item.data_type().clone(),
+        other => other.clone(),
+    }), |_, a| match &a[0] {
+        ScalarValue::List(list) if list.value(0).len() > 1 => {
+            raise("21000", "more than one row returned by a subquery used as an expression")
+        }
+        ScalarValue::List(list) if list.value(0).len() == 1 => ScalarValue::try_from_array(&list.value(0), 0),
+        _ => Ok(ScalarValue::Null),
+    }, ""),
     plain("int__not", 1..=1, first_type, |_, a| Ok(match &a[0] {
         ScalarValue::Int16(Some(v)) => ScalarValue::Int16(Some(!v)),
         ScalarValue::Int32(Some(v)) => ScalarValue::Int32(Some(!v)),
@@ -95,6 +107,24 @@ fn over_column(_: Zone, arguments: &[ColumnarValue]) -> Result<Option<ArrayRef>>
         return raise("22012", "division by zero");
     }
     checked(arguments, |a, b| numeric::div(a, b))
+}
+
+/// Division of numerics: 16 digits behind the point, computed with more.
+fn numeric_column(_: Zone, arguments: &[ColumnarValue]) -> Result<Option<ArrayRef>> {
+    let [left, right] = arguments else { return Ok(None) };
+    let scale = |ty: DataType| match ty {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => scale,
+        _ => 0,
+    };
+    let rows = match (left, right) {
+        (ColumnarValue::Array(array), _) | (_, ColumnarValue::Array(array)) => array.len(),
+        _ => return Ok(None),
+    };
+    let right_scale = scale(right.data_type());
+    let left = arrow::compute::cast(&left.to_array(rows)?, &DataType::Decimal256(76, 14))?;
+    let right = arrow::compute::cast(&right.to_array(rows)?, &DataType::Decimal256(76, right_scale))?;
+    let quotient = numeric::div(&left, &right)?;
+    Ok(Some(arrow::compute::cast(&quotient, &DataType::Decimal128(38, 16))?))
 }
 
 /// Null divided by zero is null.

@@ -377,8 +377,9 @@ fn first_match(text: &str, pattern: &str, flags: &str) -> Result<Option<Match>> 
     let around = format!("^((?s:.*?))({pattern})((?s:.*))$");
     let flags: String = flags.chars().filter(|c| *c != 'g').collect();
     let subject = StringArray::from(vec![text]);
-    let (pattern, flags) = (Scalar::new(StringArray::from(vec![around])), Scalar::new(StringArray::from(vec![flags])));
-    let found = arrow::compute::regexp_match(&subject, &pattern, Some(&flags));
+    let around = if flags.is_empty() { around } else { format!("(?{flags}){around}") };
+    let pattern = Scalar::new(StringArray::from(vec![around]));
+    let found = arrow::compute::regexp_match(&subject, &pattern, None);
     let found = found.map_err(|error| sql_error("2201B", format!("invalid regular expression: {}", last_line(&error.to_string()))))?;
     let list = found.as_list::<i32>();
     if list.is_null(0) {

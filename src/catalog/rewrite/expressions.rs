@@ -74,21 +74,71 @@ pub(super) fn rewrite_expression(expr: &mut Expr) {
         Expr::Identifier(ident)
             if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("localtimestamp") =>
         {
-            Some(Expr::Cast {
-                kind: CastKind::Cast,
-                expr: Box::new(call("now", Vec::new())),
-                data_type: DataType::Timestamp(Some(6), TimezoneInfo::None),
-                array: false,
-                format: None,
-            })
+            Some(local_timestamp())
         }
         Expr::Value(value) => match &value.value {
             Value::UnicodeStringLiteral(content) => Some(text(content)),
+            Value::Number(digits, long) => {
+                plain_number(digits).map(|digits| match digits {
+                    Ok(plain) => Expr::value(Value::Number(plain, *long)),
+                    Err(float) => cast(text(float), DataType::DoublePrecision),
+                })
+            }
             _ => None,
         },
+        Expr::Interval(interval) => match interval.value.as_ref() {
+            Expr::Value(value) => match &value.value {
+                Value::SingleQuotedString(content) => {
+                    let unit = interval.leading_field.as_ref().map(|field| format!(" {field}"));
+                    let content = format!("{content}{}", unit.unwrap_or_default());
+                    let ty = DataType::Interval {
+                        fields: None,
+                        precision: None,
+                    };
+                    Some(cast(text(&content), ty))
+                }
+                _ => None,
+            },
+            _ => None,
+        },
+        Expr::Substring {
+            expr,
+            substring_from,
+            substring_for,
+            shorthand,
+            ..
+        } => {
+            let one = || Expr::value(Value::Number("1".into(), false));
+            let from = substring_from.as_mut().map_or_else(one, |from| take(from));
+            let mut arguments = vec![take(expr), from];
+            arguments.extend(substring_for.as_mut().map(|length| take(length)));
+            Some(call(if *shorthand { "substr" } else { "substring" }, arguments))
+        }
+        Expr::Case {
+            conditions,
+            else_result,
+            ..
+        } => {
+            conditions.iter_mut().for_each(|when| as_int4(&mut when.result));
+            if let Some(result) = else_result {
+                as_int4(result);
+            }
+            None
+        }
         Expr::Function(function) => match last_name(&function.name).as_deref() {
             Some("make_interval") => {
                 named_arguments(function);
+                None
+            }
+            Some("localtimestamp") => Some(local_timestamp()),
+            Some(name) if TYPED_BY_ARGUMENTS.contains(&name) => {
+                if let FunctionArguments::List(list) = &mut function.args {
+                    for argument in &mut list.args {
+                        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument {
+                            as_int4(value);
+                        }
+                    }
+                }
                 None
             }
             _ => aggregate(function),
@@ -120,6 +170,59 @@ pub(super) fn rewrite_expression(expr: &mut Expr) {
     if let Some(new) = new {
         *expr = new;
     }
+}
+
+/// Functions whose result has the type of their arguments: a literal that fits is `integer` there, as in operators.
+const TYPED_BY_ARGUMENTS: &[&str] = &[
+    "abs", "mod", "gcd", "lcm", "greatest", "least", "coalesce", "nullif", "to_hex", "generate_series", "array_append", "array_prepend",
+    "array_cat", "array_remove", "array_replace", "array_fill", "array_position", "array_positions", "max", "min", "sum", "array_agg", "first_value",
+    "last_value", "pg_typeof",
+];
+
+/// An integer literal that fits four bytes, cast to `integer`.
+fn as_int4(expr: &mut Expr) {
+    if super::is_int4(expr) {
+        *expr = cast(take(expr), DataType::Int(None));
+    }
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expr),
+        data_type,
+        array: false,
+        format: None,
+    }
+}
+
+fn local_timestamp() -> Expr {
+    cast(
+        call("now", Vec::new()),
+        DataType::Timestamp(Some(6), TimezoneInfo::None),
+    )
+}
+
+/// A number with an exponent without it; as it is where that is too long. `None` if it has none.
+fn plain_number(digits: &str) -> Option<Result<String, &str>> {
+    let at = digits.find(['e', 'E'])?;
+    let (mantissa, exponent) = (&digits[..at], digits[at + 1..].parse::<i32>().ok()?);
+    if exponent.abs() > 30 {
+        return Some(Err(digits));
+    }
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let point = i32::try_from(whole.len()).ok()? + exponent;
+    let all = format!("{whole}{fraction}");
+    let length = i32::try_from(all.len()).ok()?;
+    let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or(0));
+    Some(Ok(if point <= 0 {
+        format!("0.{}{all}", zeros(-point))
+    } else if point >= length {
+        format!("{all}{}.", zeros(point - length))
+    } else {
+        let (whole, fraction) = all.split_at(usize::try_from(point).ok()?);
+        format!("{whole}.{fraction}")
+    }))
 }
 
 fn text(value: &str) -> Expr {
@@ -326,16 +429,13 @@ fn aggregate(function: &mut Function) -> Option<Expr> {
             let list = sorted(function, &over)?;
             let of = if name == "percentile_disc" { "array__disc" } else { "array__cont" };
             let list = match of {
-                "array__cont" => Expr::Cast {
-                    kind: CastKind::Cast,
-                    expr: Box::new(list),
-                    data_type: DataType::Array(datafusion::sql::sqlparser::ast::ArrayElemTypeDef::SquareBracket(
+                "array__cont" => cast(
+                    list,
+                    DataType::Array(datafusion::sql::sqlparser::ast::ArrayElemTypeDef::SquareBracket(
                         Box::new(DataType::DoublePrecision),
                         None,
                     )),
-                    array: false,
-                    format: None,
-                },
+                ),
                 _ => list,
             };
             Some(call(of, vec![list, fraction.clone()]))

@@ -148,6 +148,11 @@ impl VisitorMut for Rewrite {
         match expr {
             Expr::Function(function) => {
                 normalise_function(function);
+                // DataFusion's has the type of large texts, which is JSON here.
+                if last_name(&function.name).as_deref() == Some("string_agg") {
+                    let list = take(expr);
+                    *expr = call("arrow_cast", vec![list, Expr::value(Value::SingleQuotedString("Utf8".into()))]);
+                }
             }
             Expr::Collate { expr: inner, .. } => *expr = take(inner),
             Expr::Identifier(ident) if ident.quote_style.is_none() && is_bare_function(&ident.value) => {
@@ -1003,7 +1008,7 @@ fn derived(select: Select, alias: Option<TableAlias>, lateral: bool) -> TableFac
     }
 }
 
-fn is_int4(expr: &Expr) -> bool {
+pub(super) fn is_int4(expr: &Expr) -> bool {
     match expr {
         Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.parse::<i32>().is_ok()),
         Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_int4(expr),
