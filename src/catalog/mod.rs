@@ -328,12 +328,13 @@ fn client_state(base: SessionState) -> SessionState {
         .with_expr_planners(planners)
         .with_analyzer_rules(rules)
         .build();
+    // First all that are replaced, with their other names: they would come back when a session is built from this.
     for function in functions::plain_functions() {
-        // One that it replaces would come back by its other names when a session is built from this.
-        let replaced = state.deregister_udf(function.name());
-        if let Err(error) = replaced {
+        if let Err(error) = state.deregister_udf(function.name()) {
             tracing::error!(%error, "a function could not be replaced");
         }
+    }
+    for function in functions::plain_functions() {
         if let Err(error) = state.register_udf(function) {
             tracing::error!(%error, "a function could not be registered");
         }

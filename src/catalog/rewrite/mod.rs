@@ -299,6 +299,9 @@ fn normalise_function(function: &mut Function) {
         "variance" => "var_samp",
         "ceiling" => "ceil",
         "pow" => "power",
+        // DataFusion's take the first element only.
+        "array_remove" => "array_remove_all",
+        "array_replace" => "array_replace_all",
         "char_length" => "length",
         "to_timestamp" if argument_count(function) == 2 => "to_timestamp__template",
         other => other,
