@@ -148,10 +148,16 @@ impl VisitorMut for Rewrite {
         match expr {
             Expr::Function(function) => {
                 normalise_function(function);
-                // DataFusion's has the type of large texts, which is JSON here.
-                if last_name(&function.name).as_deref() == Some("string_agg") {
-                    let list = take(expr);
-                    *expr = call("arrow_cast", vec![list, Expr::value(Value::SingleQuotedString("Utf8".into()))]);
+                // DataFusion's types for them are large texts, which are JSON here, and unsigned numbers.
+                let ty = match last_name(&function.name).as_deref() {
+                    Some("string_agg") => Some("Utf8"),
+                    Some("row_number" | "rank" | "dense_rank") if function.over.is_some() => Some("Int64"),
+                    Some("ntile") if function.over.is_some() => Some("Int32"),
+                    _ => None,
+                };
+                if let Some(ty) = ty {
+                    let value = take(expr);
+                    *expr = call("arrow_cast", vec![value, Expr::value(Value::SingleQuotedString(ty.into()))]);
                 }
             }
             Expr::Collate { expr: inner, .. } => *expr = take(inner),
