@@ -121,7 +121,11 @@ fn cast_as_postgres(expr: Expr, schema: &DFSchema, zone: &str) -> Result<Transfo
                 })
                 .collect::<Result<Vec<_>>>()?;
             let expr = Expr::InList(InList { expr, list, negated });
-            Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+            Ok(if changed {
+                Transformed::yes(expr)
+            } else {
+                Transformed::no(expr)
+            })
         }
         // `round` of floats goes to the even neighbour in PostgreSQL.
         Expr::ScalarFunction(function) if function.func.name() == "round" && function.args.len() == 1 => {

@@ -49,9 +49,9 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::future::BoxFuture;
 
 pub use events::EVENTS;
-pub use functions::version;
-pub use sql_error::SqlError;
+pub use functions::{documented_functions, version};
 pub use pg_catalog::{Parameter, SERVER_VERSION, SERVER_VERSION_NUM, parameters};
+pub use sql_error::SqlError;
 pub use system::{EVENT_LOGS, SCANS, SEGMENTS, SETTINGS};
 pub use table::HistoryTable;
 pub use views::{View, ViewColumn, render as render_views, views};

@@ -166,7 +166,10 @@ fn operator(op: &BinaryOperator, left: &Expr, right: &Expr, types: &(DataType, D
         BinaryOperator::Eq if is_json(l) && is_json(r) => both("json__equals"),
         BinaryOperator::NotEq if is_json(l) && is_json(r) => both("json__equals").map(|equal| !equal),
         BinaryOperator::Minus => match (l, r) {
-            (Date32, Date32) => Some(cast(binary(left.clone(), Operator::Minus, right.clone()), DataType::Int32)),
+            (Date32, Date32) => Some(cast(
+                binary(left.clone(), Operator::Minus, right.clone()),
+                DataType::Int32,
+            )),
             (Time64(_), Time64(_)) => both("clock__minus"),
             (Timestamp(..), Timestamp(..) | Date32) | (Date32, Timestamp(..)) => both("time__minus"),
             (time, interval) if is_time(time) && is_interval(interval) => {

@@ -131,12 +131,8 @@ impl Interval {
     }
 
     pub(super) fn parse(text: &str) -> Result<Interval> {
-        parse_interval(text).ok_or_else(|| {
-            sql_error(
-                "22007",
-                format!("invalid input syntax for type interval: \"{text}\""),
-            )
-        })
+        parse_interval(text)
+            .ok_or_else(|| sql_error("22007", format!("invalid input syntax for type interval: \"{text}\"")))
     }
 
     /// Adds it to what a clock shows: months first, then days, then time.
@@ -146,7 +142,10 @@ impl Interval {
         let day = clock.day().min(days_in_month(year, month));
         NaiveDate::from_ymd_opt(year, month, day)
             .and_then(|date| date.checked_add_signed(Duration::days(self.days.into())))
-            .and_then(|date| date.and_time(clock.time()).checked_add_signed(Duration::microseconds(self.micros)))
+            .and_then(|date| {
+                date.and_time(clock.time())
+                    .checked_add_signed(Duration::microseconds(self.micros))
+            })
             .ok_or_else(|| sql_error("22008", "timestamp out of range"))
     }
 
@@ -486,9 +485,8 @@ fn split_time(text: &str) -> Option<(Option<i64>, &str)> {
 
 /// The value that a text is of a type, as PostgreSQL's input functions read it; `None` for types that are none of ours.
 pub(super) fn parse(text: &str, ty: &DataType, session: Tz) -> Result<Option<ScalarValue>> {
-    let wrong = |name: &str, code: &'static str| {
-        raise(code, format!("invalid input syntax for type {name}: \"{text}\""))
-    };
+    let wrong =
+        |name: &str, code: &'static str| raise(code, format!("invalid input syntax for type {name}: \"{text}\""));
     let trimmed = text.trim();
     Ok(Some(match ty {
         DataType::Boolean => match boolean(trimmed) {
@@ -559,7 +557,9 @@ pub(super) fn parse(text: &str, ty: &DataType, session: Tz) -> Result<Option<Sca
             let items = items
                 .into_iter()
                 .map(|value| match value {
-                    Some(value) => Ok(parse(&value, item.data_type(), session)?.unwrap_or(ScalarValue::Utf8(Some(value)))),
+                    Some(value) => {
+                        Ok(parse(&value, item.data_type(), session)?.unwrap_or(ScalarValue::Utf8(Some(value))))
+                    }
                     None => ScalarValue::try_from(item.data_type()),
                 })
                 .collect::<Result<Vec<_>>>()?;
@@ -678,7 +678,10 @@ pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
 }
 
 pub(super) fn days(date: NaiveDate) -> i32 {
-    date.signed_duration_since(NaiveDate::default()).num_days().try_into().unwrap_or(i32::MAX)
+    date.signed_duration_since(NaiveDate::default())
+        .num_days()
+        .try_into()
+        .unwrap_or(i32::MAX)
 }
 
 pub(super) fn date(days: i32) -> Result<NaiveDate> {
@@ -756,7 +759,11 @@ fn clock_text(clock: NaiveDateTime) -> String {
 fn instant_text(micros: i64, zone: Tz) -> String {
     let Ok(utc) = naive(micros) else { return String::new() };
     let offset = zone.offset_from_utc_datetime(&utc).fix();
-    format!("{}{}", clock_text(utc + offset), offset_text(offset.local_minus_utc(), true))
+    format!(
+        "{}{}",
+        clock_text(utc + offset),
+        offset_text(offset.local_minus_utc(), true)
+    )
 }
 
 /// `+05:30`, or `+05` where there are no minutes and they may be left out.
@@ -788,7 +795,11 @@ fn float_text(value: f64, scientific: &str, precision: i32) -> String {
         return "NaN".into();
     }
     if value.is_infinite() {
-        return if value > 0.0 { "Infinity".into() } else { "-Infinity".into() };
+        return if value > 0.0 {
+            "Infinity".into()
+        } else {
+            "-Infinity".into()
+        };
     }
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -796,7 +807,9 @@ fn float_text(value: f64, scientific: &str, precision: i32) -> String {
         return match scientific.starts_with('-') && value == 0.0 {
             true => "-0".into(),
             // Plain notation of the same digits.
-            false if precision == 6 => scientific.parse::<f32>().map_or_else(|_| value.to_string(), |v| v.to_string()),
+            false if precision == 6 => scientific
+                .parse::<f32>()
+                .map_or_else(|_| value.to_string(), |v| v.to_string()),
             false => value.to_string(),
         };
     }

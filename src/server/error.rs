@@ -298,7 +298,10 @@ fn code_of_text(text: &str) -> Option<&'static str> {
         ("step can't be 0", "22023"),
         ("Step cannot be zero", "22023"),
     ];
-    TEXTS.iter().find(|(part, _)| text.contains(part)).map(|(_, code)| *code)
+    TEXTS
+        .iter()
+        .find(|(part, _)| text.contains(part))
+        .map(|(_, code)| *code)
 }
 
 /// `Execution` carries what kernels and functions say about values.

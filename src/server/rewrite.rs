@@ -10,7 +10,11 @@ use datafusion::sql::sqlparser::ast::{
 
 /// `TABLE t` in words that the parser knows; `None` for other statements.
 pub(super) fn table_statement(sql: &str) -> Result<Option<String>, QueryError> {
-    if !sql.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("table")) {
+    if !sql
+        .trim_start()
+        .get(..5)
+        .is_some_and(|word| word.eq_ignore_ascii_case("table"))
+    {
         return Ok(None);
     }
     let tokens = lexemes(sql)?;

@@ -69,10 +69,10 @@ mod rest_logs;
 mod rest_sql;
 /// Who comes in: passwords, tokens, certificates, TLS, limits and time-outs.
 mod security;
-/// The statements of `tests/slt`, whose answers a PostgreSQL gave, in process and over both protocols.
-mod slt;
 /// The server starts, says where it listens, answers and stops.
 mod serving;
+/// The statements of `tests/slt`, whose answers a PostgreSQL gave, in process and over both protocols.
+mod slt;
 
 /// The repository itself: import rules, leftovers, sizes.
 mod tidy;

@@ -63,7 +63,9 @@ fn files() -> Vec<PathBuf> {
 
 fn read(path: &Path) -> Vec<Record> {
     let text = std::fs::read_to_string(path).expect("a readable file");
-    text.split("\n\n").filter_map(|block| record(block.trim_matches('\n'))).collect()
+    text.split("\n\n")
+        .filter_map(|block| record(block.trim_matches('\n')))
+        .collect()
 }
 
 fn record(block: &str) -> Option<Record> {
@@ -80,7 +82,7 @@ fn record(block: &str) -> Option<Record> {
     while let Some(line) = lines.next_if(|line| !line.starts_with("----")) {
         sql.push(line);
     }
-    let mut rows_of = |lines: &mut std::iter::Peekable<std::str::Lines<'_>>| {
+    let rows_of = |lines: &mut std::iter::Peekable<std::str::Lines<'_>>| {
         let mut rows = Vec::new();
         while let Some(line) = lines.next_if(|line| !line.starts_with("----")) {
             rows.push(line.to_owned());
@@ -175,7 +177,12 @@ async fn simple(client: &Client, sql: &str) -> Answer {
         Err(error) => return error_of(&error),
     };
     let rows = messages.iter().filter_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|at| cell(row.get(at))).collect::<Vec<_>>().join("\t")),
+        SimpleQueryMessage::Row(row) => Some(
+            (0..row.len())
+                .map(|at| cell(row.get(at)))
+                .collect::<Vec<_>>()
+                .join("\t"),
+        ),
         _ => None,
     });
     let rows = rows.collect();
@@ -201,7 +208,9 @@ async fn extended(client: &Client, sql: &str) -> Answer {
     match client.query(sql, &[]).await {
         Ok(rows) => {
             let values = |row: &tokio_postgres::Row| -> Vec<String> {
-                (0..row.len()).map(|at| cell(row.get::<_, Option<Binary>>(at).map(|b| b.0).as_deref())).collect()
+                (0..row.len())
+                    .map(|at| cell(row.get::<_, Option<Binary>>(at).map(|b| b.0).as_deref()))
+                    .collect()
             };
             let columns = match client.prepare(sql).await {
                 Ok(statement) => described(statement.columns()),
@@ -236,7 +245,9 @@ fn decoded(ty: &Type, raw: &[u8]) -> Decoded {
         return array(item, raw);
     }
     let long = |raw: &[u8]| -> Result<i64, std::array::TryFromSliceError> { Ok(i64::from_be_bytes(raw.try_into()?)) };
-    let epoch = chrono::NaiveDate::from_ymd_opt(2000, 1, 1).expect("a date").and_time(chrono::NaiveTime::MIN);
+    let epoch = chrono::NaiveDate::from_ymd_opt(2000, 1, 1)
+        .expect("a date")
+        .and_time(chrono::NaiveTime::MIN);
     let moment = |micros: i64| {
         let time = epoch + chrono::Duration::microseconds(micros);
         let text = time.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
@@ -251,7 +262,9 @@ fn decoded(ty: &Type, raw: &[u8]) -> Decoded {
         Type::FLOAT4 => f32::from_be_bytes(raw.try_into()?).to_string(),
         Type::FLOAT8 => f64::from_be_bytes(raw.try_into()?).to_string(),
         Type::NUMERIC => numeric(raw)?,
-        Type::BYTEA => raw.iter().fold("\\x".to_owned(), |text, byte| format!("{text}{byte:02x}")),
+        Type::BYTEA => raw
+            .iter()
+            .fold("\\x".to_owned(), |text, byte| format!("{text}{byte:02x}")),
         Type::DATE => {
             let days = i32::from_be_bytes(raw.try_into()?);
             (epoch.date() + chrono::Duration::days(days.into())).to_string()
@@ -270,25 +283,41 @@ fn decoded(ty: &Type, raw: &[u8]) -> Decoded {
 }
 
 fn numeric(raw: &[u8]) -> Decoded {
-    let part = |at: usize| -> Result<i16, std::array::TryFromSliceError> { Ok(i16::from_be_bytes(raw[at..at + 2].try_into()?)) };
+    let part = |at: usize| -> Result<i16, std::array::TryFromSliceError> {
+        Ok(i16::from_be_bytes(raw[at..at + 2].try_into()?))
+    };
     let (count, weight, sign, scale) = (part(0)?, part(2)?, part(4)?, usize::try_from(part(6)?)?);
     let (mut whole, mut fraction) = (String::new(), String::new());
     for at in 0..count.max(weight + 1) {
-        let digit = if at < count { part(8 + usize::try_from(at)? * 2)? } else { 0 };
+        let digit = if at < count {
+            part(8 + usize::try_from(at)? * 2)?
+        } else {
+            0
+        };
         let text = format!("{digit:04}");
-        if at <= weight { whole.push_str(&text) } else { fraction.push_str(&text) }
+        if at <= weight {
+            whole.push_str(&text)
+        } else {
+            fraction.push_str(&text)
+        }
     }
     let leading = usize::try_from((-1 - weight).max(0))? * 4;
     let fraction = format!("{}{fraction}{}", "0".repeat(leading), "0".repeat(scale));
     let whole = whole.trim_start_matches('0');
     let whole = if whole.is_empty() { "0" } else { whole };
     let sign = if sign == 0x4000 { "-" } else { "" };
-    Ok(if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{}", &fraction[..scale]) })
+    Ok(if scale == 0 {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{}", &fraction[..scale])
+    })
 }
 
 /// One dimension; items as the simple protocol quotes them.
 fn array(item: &Type, raw: &[u8]) -> Decoded {
-    let int = |at: usize| -> Result<i32, std::array::TryFromSliceError> { Ok(i32::from_be_bytes(raw[at..at + 4].try_into()?)) };
+    let int = |at: usize| -> Result<i32, std::array::TryFromSliceError> {
+        Ok(i32::from_be_bytes(raw[at..at + 4].try_into()?))
+    };
     if int(0)? == 0 {
         return Ok("{}".into());
     }
@@ -309,7 +338,11 @@ fn array(item: &Type, raw: &[u8]) -> Decoded {
         let plain = !text.is_empty()
             && !text.eq_ignore_ascii_case("null")
             && !text.contains(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | ',' | '"' | '\\'));
-        items.push(if plain { text } else { format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")) });
+        items.push(if plain {
+            text
+        } else {
+            format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+        });
     }
     Ok(format!("{{{}}}", items.join(",")))
 }
@@ -320,7 +353,10 @@ fn same(columns: &[String], one: &str, other: &str) -> bool {
     let (one, other): (Vec<&str>, Vec<&str>) = (one.split('\t').collect(), other.split('\t').collect());
     one.len() == other.len()
         && one.iter().zip(&other).enumerate().all(|(at, (one, other))| {
-            let ty = columns.get(at).and_then(|column| column.rsplit(':').next()).unwrap_or_default();
+            let ty = columns
+                .get(at)
+                .and_then(|column| column.rsplit(':').next())
+                .unwrap_or_default();
             if one == other {
                 return true;
             }
@@ -336,7 +372,10 @@ fn same(columns: &[String], one: &str, other: &str) -> bool {
                 "_interval" => one.contains("interval ") || other.contains("interval "),
                 "_numeric" | "_float8" | "_float4" => {
                     let numbers = |text: &str| -> Vec<Option<f64>> {
-                        text.trim_matches(['{', '}']).split(',').map(|item| item.parse().ok()).collect()
+                        text.trim_matches(['{', '}'])
+                            .split(',')
+                            .map(|item| item.parse().ok())
+                            .collect()
                     };
                     numbers(one) == numbers(other)
                 }
@@ -348,7 +387,13 @@ fn same(columns: &[String], one: &str, other: &str) -> bool {
 fn agree(one: &Answer, other: &Answer, sorted: bool) -> bool {
     match (one, other) {
         (Answer::Error(one), Answer::Error(other)) => one == other,
-        (Answer::Rows { columns, rows }, Answer::Rows { columns: others, rows: other_rows }) => {
+        (
+            Answer::Rows { columns, rows },
+            Answer::Rows {
+                columns: others,
+                rows: other_rows,
+            },
+        ) => {
             let order = |rows: &[String]| {
                 let mut rows = rows.to_vec();
                 if sorted {
@@ -358,23 +403,35 @@ fn agree(one: &Answer, other: &Answer, sorted: bool) -> bool {
             };
             columns == others
                 && rows.len() == other_rows.len()
-                && order(rows).iter().zip(&order(other_rows)).all(|(one, other)| same(columns, one, other))
+                && order(rows)
+                    .iter()
+                    .zip(&order(other_rows))
+                    .all(|(one, other)| same(columns, one, other))
         }
         _ => false,
     }
 }
 
 async fn connect(config: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(config, NoTls).await.expect("the server answers");
+    let (client, connection) = tokio_postgres::connect(config, NoTls)
+        .await
+        .expect("the server answers");
     tokio::spawn(connection);
-    client.batch_execute("set timezone = 'UTC'").await.expect("UTC is a time zone");
+    client
+        .batch_execute("set timezone = 'UTC'")
+        .await
+        .expect("UTC is a time zone");
     client
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_answer_as_postgresql_does_over_both_protocols() {
     let server = Server::start(&fixtures().join("logs"));
-    let config = format!("host={} port={} user=test dbname=spark", server.pg.ip(), server.pg.port());
+    let config = format!(
+        "host={} port={} user=test dbname=spark",
+        server.pg.ip(),
+        server.pg.port()
+    );
     let client = connect(&config).await;
     if let Ok(from) = std::env::var(RECORD_FROM) {
         return record_all(&client, &connect(&from).await).await;
@@ -384,19 +441,30 @@ async fn statements_answer_as_postgresql_does_over_both_protocols() {
         let name = path.file_name().expect("a file").to_string_lossy().into_owned();
         for record in read(&path) {
             count += 1;
-            let expected = record.ours.as_ref().unwrap_or_else(|| panic!("{name}: not recorded: {}", record.sql));
+            let expected = record
+                .ours
+                .as_ref()
+                .unwrap_or_else(|| panic!("{name}: not recorded: {}", record.sql));
             for (protocol, answer) in [
                 ("simple", simple(&client, &record.sql).await),
                 ("extended", extended(&client, &record.sql).await),
             ] {
                 if !agree(expected, &answer, record.sorted) {
-                    wrong.push(format!("{name}, {protocol}: {}\n  expected {expected:?}\n  got      {answer:?}", record.sql));
+                    wrong.push(format!(
+                        "{name}, {protocol}: {}\n  expected {expected:?}\n  got      {answer:?}",
+                        record.sql
+                    ));
                 }
             }
         }
     }
     assert!(count > 500, "only {count} statements were found");
-    assert!(wrong.is_empty(), "{} answers are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} answers are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// Statements of `tests/slt` without a server: the same rows and columns in one run of `sparkgate sql`.
@@ -420,17 +488,26 @@ fn statements_answer_the_same_in_process() {
     assert!(expected.len() > 200, "only {} statements have one row", expected.len());
     let run = sparkgate(args);
     let answers = run.rows();
-    assert_eq!(answers.len(), expected.len(), "a line for each statement: {}", run.stderr);
+    assert_eq!(
+        answers.len(),
+        expected.len(),
+        "a line for each statement: {}",
+        run.stderr
+    );
     for ((sql, columns, row), answer) in expected.iter().zip(&answers) {
         let values: Vec<&str> = row.split('\t').collect();
         for (column, value) in columns.iter().zip(&values) {
             let (name, ty) = column.rsplit_once(':').expect("a name and a type");
-            let same_name = columns.iter().filter(|other| other.rsplit_once(':').is_some_and(|(other, _)| other == name));
+            let same_name = columns
+                .iter()
+                .filter(|other| other.rsplit_once(':').is_some_and(|(other, _)| other == name));
             if same_name.count() > 1 {
                 continue;
             }
             let got = answer.get(name).or_else(|| answer.get(&name.replace('_', " ")));
-            let Some(got) = got else { panic!("{sql}: no column {name} in {answer:?}") };
+            let Some(got) = got else {
+                panic!("{sql}: no column {name} in {answer:?}")
+            };
             let same = match ty {
                 "bool" => got.as_bool().map_or("NULL", |v| if v { "t" } else { "f" }) == *value,
                 "int2" | "int4" | "int8" => got.as_i64().map_or_else(|| "NULL".into(), |v| v.to_string()) == *value,
@@ -482,4 +559,25 @@ async fn record_all(ours: &Client, postgresql: &Client) {
         }
         std::fs::write(&path, text).expect("the file can be written");
     }
+}
+
+/// The list of functions in `docs/sql.md` is that of the code; `SPARKGATE_WRITE_DOCS=1` writes it.
+#[test]
+fn the_functions_are_documented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/sql.md");
+    let text = std::fs::read_to_string(&path).expect("docs/sql.md is there");
+    let mark = "<!-- functions: made from src/catalog/functions, tests/it/slt.rs compares -->\n";
+    let (before, rest) = text.split_once(mark).expect("the mark of the list");
+    let (_, after) = rest.split_once("\n## ").expect("a section behind the list");
+    let lines = sparkgate::catalog::documented_functions().map(|(name, line)| format!("- `{name}`: {line}\n"));
+    let list: String = lines.collect();
+    let expected = format!("{before}{mark}\n{list}\n## {after}");
+    if std::env::var_os("SPARKGATE_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &expected).expect("docs/sql.md can be written");
+    }
+    let now = std::fs::read_to_string(&path).expect("docs/sql.md is there");
+    assert!(
+        now == expected,
+        "docs/sql.md has another list of functions: run this test with SPARKGATE_WRITE_DOCS=1"
+    );
 }

@@ -1,7 +1,7 @@
 //! `to_char`, `to_date`, `to_timestamp`, `to_number`: PostgreSQL's template patterns.
 
-use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike};
 use arrow::datatypes::DataType;
+use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 
@@ -11,22 +11,50 @@ use crate::catalog::sql_error::raise;
 use crate::catalog::values::{self, Interval, US_PER_SECOND, decimal_text, instant};
 
 pub(super) static FUNCTIONS: &[Plain] = &[
-    plain("to_char", 2..=2, text_type, to_char, "a time, an interval or a number by a template"),
-    plain("to_date", 2..=2, date_type, |zone, a| {
-        let clock = read_moment(&text(zone, a, 0), &text(zone, a, 1))?;
-        Ok(ScalarValue::Date32(Some(values::days(clock.date()))))
-    }, "a text by a template as a date"),
-    plain("to_timestamp__template", 2..=2, timestamptz_type, |zone, a| {
-        Ok(instant_value(instant(read_moment(&text(zone, a, 0), &text(zone, a, 1))?, zone.0)))
-    }, ""),
-    plain("to_number", 2..=2, |_| Ok(DataType::Decimal128(38, 10)), to_number, "a text by a template as a number"),
+    plain(
+        "to_char",
+        2..=2,
+        text_type,
+        to_char,
+        "a time, an interval or a number by a template",
+    ),
+    plain(
+        "to_date",
+        2..=2,
+        date_type,
+        |zone, a| {
+            let clock = read_moment(&text(zone, a, 0), &text(zone, a, 1))?;
+            Ok(ScalarValue::Date32(Some(values::days(clock.date()))))
+        },
+        "a text by a template as a date",
+    ),
+    plain(
+        "to_timestamp__template",
+        2..=2,
+        timestamptz_type,
+        |zone, a| {
+            Ok(instant_value(instant(
+                read_moment(&text(zone, a, 0), &text(zone, a, 1))?,
+                zone.0,
+            )))
+        },
+        "",
+    ),
+    plain(
+        "to_number",
+        2..=2,
+        |_| Ok(DataType::Decimal128(38, 10)),
+        to_number,
+        "a text by a template as a number",
+    ),
 ];
 
 /// Template patterns of times, longer ones before their beginnings.
 const PATTERNS: &[&str] = &[
-    "Y,YYY", "YYYY", "IYYY", "SSSSS", "MONTH", "HH24", "HH12", "A.D.", "B.C.", "A.M.", "P.M.", "SSSS", "IDDD", "YYY", "IYY", "MON",
-    "DDD", "DAY", "TZH", "TZM", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "YY", "IY", "MM", "MI", "MS", "DD", "DY", "HH", "SS", "US",
-    "AM", "PM", "AD", "BC", "ID", "IW", "WW", "CC", "RM", "TZ", "OF", "Y", "I", "D", "W", "Q", "J",
+    "Y,YYY", "YYYY", "IYYY", "SSSSS", "MONTH", "HH24", "HH12", "A.D.", "B.C.", "A.M.", "P.M.", "SSSS", "IDDD", "YYY",
+    "IYY", "MON", "DDD", "DAY", "TZH", "TZM", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "YY", "IY", "MM", "MI", "MS",
+    "DD", "DY", "HH", "SS", "US", "AM", "PM", "AD", "BC", "ID", "IW", "WW", "CC", "RM", "TZ", "OF", "Y", "I", "D", "W",
+    "Q", "J",
 ];
 
 enum Piece {
@@ -51,7 +79,10 @@ fn pieces(template: &str) -> Vec<Piece> {
             rest = quoted.get(end + 1..).unwrap_or_default();
             continue;
         }
-        let begins = |word: &str| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+        let begins = |word: &str| {
+            rest.get(..word.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(word))
+        };
         if begins("FM") {
             fill = false;
             rest = &rest[2..];
@@ -64,11 +95,19 @@ fn pieces(template: &str) -> Vec<Piece> {
         if let Some(name) = PATTERNS.iter().find(|name| begins(name)) {
             let written = rest[..name.len()].to_owned();
             rest = &rest[name.len()..];
-            let ordinal = rest.get(..2).filter(|th| th.eq_ignore_ascii_case("th")).map(str::to_owned);
+            let ordinal = rest
+                .get(..2)
+                .filter(|th| th.eq_ignore_ascii_case("th"))
+                .map(str::to_owned);
             if ordinal.is_some() {
                 rest = &rest[2..];
             }
-            pieces.push(Piece::Pattern { name, written, fill, ordinal });
+            pieces.push(Piece::Pattern {
+                name,
+                written,
+                fill,
+                ordinal,
+            });
             fill = true;
             continue;
         }
@@ -103,22 +142,43 @@ fn to_char(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
     let template = text(zone, a, 1);
     let value = &a[0];
     if let Some(interval) = Interval::of(value) {
-        return Ok(utf8(shown_text(&template, &Shown { clock: NaiveDateTime::default(), zone: None, interval: Some(interval) })));
+        return Ok(utf8(shown_text(
+            &template,
+            &Shown {
+                clock: NaiveDateTime::default(),
+                zone: None,
+                interval: Some(interval),
+            },
+        )));
     }
     let is_time = values::timestamp_micros(value).is_some()
-        || matches!(value, ScalarValue::Date32(_) | ScalarValue::Time64Microsecond(_) | ScalarValue::Time64Nanosecond(_));
+        || matches!(
+            value,
+            ScalarValue::Date32(_) | ScalarValue::Time64Microsecond(_) | ScalarValue::Time64Nanosecond(_)
+        );
     if is_time {
         let clock = clock(zone, value)?;
         let of_zone = match values::timestamp_micros(value) {
             Some((micros, true)) => {
                 let utc = values::naive(micros)?;
                 let offset = zone.0.offset_from_utc_datetime(&utc);
-                let name = if offset.fix().local_minus_utc() == 0 && offset.to_string().starts_with('+') { "UTC".into() } else { offset.to_string() };
+                let name = if offset.fix().local_minus_utc() == 0 && offset.to_string().starts_with('+') {
+                    "UTC".into()
+                } else {
+                    offset.to_string()
+                };
                 Some((offset.fix().local_minus_utc(), name))
             }
             _ => None,
         };
-        return Ok(utf8(shown_text(&template, &Shown { clock, zone: of_zone, interval: None })));
+        return Ok(utf8(shown_text(
+            &template,
+            &Shown {
+                clock,
+                zone: of_zone,
+                interval: None,
+            },
+        )));
     }
     number_text(zone, value, &template).map(utf8)
 }
@@ -128,7 +188,12 @@ fn shown_text(template: &str, shown: &Shown) -> String {
     for piece in pieces(template) {
         match piece {
             Piece::Text(text) => result.push_str(&text),
-            Piece::Pattern { name, written, fill, ordinal } => {
+            Piece::Pattern {
+                name,
+                written,
+                fill,
+                ordinal,
+            } => {
                 let item = shown_item(name, &written, fill, shown);
                 result.push_str(&item);
                 if let Some(written) = ordinal {
@@ -139,7 +204,11 @@ fn shown_text(template: &str, shown: &Shown) -> String {
                         (3, n) if n != 13 => "rd",
                         _ => "th",
                     };
-                    result.push_str(&if written.starts_with('T') { ending.to_uppercase() } else { ending.to_owned() });
+                    result.push_str(&if written.starts_with('T') {
+                        ending.to_uppercase()
+                    } else {
+                        ending.to_owned()
+                    });
                 }
             }
         }
@@ -150,19 +219,35 @@ fn shown_text(template: &str, shown: &Shown) -> String {
 fn shown_item(name: &str, written: &str, fill: bool, shown: &Shown) -> String {
     let clock = shown.clock;
     let micros = i64::from(clock.and_utc().timestamp_subsec_micros());
-    let number = |value: i64, width: usize| if fill { format!("{value:0width$}") } else { value.to_string() };
+    let number = |value: i64, width: usize| {
+        if fill {
+            format!("{value:0width$}")
+        } else {
+            value.to_string()
+        }
+    };
     let padded = |text: String, width: usize| if fill { format!("{text:<width$}") } else { text };
     let (years, months, days, hours, minutes, seconds, fraction) = match shown.interval {
         Some(i) => {
             let total = i.micros / US_PER_SECOND;
             (
-                i64::from(i.months / 12), i64::from(i.months % 12), i64::from(i.days), total / 3600, total / 60 % 60, total % 60,
+                i64::from(i.months / 12),
+                i64::from(i.months % 12),
+                i64::from(i.days),
+                total / 3600,
+                total / 60 % 60,
+                total % 60,
                 (i.micros % US_PER_SECOND).abs(),
             )
         }
         None => (
-            i64::from(clock.year()), i64::from(clock.month()), i64::from(clock.day()), i64::from(clock.hour()),
-            i64::from(clock.minute()), i64::from(clock.second()), micros,
+            i64::from(clock.year()),
+            i64::from(clock.month()),
+            i64::from(clock.day()),
+            i64::from(clock.hour()),
+            i64::from(clock.minute()),
+            i64::from(clock.second()),
+            micros,
         ),
     };
     let last_digits = |value: i64, count: u32| value.rem_euclid(10_i64.pow(count));
@@ -190,7 +275,10 @@ fn shown_item(name: &str, written: &str, fill: bool, shown: &Shown) -> String {
         "DAY" => padded(in_case(&clock.format("%A").to_string(), written), 9),
         "DY" => in_case(&clock.format("%a").to_string(), written),
         "DDD" => number(clock.ordinal().into(), 3),
-        "IDDD" => number(i64::from(clock.iso_week().week0()) * 7 + i64::from(clock.weekday().number_from_monday()), 3),
+        "IDDD" => number(
+            i64::from(clock.iso_week().week0()) * 7 + i64::from(clock.weekday().number_from_monday()),
+            3,
+        ),
         "DD" => number(days, 2),
         "D" => (clock.weekday().num_days_from_sunday() + 1).to_string(),
         "ID" => clock.weekday().number_from_monday().to_string(),
@@ -211,26 +299,73 @@ fn shown_item(name: &str, written: &str, fill: bool, shown: &Shown) -> String {
         "FF2" => format!("{:02}", fraction / 10_000),
         "FF4" => format!("{:04}", fraction / 100),
         "FF5" => format!("{:05}", fraction / 10),
-        "AM" | "PM" => in_case(half(false), &written.chars().take(1).chain(written.chars().take(1)).collect::<String>()),
-        "A.M." | "P.M." => if written.starts_with(char::is_lowercase) { half(true).to_lowercase() } else { half(true).to_owned() },
-        "AD" | "BC" => if written.starts_with(char::is_lowercase) { "ad".into() } else { "AD".into() },
-        "A.D." | "B.C." => if written.starts_with(char::is_lowercase) { "a.d.".into() } else { "A.D.".into() },
+        "AM" | "PM" => in_case(
+            half(false),
+            &written
+                .chars()
+                .take(1)
+                .chain(written.chars().take(1))
+                .collect::<String>(),
+        ),
+        "A.M." | "P.M." => {
+            if written.starts_with(char::is_lowercase) {
+                half(true).to_lowercase()
+            } else {
+                half(true).to_owned()
+            }
+        }
+        "AD" | "BC" => {
+            if written.starts_with(char::is_lowercase) {
+                "ad".into()
+            } else {
+                "AD".into()
+            }
+        }
+        "A.D." | "B.C." => {
+            if written.starts_with(char::is_lowercase) {
+                "a.d.".into()
+            } else {
+                "A.D.".into()
+            }
+        }
         "TZ" => match &shown.zone {
             Some((_, name)) if written.starts_with(char::is_lowercase) => name.to_lowercase(),
             Some((_, name)) => name.clone(),
             None => String::new(),
         },
-        "OF" => shown.zone.as_ref().map(|(seconds, _)| values::offset_text(*seconds, true)).unwrap_or_else(|| "+00".into()),
-        "TZH" => shown.zone.as_ref().map(|(seconds, _)| values::offset_text(*seconds, false)[..3].to_owned()).unwrap_or_else(|| "+00".into()),
-        "TZM" => format!("{:02}", shown.zone.as_ref().map_or(0, |(seconds, _)| seconds.abs() / 60 % 60)),
+        "OF" => shown
+            .zone
+            .as_ref()
+            .map(|(seconds, _)| values::offset_text(*seconds, true))
+            .unwrap_or_else(|| "+00".into()),
+        "TZH" => shown
+            .zone
+            .as_ref()
+            .map(|(seconds, _)| values::offset_text(*seconds, false)[..3].to_owned())
+            .unwrap_or_else(|| "+00".into()),
+        "TZM" => format!(
+            "{:02}",
+            shown.zone.as_ref().map_or(0, |(seconds, _)| seconds.abs() / 60 % 60)
+        ),
         _ => String::new(),
     }
 }
 
 fn roman(mut number: u64) -> String {
     const DIGITS: [(u64, &str); 13] = [
-        (1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"),
-        (5, "V"), (4, "IV"), (1, "I"),
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
     ];
     let mut text = String::new();
     for (value, digits) in DIGITS {
@@ -308,7 +443,9 @@ fn read_moment(from: &str, template: &str) -> Result<NaiveDateTime> {
             "Y" | "D" | "ID" | "Q" | "W" | "I" => 1,
             _ => 2,
         };
-        const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+        const MONTHS: [&str; 12] = [
+            "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+        ];
         const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
         match name {
             "MONTH" | "MON" => month = take_word(&mut rest, &MONTHS, &written)?,
@@ -363,7 +500,11 @@ fn read_moment(from: &str, template: &str) -> Result<NaiveDateTime> {
         (Some(of_year), _) => NaiveDate::from_yo_opt(year, of_year),
         (None, Some(week)) if is_iso => {
             let weekday = weekday.unwrap_or(1).clamp(1, 7);
-            NaiveDate::from_isoywd_opt(year, week, chrono::Weekday::try_from(u8::try_from(weekday - 1).unwrap_or(0)).unwrap_or(chrono::Weekday::Mon))
+            NaiveDate::from_isoywd_opt(
+                year,
+                week,
+                chrono::Weekday::try_from(u8::try_from(weekday - 1).unwrap_or(0)).unwrap_or(chrono::Weekday::Mon),
+            )
         }
         _ => NaiveDate::from_ymd_opt(year, month, day),
     };
@@ -393,10 +534,21 @@ struct NumberTemplate {
 fn number_text(zone: Zone, value: &ScalarValue, template: &str) -> Result<String> {
     if template.to_uppercase().trim_start_matches("FM") == "RN" {
         let number = super::plain::int(std::slice::from_ref(value), 0)?;
-        let text = if (1..4000).contains(&number) { roman(number.unsigned_abs()) } else { "#".repeat(15) };
-        return Ok(if template.to_uppercase().starts_with("FM") { text } else { format!("{text:>15}") });
+        let text = if (1..4000).contains(&number) {
+            roman(number.unsigned_abs())
+        } else {
+            "#".repeat(15)
+        };
+        return Ok(if template.to_uppercase().starts_with("FM") {
+            text
+        } else {
+            format!("{text:>15}")
+        });
     }
-    let mut t = NumberTemplate { fill: true, ..NumberTemplate::default() };
+    let mut t = NumberTemplate {
+        fill: true,
+        ..NumberTemplate::default()
+    };
     let mut prefix = String::new();
     let mut suffix = String::new();
     let upper = template.to_uppercase();
@@ -411,7 +563,12 @@ fn number_text(zone: Zone, value: &ScalarValue, template: &str) -> Result<String
                 length = 2;
             }
             ("MI" | "PL" | "SG" | "PR", _) => {
-                t.sign = Some(match two { "MI" => "MI", "PL" => "PL", "SG" => "SG", _ => "PR" });
+                t.sign = Some(match two {
+                    "MI" => "MI",
+                    "PL" => "PL",
+                    "SG" => "SG",
+                    _ => "PR",
+                });
                 t.sign_in_front = t.before.is_empty();
                 length = 2;
             }
@@ -423,17 +580,33 @@ fn number_text(zone: Zone, value: &ScalarValue, template: &str) -> Result<String
             (_, 'L' | '$') => currency = true,
             (_, '9' | '0') if t.has_point => t.after.push(c),
             (_, '9' | '0') => t.before.push(c),
-            (_, ',' | 'G') => if t.has_point { t.after.push(',') } else { t.before.push(',') },
+            (_, ',' | 'G') => {
+                if t.has_point {
+                    t.after.push(',')
+                } else {
+                    t.before.push(',')
+                }
+            }
             (_, '.' | 'D') => t.has_point = true,
             (_, '%') => t.percent = true,
             (_, '"') => {
                 let quoted = &rest[1..];
                 let end = quoted.find('"').unwrap_or(quoted.len());
                 let text = &template[template.len() - rest.len() + 1..][..end];
-                if t.before.is_empty() { prefix.push_str(text) } else { suffix.push_str(text) }
+                if t.before.is_empty() {
+                    prefix.push_str(text)
+                } else {
+                    suffix.push_str(text)
+                }
                 length = (end + 2).min(rest.len());
             }
-            (_, other) => if t.before.is_empty() { prefix.push(other) } else { suffix.push(other) },
+            (_, other) => {
+                if t.before.is_empty() {
+                    prefix.push(other)
+                } else {
+                    suffix.push(other)
+                }
+            }
         }
         rest = &rest[length..];
     }
@@ -453,7 +626,11 @@ fn number_text(zone: Zone, value: &ScalarValue, template: &str) -> Result<String
     let text = decimal_text(rounded.abs(), scale);
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let places = t.before.iter().filter(|c| **c != ',').count();
-    let whole = if whole == "0" && !(t.before.contains(&'0') || places > 0 && digits_after == 0) { "" } else { whole };
+    let whole = if whole == "0" && !(t.before.contains(&'0') || places > 0 && digits_after == 0) {
+        ""
+    } else {
+        whole
+    };
     let first_zero = t.before.iter().position(|c| *c == '0');
     let too_long = whole.len() > places;
     let mut digits = if too_long {

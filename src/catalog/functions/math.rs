@@ -8,52 +8,142 @@ use super::plain::{Plain, Zone, float, float8_type, int, int4_type, plain};
 use crate::catalog::sql_error::raise;
 
 pub(super) static FUNCTIONS: &[Plain] = &[
-    plain("mod", 2..=2, number_type, modulo, "remainder, with the sign of the first"),
+    plain(
+        "mod",
+        2..=2,
+        number_type,
+        modulo,
+        "remainder, with the sign of the first",
+    ),
     plain("div", 2..=2, div_type, div, "whole quotient, towards zero"),
-    plain("sign", 1..=1, |a| Ok(decimal_or_float(a)), |_, a| Ok(match float(a, 0)? {
-        v if v > 0.0 => ScalarValue::Float64(Some(1.0)),
-        v if v < 0.0 => ScalarValue::Float64(Some(-1.0)),
-        _ => ScalarValue::Float64(Some(0.0)),
-    }), "-1, 0 or 1"),
-    plain("width_bucket", 2..=4, int4_type, width_bucket, "in which of equal parts, or between which of given bounds"),
-    plain("round__even", 1..=1, float8_type, |_, a| Ok(ScalarValue::Float64(Some(float(a, 0)?.round_ties_even()))), ""),
-    plain("scale", 1..=1, int4_type, |_, a| Ok(ScalarValue::Int32(match a.first() {
-        Some(ScalarValue::Decimal128(Some(_), _, scale)) => Some((*scale).into()),
-        _ => Some(0),
-    })), "digits behind the point"),
-    plain("min_scale", 1..=1, int4_type, |_, a| Ok(ScalarValue::Int32(match a.first() {
-        Some(ScalarValue::Decimal128(Some(value), _, scale)) => {
-            let (mut value, mut scale) = (*value, *scale);
-            while scale > 0 && value % 10 == 0 {
-                value /= 10;
-                scale -= 1;
-            }
-            Some(scale.into())
-        }
-        _ => Some(0),
-    })), "digits behind the point that are needed"),
-    plain("sind", 1..=1, float8_type, |_, a| degrees(a, f64::sin), "sine of degrees"),
-    plain("cosd", 1..=1, float8_type, |_, a| degrees(a, f64::cos), "cosine of degrees"),
-    plain("tand", 1..=1, float8_type, |_, a| degrees(a, f64::tan), "tangent of degrees"),
-    plain("ln", 1..=1, |a| Ok(float_like(a)), |_, a| logarithm(float(a, 0)?, f64::ln), "natural logarithm"),
-    plain("log10", 1..=1, |a| Ok(float_like(a)), |_, a| logarithm(float(a, 0)?, f64::log10), "logarithm to the base 10"),
-    plain("sqrt", 1..=1, |a| Ok(float_like(a)), |_, a| match float(a, 0)? {
-        value if value < 0.0 => raise("2201F", "cannot take square root of a negative number"),
-        value => Ok(ScalarValue::Float64(Some(value.sqrt()))),
-    }, "square root"),
-    plain("power", 2..=2, |a| Ok(float_like(a)), power, "a number to the power of another"),
+    plain(
+        "sign",
+        1..=1,
+        |a| Ok(decimal_or_float(a)),
+        |_, a| {
+            Ok(match float(a, 0)? {
+                v if v > 0.0 => ScalarValue::Float64(Some(1.0)),
+                v if v < 0.0 => ScalarValue::Float64(Some(-1.0)),
+                _ => ScalarValue::Float64(Some(0.0)),
+            })
+        },
+        "-1, 0 or 1",
+    ),
+    plain(
+        "width_bucket",
+        2..=4,
+        int4_type,
+        width_bucket,
+        "in which of equal parts, or between which of given bounds",
+    ),
+    plain(
+        "round__even",
+        1..=1,
+        float8_type,
+        |_, a| Ok(ScalarValue::Float64(Some(float(a, 0)?.round_ties_even()))),
+        "",
+    ),
+    plain(
+        "scale",
+        1..=1,
+        int4_type,
+        |_, a| {
+            Ok(ScalarValue::Int32(match a.first() {
+                Some(ScalarValue::Decimal128(Some(_), _, scale)) => Some((*scale).into()),
+                _ => Some(0),
+            }))
+        },
+        "digits behind the point",
+    ),
+    plain(
+        "min_scale",
+        1..=1,
+        int4_type,
+        |_, a| {
+            Ok(ScalarValue::Int32(match a.first() {
+                Some(ScalarValue::Decimal128(Some(value), _, scale)) => {
+                    let (mut value, mut scale) = (*value, *scale);
+                    while scale > 0 && value % 10 == 0 {
+                        value /= 10;
+                        scale -= 1;
+                    }
+                    Some(scale.into())
+                }
+                _ => Some(0),
+            }))
+        },
+        "digits behind the point that are needed",
+    ),
+    plain(
+        "sind",
+        1..=1,
+        float8_type,
+        |_, a| degrees(a, f64::sin),
+        "sine of degrees",
+    ),
+    plain(
+        "cosd",
+        1..=1,
+        float8_type,
+        |_, a| degrees(a, f64::cos),
+        "cosine of degrees",
+    ),
+    plain(
+        "tand",
+        1..=1,
+        float8_type,
+        |_, a| degrees(a, f64::tan),
+        "tangent of degrees",
+    ),
+    plain(
+        "ln",
+        1..=1,
+        |a| Ok(float_like(a)),
+        |_, a| logarithm(float(a, 0)?, f64::ln),
+        "natural logarithm",
+    ),
+    plain(
+        "log10",
+        1..=1,
+        |a| Ok(float_like(a)),
+        |_, a| logarithm(float(a, 0)?, f64::log10),
+        "logarithm to the base 10",
+    ),
+    plain(
+        "sqrt",
+        1..=1,
+        |a| Ok(float_like(a)),
+        |_, a| match float(a, 0)? {
+            value if value < 0.0 => raise("2201F", "cannot take square root of a negative number"),
+            value => Ok(ScalarValue::Float64(Some(value.sqrt()))),
+        },
+        "square root",
+    ),
+    plain(
+        "power",
+        2..=2,
+        |a| Ok(float_like(a)),
+        power,
+        "a number to the power of another",
+    ),
     plain("pow", 2..=2, |a| Ok(float_like(a)), power, "the same"),
-    plain("factorial", 1..=1, |_| Ok(DataType::Decimal128(38, 0)), |_, a| {
-        let n = int(a, 0)?;
-        if n < 0 {
-            return raise("22003", "factorial of a negative number is undefined");
-        }
-        let product = (1..=i128::from(n)).try_fold(1_i128, i128::checked_mul);
-        match product {
-            Some(product) => Ok(ScalarValue::Decimal128(Some(product), 38, 0)),
-            None => raise("22003", "value overflows numeric format"),
-        }
-    }, "product of 1 to n, up to 33"),
+    plain(
+        "factorial",
+        1..=1,
+        |_| Ok(DataType::Decimal128(38, 0)),
+        |_, a| {
+            let n = int(a, 0)?;
+            if n < 0 {
+                return raise("22003", "factorial of a negative number is undefined");
+            }
+            let product = (1..=i128::from(n)).try_fold(1_i128, i128::checked_mul);
+            match product {
+                Some(product) => Ok(ScalarValue::Decimal128(Some(product), 38, 0)),
+                None => raise("22003", "value overflows numeric format"),
+            }
+        },
+        "product of 1 to n, up to 33",
+    ),
 ];
 
 fn number_type(arguments: &[DataType]) -> Result<DataType> {
@@ -127,7 +217,11 @@ fn div(_: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a bucket is a small number")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a bucket is a small number"
+)]
 fn width_bucket(_: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
     if let [value, ScalarValue::List(bounds)] = a {
         let value = match value.cast_to(&DataType::Float64)? {
@@ -150,7 +244,11 @@ fn width_bucket(_: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
         return raise("2201G", "lower bound cannot equal upper bound");
     }
     let count_of = count as f64;
-    let place = if low < high { (value - low) / (high - low) } else { (low - value) / (low - high) };
+    let place = if low < high {
+        (value - low) / (high - low)
+    } else {
+        (low - value) / (low - high)
+    };
     let bucket = if place < 0.0 {
         0.0
     } else if place >= 1.0 {
@@ -184,7 +282,10 @@ fn power(_: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
         return raise("2201F", "zero raised to a negative power is undefined");
     }
     if base < 0.0 && exponent.fract() != 0.0 {
-        return raise("2201F", "a negative number raised to a non-integer power yields a complex result");
+        return raise(
+            "2201F",
+            "a negative number raised to a non-integer power yields a complex result",
+        );
     }
     let value = base.powf(exponent);
     if value.is_infinite() && base.is_finite() && exponent.is_finite() {

@@ -17,6 +17,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 
+pub use plain::documented_functions;
 pub(crate) use plain::{named, plain_functions};
 
 use arrow::array::{Array, StructArray};
@@ -195,7 +196,10 @@ pub(crate) const SET_RETURNING: &[&str] = &[
 /// Those of them whose rows have columns, by name.
 pub(crate) const RECORD_RETURNING: &[(&str, &[&str])] = &[
     ("_pg_expandarray", &["x", "n"]),
-    ("pg_get_keywords", &["word", "catcode", "barelabel", "catdesc", "baredesc"]),
+    (
+        "pg_get_keywords",
+        &["word", "catcode", "barelabel", "catdesc", "baredesc"],
+    ),
     ("jsonb_each", &["key", "value"]),
     ("json_each", &["key", "value"]),
     ("jsonb_each_text", &["key", "value"]),

@@ -19,41 +19,99 @@ pub(super) static FUNCTIONS: &[Plain] = &[
     plain("int__minus", 2..=2, first_type, |_, a| of_one(a, minus_column), "").by_column(minus_column),
     plain("int__times", 2..=2, first_type, |_, a| of_one(a, times_column), "").by_column(times_column),
     plain("float__over", 2..=2, first_type, |_, a| of_one(a, over_column), "").by_column(over_column),
-    plain("numeric__over", 2..=2, |_| Ok(DataType::Decimal128(38, 16)), |_, a| of_one(a, numeric_column), "").by_column(numeric_column),
+    plain(
+        "numeric__over",
+        2..=2,
+        |_| Ok(DataType::Decimal128(38, 16)),
+        |_, a| of_one(a, numeric_column),
+        "",
+    )
+    .by_column(numeric_column),
     // The rows of a correlated subquery that may have one.
-    plain("single__of", 1..=1, |a| Ok(match &a[0] {
-        DataType::List(item) => item.data_type().clone(),
-        other => other.clone(),
-    }), |_, a| match &a[0] {
-        ScalarValue::List(list) if list.value(0).len() > 1 => {
-            raise("21000", "more than one row returned by a subquery used as an expression")
-        }
-        ScalarValue::List(list) if list.value(0).len() == 1 => ScalarValue::try_from_array(&list.value(0), 0),
-        _ => Ok(ScalarValue::Null),
-    }, ""),
-    plain("int__not", 1..=1, first_type, |_, a| Ok(match &a[0] {
-        ScalarValue::Int16(Some(v)) => ScalarValue::Int16(Some(!v)),
-        ScalarValue::Int32(Some(v)) => ScalarValue::Int32(Some(!v)),
-        other => ScalarValue::Int64(Some(!super::plain::int(std::slice::from_ref(other), 0)?)),
-    }), ""),
+    plain(
+        "single__of",
+        1..=1,
+        |a| {
+            Ok(match &a[0] {
+                DataType::List(item) => item.data_type().clone(),
+                other => other.clone(),
+            })
+        },
+        |_, a| match &a[0] {
+            ScalarValue::List(list) if list.value(0).len() > 1 => raise(
+                "21000",
+                "more than one row returned by a subquery used as an expression",
+            ),
+            ScalarValue::List(list) if list.value(0).len() == 1 => ScalarValue::try_from_array(&list.value(0), 0),
+            _ => Ok(ScalarValue::Null),
+        },
+        "",
+    ),
+    plain(
+        "int__not",
+        1..=1,
+        first_type,
+        |_, a| {
+            Ok(match &a[0] {
+                ScalarValue::Int16(Some(v)) => ScalarValue::Int16(Some(!v)),
+                ScalarValue::Int32(Some(v)) => ScalarValue::Int32(Some(!v)),
+                other => ScalarValue::Int64(Some(!super::plain::int(std::slice::from_ref(other), 0)?)),
+            })
+        },
+        "",
+    ),
     plain("text__of", 1..=1, text_type, |zone, a| Ok(utf8(text(zone, a, 0))), ""),
-    plain("char__of", 2..=2, text_type, |zone, a| {
-        let width = usize::try_from(super::plain::int(a, 1)?).unwrap_or(1);
-        let cut: String = text(zone, a, 0).chars().take(width).collect();
-        Ok(utf8(format!("{cut:<width$}")))
-    }, ""),
-    plain("uuid__of", 1..=1, text_type, |zone, a| {
-        let given = text(zone, a, 0);
-        let digits: String = given.trim().trim_start_matches('{').trim_end_matches('}').chars().filter(|c| *c != '-').collect();
-        if digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return raise("22P02", format!("invalid input syntax for type uuid: \"{given}\""));
-        }
-        let d = digits.to_lowercase();
-        Ok(utf8(format!("{}-{}-{}-{}-{}", &d[..8], &d[8..12], &d[12..16], &d[16..20], &d[20..])))
-    }, ""),
+    plain(
+        "char__of",
+        2..=2,
+        text_type,
+        |zone, a| {
+            let width = usize::try_from(super::plain::int(a, 1)?).unwrap_or(1);
+            let cut: String = text(zone, a, 0).chars().take(width).collect();
+            Ok(utf8(format!("{cut:<width$}")))
+        },
+        "",
+    ),
+    plain(
+        "uuid__of",
+        1..=1,
+        text_type,
+        |zone, a| {
+            let given = text(zone, a, 0);
+            let digits: String = given
+                .trim()
+                .trim_start_matches('{')
+                .trim_end_matches('}')
+                .chars()
+                .filter(|c| *c != '-')
+                .collect();
+            if digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return raise("22P02", format!("invalid input syntax for type uuid: \"{given}\""));
+            }
+            let d = digits.to_lowercase();
+            Ok(utf8(format!(
+                "{}-{}-{}-{}-{}",
+                &d[..8],
+                &d[8..12],
+                &d[12..16],
+                &d[16..20],
+                &d[20..]
+            )))
+        },
+        "",
+    ),
     // The second argument is a null of the type.
-    Plain { strict: false, ..plain("cast__to", 2..=2, |a| Ok(a[1].clone()), cast_to, "") },
-    plain("pg_typeof", 1..=1, text_type, |_, a| Ok(utf8(pg_types::sql_name(pg_types::pg_type_oid(&a[0].data_type()), None))), "the type of a value"),
+    Plain {
+        strict: false,
+        ..plain("cast__to", 2..=2, |a| Ok(a[1].clone()), cast_to, "")
+    },
+    plain(
+        "pg_typeof",
+        1..=1,
+        text_type,
+        |_, a| Ok(utf8(pg_types::sql_name(pg_types::pg_type_oid(&a[0].data_type()), None))),
+        "the type of a value",
+    ),
 ];
 
 fn out_of_range(ty: &DataType) -> datafusion::error::DataFusionError {
@@ -98,8 +156,12 @@ fn over_column(_: Zone, arguments: &[ColumnarValue]) -> Result<Option<ArrayRef>>
         ColumnarValue::Scalar(ScalarValue::Float32(Some(by))) => *by == 0.0,
         ColumnarValue::Scalar(_) => false,
         ColumnarValue::Array(by) => match by.data_type() {
-            DataType::Float64 => divides_by_zero(left, by.as_primitive::<Float64Type>().iter().map(|by| by == Some(0.0))),
-            DataType::Float32 => divides_by_zero(left, by.as_primitive::<Float32Type>().iter().map(|by| by == Some(0.0))),
+            DataType::Float64 => {
+                divides_by_zero(left, by.as_primitive::<Float64Type>().iter().map(|by| by == Some(0.0)))
+            }
+            DataType::Float32 => {
+                divides_by_zero(left, by.as_primitive::<Float32Type>().iter().map(|by| by == Some(0.0)))
+            }
             _ => false,
         },
     };
@@ -136,7 +198,10 @@ fn divides_by_zero(left: &ColumnarValue, mut zeros: impl Iterator<Item = bool>) 
 }
 
 fn of_one(a: &[ScalarValue], columns: super::plain::Columns) -> Result<ScalarValue> {
-    let arguments = [ColumnarValue::Array(a[0].to_array()?), ColumnarValue::Scalar(a[1].clone())];
+    let arguments = [
+        ColumnarValue::Array(a[0].to_array()?),
+        ColumnarValue::Scalar(a[1].clone()),
+    ];
     let zone = Zone(values::zone("UTC")?);
     match columns(zone, &arguments)? {
         Some(column) => ScalarValue::try_from_array(&column, 0),
@@ -150,7 +215,9 @@ fn cast_to(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
     if value.is_null() {
         return ScalarValue::try_from(&target);
     }
-    if let ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) = value {
+    if let ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) =
+        value
+    {
         if let Some(value) = values::parse(text, &target, zone.0)? {
             return Ok(value);
         }
@@ -162,7 +229,8 @@ fn cast_to(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
         }
     } else if matches!(target, DataType::Timestamp(_, Some(_))) {
         let clock = super::time::clock(zone, value)?;
-        return ScalarValue::TimestampMicrosecond(Some(values::instant(clock, zone.0)), Some("UTC".into())).cast_to(&target);
+        return ScalarValue::TimestampMicrosecond(Some(values::instant(clock, zone.0)), Some("UTC".into()))
+            .cast_to(&target);
     } else if let (Some(interval), DataType::Time64(_)) = (Interval::of(value), &target) {
         let micros = interval.micros.rem_euclid(values::US_PER_DAY);
         return ScalarValue::Time64Microsecond(Some(micros)).cast_to(&target);
@@ -180,10 +248,16 @@ fn cast_to(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
     value.cast_to(&target)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the bounds are checked before")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "the bounds are checked before"
+)]
 fn to_integer(value: &ScalarValue, target: &DataType) -> Result<ScalarValue> {
     let whole: i128 = match value {
-        ScalarValue::Float64(Some(value)) if value.is_finite() && value.abs() < i64::MAX as f64 * 2.0 => value.round_ties_even() as i128,
+        ScalarValue::Float64(Some(value)) if value.is_finite() && value.abs() < i64::MAX as f64 * 2.0 => {
+            value.round_ties_even() as i128
+        }
         ScalarValue::Float32(Some(value)) if value.is_finite() => f64::from(*value).round_ties_even() as i128,
         ScalarValue::Float64(_) | ScalarValue::Float32(_) => return Err(out_of_range(target)),
         ScalarValue::Decimal128(Some(value), _, scale) => {

@@ -105,6 +105,13 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Plain> {
     .flatten()
 }
 
+/// Name and line of those that people call, by subject.
+pub fn documented_functions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    all()
+        .filter(|function| !function.doc.is_empty())
+        .map(|function| (function.name, function.doc))
+}
+
 /// All of them, for DataFusion.
 pub(crate) fn plain_functions() -> impl Iterator<Item = Arc<ScalarUDF>> {
     all().map(|function| Arc::new(udf(function)))

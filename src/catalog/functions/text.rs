@@ -11,78 +11,292 @@ use crate::catalog::sql_error::{raise, sql_error};
 use crate::catalog::values;
 
 pub(super) static FUNCTIONS: &[Plain] = &[
-    plain("md5", 1..=1, text_type, |zone, a| Ok(utf8(values::hex(&md5(&bytes(zone, a, 0))))), "MD5 of a text or of bytes, in hexadecimal digits"),
-    plain("sha256", 1..=1, bytea_type, |zone, a| digest(zone, a, &ring::digest::SHA256), "SHA-256 of bytes"),
-    plain("sha384", 1..=1, bytea_type, |zone, a| digest(zone, a, &ring::digest::SHA384), "SHA-384 of bytes"),
-    plain("sha512", 1..=1, bytea_type, |zone, a| digest(zone, a, &ring::digest::SHA512), "SHA-512 of bytes"),
-    plain("encode", 2..=2, text_type, encode, "bytes as text: `hex`, `base64`, `escape`"),
-    plain("decode", 2..=2, bytea_type, decode, "text as bytes: `hex`, `base64`, `escape`"),
-    plain("convert_from", 2..=2, text_type, |zone, a| {
-        String::from_utf8(bytes(zone, a, 0)).map(utf8).map_err(|_| sql_error("22021", "invalid byte sequence for encoding \"UTF8\""))
-    }, "bytes of UTF-8 as text"),
-    plain("convert_to", 2..=2, bytea_type, |zone, a| Ok(ScalarValue::Binary(Some(bytes(zone, a, 0)))), "text as bytes of UTF-8"),
-    plain("get_byte", 2..=2, int4_type, |zone, a| {
-        let (bytes, at) = (bytes(zone, a, 0), int(a, 1)?);
-        match usize::try_from(at).ok().and_then(|at| bytes.get(at)) {
-            Some(byte) => Ok(ScalarValue::Int32(Some((*byte).into()))),
-            None => raise("2202E", format!("index {at} out of valid range, 0..{}", bytes.len().saturating_sub(1))),
-        }
-    }, "a byte, counted from 0"),
-    plain("to_hex", 1..=1, text_type, |_, a| {
-        Ok(utf8(match a.first() {
-            Some(ScalarValue::Int64(Some(v))) => format!("{v:x}"),
-            _ => format!("{:x}", super::plain::small(a, 0)?),
-        }))
-    }, "hexadecimal digits of an integer"),
-    plain("chr", 1..=1, text_type, |_, a| {
-        let code = int(a, 0)?;
-        if code <= 0 {
-            return raise(if code == 0 { "54000" } else { "22023" }, if code == 0 { "null character not permitted" } else { "character number must be positive" });
-        }
-        match u32::try_from(code).ok().and_then(char::from_u32) {
-            Some(c) => Ok(utf8(c)),
-            None => raise("54000", format!("requested character too large for encoding: {code}")),
-        }
-    }, "the character of a code point"),
-    plain("split_part", 3..=3, text_type, |zone, a| {
-        let (whole, by, field) = (text(zone, a, 0), text(zone, a, 1), int(a, 2)?);
-        if field == 0 {
-            return raise("22023", "field position must not be zero");
-        }
-        let fields: Vec<&str> = if by.is_empty() { vec![&whole] } else { whole.split(by.as_str()).collect() };
-        let count = i64::try_from(fields.len()).unwrap_or(i64::MAX);
-        let at = if field > 0 { field - 1 } else { count + field };
-        Ok(utf8(usize::try_from(at).ok().and_then(|at| fields.get(at)).copied().unwrap_or_default()))
-    }, "the n-th field between separators; negative: from the end"),
-    plain("substring", 2..=3, |a| Ok(if a.first() == Some(&DataType::Binary) { DataType::Binary } else { DataType::Utf8 }), substring, "part of a text or of bytes, by position or by POSIX pattern"),
-    plain("substr", 2..=3, |a| Ok(if a.first() == Some(&DataType::Binary) { DataType::Binary } else { DataType::Utf8 }), substring, "part of a text or of bytes"),
-    plain("length", 1..=1, int4_type, |zone, a| {
-        Ok(ScalarValue::Int32(Some(match a.first() {
-            Some(ScalarValue::Binary(Some(bytes))) => bytes.len(),
-            _ => text(zone, a, 0).chars().count(),
-        }.try_into().unwrap_or(i32::MAX))))
-    }, "characters of a text, or bytes"),
-    lenient("num_nulls", 1..=100, int4_type, |_, a| Ok(ScalarValue::Int32(i32::try_from(a.iter().filter(|v| v.is_null()).count()).ok())), "how many arguments are null"),
-    lenient("num_nonnulls", 1..=100, int4_type, |_, a| Ok(ScalarValue::Int32(i32::try_from(a.iter().filter(|v| !v.is_null()).count()).ok())), "how many arguments are not null"),
-    lenient("concat", 1..=100, text_type, |zone, a| {
-        Ok(utf8(a.iter().filter_map(|v| short_text(v, zone)).collect::<String>()))
-    }, "the texts of all arguments, without nulls"),
-    lenient("concat_ws", 2..=100, text_type, |zone, a| {
-        let Some(separator) = a.first().and_then(|v| short_text(v, zone)) else { return Ok(ScalarValue::Null) };
-        let parts: Vec<String> = a.iter().skip(1).filter_map(|v| short_text(v, zone)).collect();
-        Ok(utf8(parts.join(&separator)))
-    }, "the same with a separator between them"),
-    lenient("format", 1..=100, text_type, format, "`%s`, `%I`, `%L` with positions, widths and `%%`"),
-    plain("starts_with", 2..=2, bool_type, |zone, a| Ok(ScalarValue::Boolean(Some(text(zone, a, 0).starts_with(&text(zone, a, 1))))), "does a text begin with another"),
-    plain("unistr", 1..=1, text_type, |zone, a| unistr(&text(zone, a, 0)), "resolves `\\XXXX` and `\\+XXXXXX`"),
-    plain("similar__pattern", 2..=2, text_type, |zone, a| Ok(utf8(similar_pattern(&text(zone, a, 0), &text(zone, a, 1))?)), ""),
-    plain("regexp_matches", 2..=3, |_| Ok(DataType::new_list(DataType::new_list(DataType::Utf8, true), true)), regexp_matches, "all matches of a pattern, a row each (with `g`)"),
-    plain("regexp_split_to_array", 2..=3, texts_type, |zone, a| Ok(utf8s(split(zone, a)?.into_iter().map(Some))), "a text, split at a pattern"),
-    plain("regexp_split_to_table", 2..=3, texts_type, |zone, a| Ok(utf8s(split(zone, a)?.into_iter().map(Some))), "a text, split at a pattern, a row each"),
-    plain("regexp_substr", 2..=6, text_type, |zone, a| {
-        let pattern = text(zone, a, 1);
-        Ok(ScalarValue::Utf8(first_match(&text(zone, a, 0), &pattern, "")?.map(|found| found.whole)))
-    }, "the first match of a pattern"),
+    plain(
+        "md5",
+        1..=1,
+        text_type,
+        |zone, a| Ok(utf8(values::hex(&md5(&bytes(zone, a, 0))))),
+        "MD5 of a text or of bytes, in hexadecimal digits",
+    ),
+    plain(
+        "sha256",
+        1..=1,
+        bytea_type,
+        |zone, a| digest(zone, a, &ring::digest::SHA256),
+        "SHA-256 of bytes",
+    ),
+    plain(
+        "sha384",
+        1..=1,
+        bytea_type,
+        |zone, a| digest(zone, a, &ring::digest::SHA384),
+        "SHA-384 of bytes",
+    ),
+    plain(
+        "sha512",
+        1..=1,
+        bytea_type,
+        |zone, a| digest(zone, a, &ring::digest::SHA512),
+        "SHA-512 of bytes",
+    ),
+    plain(
+        "encode",
+        2..=2,
+        text_type,
+        encode,
+        "bytes as text: `hex`, `base64`, `escape`",
+    ),
+    plain(
+        "decode",
+        2..=2,
+        bytea_type,
+        decode,
+        "text as bytes: `hex`, `base64`, `escape`",
+    ),
+    plain(
+        "convert_from",
+        2..=2,
+        text_type,
+        |zone, a| {
+            String::from_utf8(bytes(zone, a, 0))
+                .map(utf8)
+                .map_err(|_| sql_error("22021", "invalid byte sequence for encoding \"UTF8\""))
+        },
+        "bytes of UTF-8 as text",
+    ),
+    plain(
+        "convert_to",
+        2..=2,
+        bytea_type,
+        |zone, a| Ok(ScalarValue::Binary(Some(bytes(zone, a, 0)))),
+        "text as bytes of UTF-8",
+    ),
+    plain(
+        "get_byte",
+        2..=2,
+        int4_type,
+        |zone, a| {
+            let (bytes, at) = (bytes(zone, a, 0), int(a, 1)?);
+            match usize::try_from(at).ok().and_then(|at| bytes.get(at)) {
+                Some(byte) => Ok(ScalarValue::Int32(Some((*byte).into()))),
+                None => raise(
+                    "2202E",
+                    format!("index {at} out of valid range, 0..{}", bytes.len().saturating_sub(1)),
+                ),
+            }
+        },
+        "a byte, counted from 0",
+    ),
+    plain(
+        "to_hex",
+        1..=1,
+        text_type,
+        |_, a| {
+            Ok(utf8(match a.first() {
+                Some(ScalarValue::Int64(Some(v))) => format!("{v:x}"),
+                _ => format!("{:x}", super::plain::small(a, 0)?),
+            }))
+        },
+        "hexadecimal digits of an integer",
+    ),
+    plain(
+        "chr",
+        1..=1,
+        text_type,
+        |_, a| {
+            let code = int(a, 0)?;
+            if code <= 0 {
+                return raise(
+                    if code == 0 { "54000" } else { "22023" },
+                    if code == 0 {
+                        "null character not permitted"
+                    } else {
+                        "character number must be positive"
+                    },
+                );
+            }
+            match u32::try_from(code).ok().and_then(char::from_u32) {
+                Some(c) => Ok(utf8(c)),
+                None => raise("54000", format!("requested character too large for encoding: {code}")),
+            }
+        },
+        "the character of a code point",
+    ),
+    plain(
+        "split_part",
+        3..=3,
+        text_type,
+        |zone, a| {
+            let (whole, by, field) = (text(zone, a, 0), text(zone, a, 1), int(a, 2)?);
+            if field == 0 {
+                return raise("22023", "field position must not be zero");
+            }
+            let fields: Vec<&str> = if by.is_empty() {
+                vec![&whole]
+            } else {
+                whole.split(by.as_str()).collect()
+            };
+            let count = i64::try_from(fields.len()).unwrap_or(i64::MAX);
+            let at = if field > 0 { field - 1 } else { count + field };
+            Ok(utf8(
+                usize::try_from(at)
+                    .ok()
+                    .and_then(|at| fields.get(at))
+                    .copied()
+                    .unwrap_or_default(),
+            ))
+        },
+        "the n-th field between separators; negative: from the end",
+    ),
+    plain(
+        "substring",
+        2..=3,
+        |a| {
+            Ok(if a.first() == Some(&DataType::Binary) {
+                DataType::Binary
+            } else {
+                DataType::Utf8
+            })
+        },
+        substring,
+        "part of a text or of bytes, by position or by POSIX pattern",
+    ),
+    plain(
+        "substr",
+        2..=3,
+        |a| {
+            Ok(if a.first() == Some(&DataType::Binary) {
+                DataType::Binary
+            } else {
+                DataType::Utf8
+            })
+        },
+        substring,
+        "part of a text or of bytes",
+    ),
+    plain(
+        "length",
+        1..=1,
+        int4_type,
+        |zone, a| {
+            Ok(ScalarValue::Int32(Some(
+                match a.first() {
+                    Some(ScalarValue::Binary(Some(bytes))) => bytes.len(),
+                    _ => text(zone, a, 0).chars().count(),
+                }
+                .try_into()
+                .unwrap_or(i32::MAX),
+            )))
+        },
+        "characters of a text, or bytes",
+    ),
+    lenient(
+        "num_nulls",
+        1..=100,
+        int4_type,
+        |_, a| {
+            Ok(ScalarValue::Int32(
+                i32::try_from(a.iter().filter(|v| v.is_null()).count()).ok(),
+            ))
+        },
+        "how many arguments are null",
+    ),
+    lenient(
+        "num_nonnulls",
+        1..=100,
+        int4_type,
+        |_, a| {
+            Ok(ScalarValue::Int32(
+                i32::try_from(a.iter().filter(|v| !v.is_null()).count()).ok(),
+            ))
+        },
+        "how many arguments are not null",
+    ),
+    lenient(
+        "concat",
+        1..=100,
+        text_type,
+        |zone, a| Ok(utf8(a.iter().filter_map(|v| short_text(v, zone)).collect::<String>())),
+        "the texts of all arguments, without nulls",
+    ),
+    lenient(
+        "concat_ws",
+        2..=100,
+        text_type,
+        |zone, a| {
+            let Some(separator) = a.first().and_then(|v| short_text(v, zone)) else {
+                return Ok(ScalarValue::Null);
+            };
+            let parts: Vec<String> = a.iter().skip(1).filter_map(|v| short_text(v, zone)).collect();
+            Ok(utf8(parts.join(&separator)))
+        },
+        "the same with a separator between them",
+    ),
+    lenient(
+        "format",
+        1..=100,
+        text_type,
+        format,
+        "`%s`, `%I`, `%L` with positions, widths and `%%`",
+    ),
+    plain(
+        "starts_with",
+        2..=2,
+        bool_type,
+        |zone, a| {
+            Ok(ScalarValue::Boolean(Some(
+                text(zone, a, 0).starts_with(&text(zone, a, 1)),
+            )))
+        },
+        "does a text begin with another",
+    ),
+    plain(
+        "unistr",
+        1..=1,
+        text_type,
+        |zone, a| unistr(&text(zone, a, 0)),
+        "resolves `\\XXXX` and `\\+XXXXXX`",
+    ),
+    plain(
+        "similar__pattern",
+        2..=2,
+        text_type,
+        |zone, a| Ok(utf8(similar_pattern(&text(zone, a, 0), &text(zone, a, 1))?)),
+        "",
+    ),
+    plain(
+        "regexp_matches",
+        2..=3,
+        |_| Ok(DataType::new_list(DataType::new_list(DataType::Utf8, true), true)),
+        regexp_matches,
+        "all matches of a pattern, a row each (with `g`)",
+    ),
+    plain(
+        "regexp_split_to_array",
+        2..=3,
+        texts_type,
+        |zone, a| Ok(utf8s(split(zone, a)?.into_iter().map(Some))),
+        "a text, split at a pattern",
+    ),
+    plain(
+        "regexp_split_to_table",
+        2..=3,
+        texts_type,
+        |zone, a| Ok(utf8s(split(zone, a)?.into_iter().map(Some))),
+        "a text, split at a pattern, a row each",
+    ),
+    plain(
+        "regexp_substr",
+        2..=6,
+        text_type,
+        |zone, a| {
+            let pattern = text(zone, a, 1);
+            Ok(ScalarValue::Utf8(
+                first_match(&text(zone, a, 0), &pattern, "")?.map(|found| found.whole),
+            ))
+        },
+        "the first match of a pattern",
+    ),
 ];
 
 /// `t` and `f`, as PostgreSQL's output function writes booleans where it is not a cast to text.
@@ -117,7 +331,8 @@ fn md5(message: &[u8]) -> [u8; 16] {
     }
     data.extend((message.len() as u64 * 8).to_le_bytes());
     for block in data.chunks_exact(64) {
-        let word = |at: usize| u32::from_le_bytes([block[at * 4], block[at * 4 + 1], block[at * 4 + 2], block[at * 4 + 3]]);
+        let word =
+            |at: usize| u32::from_le_bytes([block[at * 4], block[at * 4 + 1], block[at * 4 + 2], block[at * 4 + 3]]);
         let [mut a, mut b, mut c, mut d] = state;
         for step in 0..64_u32 {
             let round = step / 16;
@@ -127,9 +342,16 @@ fn md5(message: &[u8]) -> [u8; 16] {
                 2 => (b ^ c ^ d, (3 * step + 5) % 16),
                 _ => (c ^ (b | !d), (7 * step) % 16),
             };
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 2^32 and positive")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "below 2^32 and positive"
+            )]
             let constant = (f64::from(step + 1).sin().abs() * 4_294_967_296.0) as u32;
-            let sum = a.wrapping_add(mixed).wrapping_add(constant).wrapping_add(word(at as usize));
+            let sum = a
+                .wrapping_add(mixed)
+                .wrapping_add(constant)
+                .wrapping_add(word(at as usize));
             let shift = SHIFTS[(round * 4 + step % 4) as usize];
             (a, d, c, b) = (d, c, b, b.wrapping_add(sum.rotate_left(shift)));
         }
@@ -152,7 +374,11 @@ fn encode(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
         "base64" => {
             // Lines of 76 characters, as MIME and PostgreSQL have them.
             let whole = base64::engine::general_purpose::STANDARD.encode(bytes);
-            let lines: Vec<&str> = whole.as_bytes().chunks(76).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+            let lines: Vec<&str> = whole
+                .as_bytes()
+                .chunks(76)
+                .filter_map(|line| std::str::from_utf8(line).ok())
+                .collect();
             lines.join("\n")
         }
         "escape" => bytes
@@ -187,7 +413,12 @@ fn decode(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
 }
 
 fn substring(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
-    let is_text = |at: usize| matches!(a.get(at), Some(ScalarValue::Utf8(_) | ScalarValue::LargeUtf8(_) | ScalarValue::Utf8View(_)));
+    let is_text = |at: usize| {
+        matches!(
+            a.get(at),
+            Some(ScalarValue::Utf8(_) | ScalarValue::LargeUtf8(_) | ScalarValue::Utf8View(_))
+        )
+    };
     if is_text(1) && a.len() == 2 {
         let found = first_match(&text(zone, a, 0), &text(zone, a, 1), "")?;
         return Ok(ScalarValue::Utf8(found.and_then(|found| match found.groups.first() {
@@ -213,9 +444,13 @@ fn substring(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
     let to = usize::try_from(end.max(1) - 1).unwrap_or(usize::MAX).max(from);
     if let Some(ScalarValue::Binary(Some(bytes))) = a.first() {
         let to = to.min(bytes.len());
-        return Ok(ScalarValue::Binary(Some(bytes.get(from.min(to)..to).unwrap_or_default().to_vec())));
+        return Ok(ScalarValue::Binary(Some(
+            bytes.get(from.min(to)..to).unwrap_or_default().to_vec(),
+        )));
     }
-    Ok(utf8(text(zone, a, 0).chars().skip(from).take(to - from).collect::<String>()))
+    Ok(utf8(
+        text(zone, a, 0).chars().skip(from).take(to - from).collect::<String>(),
+    ))
 }
 
 /// `format('%s %1$I %-10L %%', …)`.
@@ -247,7 +482,10 @@ fn format(zone: Zone, arguments: &[ScalarValue]) -> Result<ScalarValue> {
         if chars.next_if_eq(&'$').is_some() {
             at = width.take().unwrap_or_default();
             if at == 0 {
-                return raise("22023", "format specifies argument 0, but arguments are numbered from 1");
+                return raise(
+                    "22023",
+                    "format specifies argument 0, but arguments are numbered from 1",
+                );
             }
         }
         let left = chars.next_if_eq(&'-').is_some();
@@ -310,7 +548,9 @@ fn unistr(text: &str) -> Result<ScalarValue> {
             Some('U') => (rest.get(1..9), rest.get(9..)),
             _ => (rest.get(..4), rest.get(4..)),
         };
-        let c = digits.and_then(|d| u32::from_str_radix(d, 16).ok()).and_then(char::from_u32);
+        let c = digits
+            .and_then(|d| u32::from_str_radix(d, 16).ok())
+            .and_then(char::from_u32);
         let (Some(c), Some(after)) = (c, after) else {
             return raise("42601", "invalid Unicode escape");
         };
@@ -377,16 +617,29 @@ fn first_match(text: &str, pattern: &str, flags: &str) -> Result<Option<Match>> 
     let around = format!("^((?s:.*?))({pattern})((?s:.*))$");
     let flags: String = flags.chars().filter(|c| *c != 'g').collect();
     let subject = StringArray::from(vec![text]);
-    let around = if flags.is_empty() { around } else { format!("(?{flags}){around}") };
+    let around = if flags.is_empty() {
+        around
+    } else {
+        format!("(?{flags}){around}")
+    };
     let pattern = Scalar::new(StringArray::from(vec![around]));
     let found = arrow::compute::regexp_match(&subject, &pattern, None);
-    let found = found.map_err(|error| sql_error("2201B", format!("invalid regular expression: {}", last_line(&error.to_string()))))?;
+    let found = found.map_err(|error| {
+        sql_error(
+            "2201B",
+            format!("invalid regular expression: {}", last_line(&error.to_string())),
+        )
+    })?;
     let list = found.as_list::<i32>();
     if list.is_null(0) {
         return Ok(None);
     }
     let values = list.value(0);
-    let groups: Vec<Option<String>> = values.as_string::<i32>().iter().map(|group| group.map(str::to_owned)).collect();
+    let groups: Vec<Option<String>> = values
+        .as_string::<i32>()
+        .iter()
+        .map(|group| group.map(str::to_owned))
+        .collect();
     let [before, whole, inner @ .., rest] = groups.as_slice() else {
         return Ok(None);
     };
@@ -415,7 +668,10 @@ fn regexp_matches(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
         }
         rest = found.rest;
     }
-    Ok(ScalarValue::List(ScalarValue::new_list_nullable(&rows, &DataType::new_list(DataType::Utf8, true))))
+    Ok(ScalarValue::List(ScalarValue::new_list_nullable(
+        &rows,
+        &DataType::new_list(DataType::Utf8, true),
+    )))
 }
 
 fn split(zone: Zone, a: &[ScalarValue]) -> Result<Vec<String>> {

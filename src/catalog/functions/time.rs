@@ -19,109 +19,278 @@ use crate::catalog::values::{
 };
 
 pub(super) static FUNCTIONS: &[Plain] = &[
-    plain("age", 1..=2, interval_type, age, "years, months and days between two times, or from one to today's midnight"),
-    plain("date_trunc", 2..=3, trunc_type, date_trunc, "a time cut to `microseconds` … `millennium`, in the session's or a given zone").by_column(trunc_column),
-    plain("date_part", 2..=2, float8_type, |zone, a| part(zone, a).map(|(number, scale)| ScalarValue::Float64(Some(of_decimal(number, scale)))), "a field of a time as float8"),
-    plain("extract__whole", 2..=2, |_| Ok(DataType::Decimal128(20, 0)), |zone, a| {
-        let (number, scale) = part(zone, a)?;
-        Ok(ScalarValue::Decimal128(Some(number / 10_i128.pow(scale)), 20, 0))
-    }, "").by_column(part_column),
-    plain("extract__parts", 2..=2, |_| Ok(DataType::Decimal128(26, 6)), |zone, a| {
-        let (number, scale) = part(zone, a)?;
-        Ok(ScalarValue::Decimal128(Some(number * 10_i128.pow(6 - scale)), 26, 6))
-    }, ""),
-    plain("make_date", 3..=3, date_type, |_, a| {
-        let (year, month, day) = (small(a, 0)?, small(a, 1)?, small(a, 2)?);
-        match ymd(year, month, day) {
-            Some(date) => Ok(ScalarValue::Date32(Some(values::days(date)))),
-            None => raise("22008", format!("date field value out of range: {year}-{month:02}-{day:02}")),
-        }
-    }, "a date of year, month, day"),
-    plain("make_time", 3..=3, time_type, |_, a| {
-        let micros = clock_micros(a, 0)?;
-        Ok(ScalarValue::Time64Microsecond(Some(micros)))
-    }, "a time of hour, minute, seconds"),
-    plain("make_timestamp", 6..=6, timestamp_type, |_, a| {
-        Ok(ScalarValue::TimestampMicrosecond(Some(micros(moment(a)?)), None))
-    }, "a timestamp of year, month, day, hour, minute, seconds"),
-    plain("make_timestamptz", 6..=7, timestamptz_type, |zone, a| {
-        let zone = match a.get(6) {
-            Some(_) => values::zone(&text(zone, a, 6))?,
-            None => zone.0,
-        };
-        Ok(instant_value(instant(moment(a)?, zone)))
-    }, "an instant, in the session's or a given zone"),
-    plain("make_interval", 0..=7, interval_type, |_, a| {
-        let whole = |at: usize| if at < a.len() { small(a, at) } else { Ok(0) };
-        let seconds = if a.len() > 6 { float(a, 6)? } else { 0.0 };
-        let time = (i64::from(whole(4)?) * 3600 + i64::from(whole(5)?) * 60) * US_PER_SECOND + float_micros(seconds)?;
-        Interval { months: whole(0)? * 12 + whole(1)?, days: whole(2)? * 7 + whole(3)?, micros: time }.value()
-    }, "an interval; with named arguments (`days => 10`) too"),
-    plain("to_timestamp", 1..=1, timestamptz_type, |_, a| Ok(instant_value(float_micros(float(a, 0)?)?.saturating_mul(1))), "an instant of seconds since 1970; with a template: see formatting"),
-    plain("timezone", 2..=2, |a| Ok(match a.get(1) {
-        Some(DataType::Timestamp(_, None)) => values::timestamptz_type(),
-        _ => TIMESTAMP,
-    }), at_time_zone, "`AT TIME ZONE` as a function"),
-    plain("justify_hours", 1..=1, interval_type, |zone, a| justified(zone, a, true, false), "24 hours as days"),
-    plain("justify_days", 1..=1, interval_type, |zone, a| justified(zone, a, false, true), "30 days as months"),
-    plain("justify_interval", 1..=1, interval_type, |zone, a| justified(zone, a, true, true), "both, with one sign"),
-    plain("isfinite", 1..=1, bool_type, |_, _| Ok(ScalarValue::Boolean(Some(true))), "true: there are no infinite times here"),
-    plain("timeofday", 0..=0, text_type, |zone, _| {
-        let now = local(chrono::Utc::now().timestamp_micros(), zone.0)?;
-        Ok(utf8(now.format("%a %b %d %H:%M:%S%.6f %Y").to_string()))
-    }, "the time as text"),
-    plain("date_bin", 3..=3, |a| Ok(match a.get(1) {
-        Some(DataType::Timestamp(_, Some(_))) => values::timestamptz_type(),
-        _ => TIMESTAMP,
-    }), date_bin, "the beginning of the bin of some width that a time is in"),
-    plain("overlaps", 4..=4, bool_type, |zone, a| {
-        let mut ends = [(0_i64, 0_i64); 2];
-        for (at, end) in ends.iter_mut().enumerate() {
-            let start = clock(zone, &a[at * 2])?;
-            let other = match Interval::of(&a[at * 2 + 1]) {
-                Some(interval) => interval.add_to(start)?,
-                None => clock(zone, &a[at * 2 + 1])?,
+    plain(
+        "age",
+        1..=2,
+        interval_type,
+        age,
+        "years, months and days between two times, or from one to today's midnight",
+    ),
+    plain(
+        "date_trunc",
+        2..=3,
+        trunc_type,
+        date_trunc,
+        "a time cut to `microseconds` … `millennium`, in the session's or a given zone",
+    )
+    .by_column(trunc_column),
+    plain(
+        "date_part",
+        2..=2,
+        float8_type,
+        |zone, a| part(zone, a).map(|(number, scale)| ScalarValue::Float64(Some(of_decimal(number, scale)))),
+        "a field of a time as float8",
+    ),
+    plain(
+        "extract__whole",
+        2..=2,
+        |_| Ok(DataType::Decimal128(20, 0)),
+        |zone, a| {
+            let (number, scale) = part(zone, a)?;
+            Ok(ScalarValue::Decimal128(Some(number / 10_i128.pow(scale)), 20, 0))
+        },
+        "",
+    )
+    .by_column(part_column),
+    plain(
+        "extract__parts",
+        2..=2,
+        |_| Ok(DataType::Decimal128(26, 6)),
+        |zone, a| {
+            let (number, scale) = part(zone, a)?;
+            Ok(ScalarValue::Decimal128(Some(number * 10_i128.pow(6 - scale)), 26, 6))
+        },
+        "",
+    ),
+    plain(
+        "make_date",
+        3..=3,
+        date_type,
+        |_, a| {
+            let (year, month, day) = (small(a, 0)?, small(a, 1)?, small(a, 2)?);
+            match ymd(year, month, day) {
+                Some(date) => Ok(ScalarValue::Date32(Some(values::days(date)))),
+                None => raise(
+                    "22008",
+                    format!("date field value out of range: {year}-{month:02}-{day:02}"),
+                ),
+            }
+        },
+        "a date of year, month, day",
+    ),
+    plain(
+        "make_time",
+        3..=3,
+        time_type,
+        |_, a| {
+            let micros = clock_micros(a, 0)?;
+            Ok(ScalarValue::Time64Microsecond(Some(micros)))
+        },
+        "a time of hour, minute, seconds",
+    ),
+    plain(
+        "make_timestamp",
+        6..=6,
+        timestamp_type,
+        |_, a| Ok(ScalarValue::TimestampMicrosecond(Some(micros(moment(a)?)), None)),
+        "a timestamp of year, month, day, hour, minute, seconds",
+    ),
+    plain(
+        "make_timestamptz",
+        6..=7,
+        timestamptz_type,
+        |zone, a| {
+            let zone = match a.get(6) {
+                Some(_) => values::zone(&text(zone, a, 6))?,
+                None => zone.0,
             };
-            *end = (micros(start.min(other)), micros(start.max(other)));
-        }
-        let [(s1, e1), (s2, e2)] = ends;
-        Ok(ScalarValue::Boolean(Some(if s1 == s2 { true } else { s1.max(s2) < e1.min(e2) })))
-    }, ""),
+            Ok(instant_value(instant(moment(a)?, zone)))
+        },
+        "an instant, in the session's or a given zone",
+    ),
+    plain(
+        "make_interval",
+        0..=7,
+        interval_type,
+        |_, a| {
+            let whole = |at: usize| if at < a.len() { small(a, at) } else { Ok(0) };
+            let seconds = if a.len() > 6 { float(a, 6)? } else { 0.0 };
+            let time =
+                (i64::from(whole(4)?) * 3600 + i64::from(whole(5)?) * 60) * US_PER_SECOND + float_micros(seconds)?;
+            Interval {
+                months: whole(0)? * 12 + whole(1)?,
+                days: whole(2)? * 7 + whole(3)?,
+                micros: time,
+            }
+            .value()
+        },
+        "an interval; with named arguments (`days => 10`) too",
+    ),
+    plain(
+        "to_timestamp",
+        1..=1,
+        timestamptz_type,
+        |_, a| Ok(instant_value(float_micros(float(a, 0)?)?.saturating_mul(1))),
+        "an instant of seconds since 1970; with a template: see formatting",
+    ),
+    plain(
+        "timezone",
+        2..=2,
+        |a| {
+            Ok(match a.get(1) {
+                Some(DataType::Timestamp(_, None)) => values::timestamptz_type(),
+                _ => TIMESTAMP,
+            })
+        },
+        at_time_zone,
+        "`AT TIME ZONE` as a function",
+    ),
+    plain(
+        "justify_hours",
+        1..=1,
+        interval_type,
+        |zone, a| justified(zone, a, true, false),
+        "24 hours as days",
+    ),
+    plain(
+        "justify_days",
+        1..=1,
+        interval_type,
+        |zone, a| justified(zone, a, false, true),
+        "30 days as months",
+    ),
+    plain(
+        "justify_interval",
+        1..=1,
+        interval_type,
+        |zone, a| justified(zone, a, true, true),
+        "both, with one sign",
+    ),
+    plain(
+        "isfinite",
+        1..=1,
+        bool_type,
+        |_, _| Ok(ScalarValue::Boolean(Some(true))),
+        "true: there are no infinite times here",
+    ),
+    plain(
+        "timeofday",
+        0..=0,
+        text_type,
+        |zone, _| {
+            let now = local(chrono::Utc::now().timestamp_micros(), zone.0)?;
+            Ok(utf8(now.format("%a %b %d %H:%M:%S%.6f %Y").to_string()))
+        },
+        "the time as text",
+    ),
+    plain(
+        "date_bin",
+        3..=3,
+        |a| {
+            Ok(match a.get(1) {
+                Some(DataType::Timestamp(_, Some(_))) => values::timestamptz_type(),
+                _ => TIMESTAMP,
+            })
+        },
+        date_bin,
+        "the beginning of the bin of some width that a time is in",
+    ),
+    plain(
+        "overlaps",
+        4..=4,
+        bool_type,
+        |zone, a| {
+            let mut ends = [(0_i64, 0_i64); 2];
+            for (at, end) in ends.iter_mut().enumerate() {
+                let start = clock(zone, &a[at * 2])?;
+                let other = match Interval::of(&a[at * 2 + 1]) {
+                    Some(interval) => interval.add_to(start)?,
+                    None => clock(zone, &a[at * 2 + 1])?,
+                };
+                *end = (micros(start.min(other)), micros(start.max(other)));
+            }
+            let [(s1, e1), (s2, e2)] = ends;
+            Ok(ScalarValue::Boolean(Some(if s1 == s2 {
+                true
+            } else {
+                s1.max(s2) < e1.min(e2)
+            })))
+        },
+        "",
+    ),
     // What operators become
-    plain("interval__times", 2..=2, interval_type, |_, a| {
-        let interval = Interval::of(&a[0]).unwrap_or_default();
-        times(interval, float(a, 1)?)
-    }, ""),
-    plain("interval__over", 2..=2, interval_type, |_, a| {
-        let interval = Interval::of(&a[0]).unwrap_or_default();
-        match float(a, 1)? {
-            0.0 => raise("22012", "division by zero"),
-            by => times(interval, 1.0 / by),
-        }
-    }, ""),
-    plain("interval__span", 1..=1, |_| Ok(DataType::Decimal128(38, 0)), |_, a| {
-        Ok(ScalarValue::Decimal128(Interval::of(&a[0]).map(Interval::span), 38, 0))
-    }, ""),
+    plain(
+        "interval__times",
+        2..=2,
+        interval_type,
+        |_, a| {
+            let interval = Interval::of(&a[0]).unwrap_or_default();
+            times(interval, float(a, 1)?)
+        },
+        "",
+    ),
+    plain(
+        "interval__over",
+        2..=2,
+        interval_type,
+        |_, a| {
+            let interval = Interval::of(&a[0]).unwrap_or_default();
+            match float(a, 1)? {
+                0.0 => raise("22012", "division by zero"),
+                by => times(interval, 1.0 / by),
+            }
+        },
+        "",
+    ),
+    plain(
+        "interval__span",
+        1..=1,
+        |_| Ok(DataType::Decimal128(38, 0)),
+        |_, a| Ok(ScalarValue::Decimal128(Interval::of(&a[0]).map(Interval::span), 38, 0)),
+        "",
+    ),
     // The difference of two times is in days and time, as PostgreSQL gives it.
-    plain("time__minus", 2..=2, interval_type, |zone, a| {
-        let (Some(x), Some(y)) = (point(zone, &a[0])?, point(zone, &a[1])?) else { return Ok(ScalarValue::Null) };
-        let micros = x - y;
-        Interval { months: 0, days: i32::try_from(micros / US_PER_DAY).unwrap_or(i32::MAX), micros: micros % US_PER_DAY }.value()
-    }, ""),
-    plain("clock__minus", 2..=2, interval_type, |_, a| {
-        match (of_day(&a[0]), of_day(&a[1])) {
+    plain(
+        "time__minus",
+        2..=2,
+        interval_type,
+        |zone, a| {
+            let (Some(x), Some(y)) = (point(zone, &a[0])?, point(zone, &a[1])?) else {
+                return Ok(ScalarValue::Null);
+            };
+            let micros = x - y;
+            Interval {
+                months: 0,
+                days: i32::try_from(micros / US_PER_DAY).unwrap_or(i32::MAX),
+                micros: micros % US_PER_DAY,
+            }
+            .value()
+        },
+        "",
+    ),
+    plain(
+        "clock__minus",
+        2..=2,
+        interval_type,
+        |_, a| match (of_day(&a[0]), of_day(&a[1])) {
             (Some(x), Some(y)) => Interval::of_micros(x - y).value(),
             _ => Ok(ScalarValue::Null),
-        }
-    }, ""),
-    plain("date__plus_time", 2..=2, timestamp_type, |_, a| {
-        match (&a[0], of_day(&a[1])) {
-            (ScalarValue::Date32(Some(days)), Some(time)) => {
-                Ok(ScalarValue::TimestampMicrosecond(Some(i64::from(*days) * US_PER_DAY + time), None))
-            }
+        },
+        "",
+    ),
+    plain(
+        "date__plus_time",
+        2..=2,
+        timestamp_type,
+        |_, a| match (&a[0], of_day(&a[1])) {
+            (ScalarValue::Date32(Some(days)), Some(time)) => Ok(ScalarValue::TimestampMicrosecond(
+                Some(i64::from(*days) * US_PER_DAY + time),
+                None,
+            )),
             _ => Ok(ScalarValue::Null),
-        }
-    }, ""),
+        },
+        "",
+    ),
     plain("time__plus", 2..=2, plus_type, plus, ""),
 ];
 
@@ -136,7 +305,10 @@ fn ymd(year: i32, month: i32, day: i32) -> Option<NaiveDate> {
 fn clock_micros(a: &[ScalarValue], at: usize) -> Result<i64> {
     let (hour, minute, seconds) = (int(a, at)?, int(a, at + 1)?, float(a, at + 2)?);
     if !(0..=24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..=60.0).contains(&seconds) {
-        return raise("22008", format!("time field value out of range: {hour}:{minute:02}:{seconds}"));
+        return raise(
+            "22008",
+            format!("time field value out of range: {hour}:{minute:02}:{seconds}"),
+        );
     }
     Ok((hour * 3600 + minute * 60) * US_PER_SECOND + float_micros(seconds)?)
 }
@@ -144,12 +316,19 @@ fn clock_micros(a: &[ScalarValue], at: usize) -> Result<i64> {
 fn moment(a: &[ScalarValue]) -> Result<NaiveDateTime> {
     let (year, month, day) = (small(a, 0)?, small(a, 1)?, small(a, 2)?);
     let Some(date) = ymd(year, month, day) else {
-        return raise("22008", format!("date field value out of range: {year}-{month:02}-{day:02}"));
+        return raise(
+            "22008",
+            format!("date field value out of range: {year}-{month:02}-{day:02}"),
+        );
     };
     Ok(date.and_time(NaiveTime::MIN) + Duration::microseconds(clock_micros(a, 3)?))
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the bounds are checked")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "the bounds are checked"
+)]
 fn float_micros(seconds: f64) -> Result<i64> {
     let micros = (seconds * 1e6).round();
     if micros.abs() > i64::MAX as f64 / 2.0 || micros.is_nan() {
@@ -204,7 +383,11 @@ fn age(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
         [later, earlier, ..] => (clock(zone, later)?, clock(zone, earlier)?),
         [] => return Ok(ScalarValue::Null),
     };
-    let (from, to, sign) = if later >= earlier { (earlier, later, 1) } else { (later, earlier, -1) };
+    let (from, to, sign) = if later >= earlier {
+        (earlier, later, 1)
+    } else {
+        (later, earlier, -1)
+    };
     let mut months = (to.year() - from.year()) * 12 + to.month().cast_signed() - from.month().cast_signed();
     let mut days = to.day().cast_signed() - from.day().cast_signed();
     let mut micros = micros_of_day(to) - micros_of_day(from);
@@ -235,7 +418,9 @@ fn trunc_type(arguments: &[DataType]) -> Result<DataType> {
     Ok(match arguments.get(1) {
         Some(DataType::Interval(_) | DataType::Duration(_)) => INTERVAL,
         Some(DataType::Timestamp(_, None)) => TIMESTAMP,
-        Some(DataType::Timestamp(_, Some(_)) | DataType::Date32 | DataType::Utf8 | DataType::Null) => values::timestamptz_type(),
+        Some(DataType::Timestamp(_, Some(_)) | DataType::Date32 | DataType::Utf8 | DataType::Null) => {
+            values::timestamptz_type()
+        }
         _ => return no_such_function("date_trunc", arguments),
     })
 }
@@ -307,8 +492,12 @@ fn truncated(clock: NaiveDateTime, unit: Unit) -> NaiveDateTime {
 }
 
 fn known_unit(name: &str, kind: &str) -> Result<Unit> {
-    unit(&name.to_lowercase())
-        .ok_or_else(|| sql_error("22023", format!("unit \"{}\" not recognized for type {kind}", name.to_lowercase())))
+    unit(&name.to_lowercase()).ok_or_else(|| {
+        sql_error(
+            "22023",
+            format!("unit \"{}\" not recognized for type {kind}", name.to_lowercase()),
+        )
+    })
 }
 
 fn kind_of(value: &ScalarValue) -> &'static str {
@@ -328,9 +517,15 @@ fn date_trunc(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
     let value = &a[1];
     let unit = known_unit(&name, kind_of(value))?;
     if let Some(interval) = Interval::of(value) {
-        let years = |years: i32| Interval { months: interval.months / (years * 12) * (years * 12), ..Interval::default() };
+        let years = |years: i32| Interval {
+            months: interval.months / (years * 12) * (years * 12),
+            ..Interval::default()
+        };
         let days = Interval { micros: 0, ..interval };
-        let time = |step: i64| Interval { micros: interval.micros / step * step, ..interval };
+        let time = |step: i64| Interval {
+            micros: interval.micros / step * step,
+            ..interval
+        };
         return match unit {
             Unit::Microseconds => interval,
             Unit::Milliseconds => time(1000),
@@ -340,7 +535,10 @@ fn date_trunc(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
             Unit::Day => days,
             Unit::Week => return raise("0A000", "unit \"week\" not supported for type interval"),
             Unit::Month => Interval { days: 0, ..days },
-            Unit::Quarter => Interval { months: interval.months / 3 * 3, ..Interval::default() },
+            Unit::Quarter => Interval {
+                months: interval.months / 3 * 3,
+                ..Interval::default()
+            },
             Unit::Year => years(1),
             Unit::Decade => years(10),
             Unit::Century => years(100),
@@ -353,28 +551,42 @@ fn date_trunc(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
         None => zone,
     };
     match values::timestamp_micros(value) {
-        Some((micros_of, false)) => {
-            Ok(ScalarValue::TimestampMicrosecond(Some(micros(truncated(naive(micros_of)?, unit))), None))
-        }
+        Some((micros_of, false)) => Ok(ScalarValue::TimestampMicrosecond(
+            Some(micros(truncated(naive(micros_of)?, unit))),
+            None,
+        )),
         _ => {
             let value = match value {
-                ScalarValue::Utf8(Some(text)) => values::parse(text, &values::timestamptz_type(), zone.0)?.unwrap_or(ScalarValue::Null),
+                ScalarValue::Utf8(Some(text)) => {
+                    values::parse(text, &values::timestamptz_type(), zone.0)?.unwrap_or(ScalarValue::Null)
+                }
                 other => other.clone(),
             };
-            Ok(instant_value(instant(truncated(clock(zone_of, &value)?, unit), zone_of.0)))
+            Ok(instant_value(instant(
+                truncated(clock(zone_of, &value)?, unit),
+                zone_of.0,
+            )))
         }
     }
 }
 
 /// Columns of microseconds, without a value in between for each row.
 fn trunc_column(zone: Zone, arguments: &[ColumnarValue]) -> Result<Option<ArrayRef>> {
-    let [ColumnarValue::Scalar(ScalarValue::Utf8(Some(name))), ColumnarValue::Array(times)] = arguments else {
+    let [
+        ColumnarValue::Scalar(ScalarValue::Utf8(Some(name))),
+        ColumnarValue::Array(times),
+    ] = arguments
+    else {
         return Ok(None);
     };
     let DataType::Timestamp(TimeUnit::Microsecond, zoned) = times.data_type() else {
         return Ok(None);
     };
-    let kind = if zoned.is_some() { "timestamp with time zone" } else { "timestamp without time zone" };
+    let kind = if zoned.is_some() {
+        "timestamp with time zone"
+    } else {
+        "timestamp without time zone"
+    };
     let unit = known_unit(name, kind)?;
     let times = times.as_primitive::<TimestampMicrosecondType>();
     let cut = times.try_unary::<_, TimestampMicrosecondType, datafusion::error::DataFusionError>(|value| {
@@ -405,8 +617,12 @@ fn part(zone: Zone, a: &[ScalarValue]) -> Result<(i128, u32)> {
     };
     let is_date = matches!(value, ScalarValue::Date32(_));
     let is_zoned = matches!(values::timestamp_micros(value), Some((_, true)));
-    moment_part(clock, epoch, is_zoned, is_date, &field)
-        .ok_or_else(|| sql_error("22023", format!("unit \"{field}\" not recognized for type {}", kind_of(value))))
+    moment_part(clock, epoch, is_zoned, is_date, &field).ok_or_else(|| {
+        sql_error(
+            "22023",
+            format!("unit \"{field}\" not recognized for type {}", kind_of(value)),
+        )
+    })
 }
 
 fn moment_part(clock: NaiveDateTime, epoch: i64, is_zoned: bool, is_date: bool, field: &str) -> Option<(i128, u32)> {
@@ -423,7 +639,10 @@ fn moment_part(clock: NaiveDateTime, epoch: i64, is_zoned: bool, is_date: bool, 
         "week" | "w" => whole(clock.iso_week().week().cast_signed()),
         "julian" => {
             let days = i128::from(values::days(clock.date())) + 2_440_588;
-            (days * 1_000_000 + i128::from(micros_of_day(clock)) * 1_000_000 / i128::from(US_PER_DAY), 6)
+            (
+                days * 1_000_000 + i128::from(micros_of_day(clock)) * 1_000_000 / i128::from(US_PER_DAY),
+                6,
+            )
         }
         "timezone" if is_zoned => ((i128::from(micros(clock)) - i128::from(epoch)) / 1_000_000, 0),
         "timezone_hour" if is_zoned => ((i128::from(micros(clock)) - i128::from(epoch)) / 3_600_000_000, 0),
@@ -474,7 +693,11 @@ fn interval_part(interval: Interval, field: &str) -> Result<(i128, u32)> {
 }
 
 fn part_column(zone: Zone, arguments: &[ColumnarValue]) -> Result<Option<ArrayRef>> {
-    let [ColumnarValue::Scalar(ScalarValue::Utf8(Some(field))), ColumnarValue::Array(times)] = arguments else {
+    let [
+        ColumnarValue::Scalar(ScalarValue::Utf8(Some(field))),
+        ColumnarValue::Array(times),
+    ] = arguments
+    else {
         return Ok(None);
     };
     let DataType::Timestamp(TimeUnit::Microsecond, zoned) = times.data_type() else {
@@ -487,7 +710,11 @@ fn part_column(zone: Zone, arguments: &[ColumnarValue]) -> Result<Option<ArrayRe
         numbers.push(match time {
             None => None,
             Some(value) => {
-                let clock = if zoned.is_some() { local(value, zone.0)? } else { naive(value)? };
+                let clock = if zoned.is_some() {
+                    local(value, zone.0)?
+                } else {
+                    naive(value)?
+                };
                 match moment_part(clock, value, zoned.is_some(), false, &field) {
                     Some((number, scale)) => Some(number / 10_i128.pow(scale)),
                     None => return raise("22023", format!("unit \"{field}\" not recognized for type timestamp")),
@@ -495,7 +722,10 @@ fn part_column(zone: Zone, arguments: &[ColumnarValue]) -> Result<Option<ArrayRe
             }
         });
     }
-    let numbers = numbers.into_iter().collect::<PrimitiveArray<Decimal128Type>>().with_precision_and_scale(20, 0)?;
+    let numbers = numbers
+        .into_iter()
+        .collect::<PrimitiveArray<Decimal128Type>>()
+        .with_precision_and_scale(20, 0)?;
     Ok(Some(Arc::new(numbers)))
 }
 
@@ -558,7 +788,10 @@ fn justified(zone: Zone, a: &[ScalarValue], hours: bool, days: bool) -> Result<S
 fn date_bin(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
     let width = interval_argument(zone, &a[0])?;
     if width.months != 0 {
-        return raise("0A000", "timestamps cannot be binned into intervals containing months or years");
+        return raise(
+            "0A000",
+            "timestamps cannot be binned into intervals containing months or years",
+        );
     }
     let step = i64::from(width.days) * US_PER_DAY + width.micros;
     if step <= 0 {
@@ -569,7 +802,11 @@ fn date_bin(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
         return Ok(ScalarValue::Null);
     };
     let bin = origin + (value - origin).div_euclid(step) * step;
-    Ok(if zoned { instant_value(bin) } else { ScalarValue::TimestampMicrosecond(Some(bin), None) })
+    Ok(if zoned {
+        instant_value(bin)
+    } else {
+        ScalarValue::TimestampMicrosecond(Some(bin), None)
+    })
 }
 
 /// A number of times an interval: what is less than a month or a day goes on as days and time.
@@ -605,7 +842,9 @@ fn plus_type(arguments: &[DataType]) -> Result<DataType> {
 fn plus(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
     let interval = Interval::of(&a[1]).unwrap_or_default();
     if let Some(time) = of_day(&a[0]) {
-        return Ok(ScalarValue::Time64Microsecond(Some((time + interval.micros).rem_euclid(US_PER_DAY))));
+        return Ok(ScalarValue::Time64Microsecond(Some(
+            (time + interval.micros).rem_euclid(US_PER_DAY),
+        )));
     }
     let by_clock = Interval { micros: 0, ..interval };
     match values::timestamp_micros(&a[0]) {
@@ -617,6 +856,9 @@ fn plus(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
             };
             Ok(instant_value(days + interval.micros))
         }
-        _ => Ok(ScalarValue::TimestampMicrosecond(Some(micros(interval.add_to(clock(zone, &a[0])?)?)), None)),
+        _ => Ok(ScalarValue::TimestampMicrosecond(
+            Some(micros(interval.add_to(clock(zone, &a[0])?)?)),
+            None,
+        )),
     }
 }

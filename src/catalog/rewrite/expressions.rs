@@ -47,7 +47,11 @@ pub(super) fn rewrite_expression(expr: &mut Expr) {
                 field.trim_end_matches('s'),
                 "epoch" | "second" | "millisecond" | "julian" | "sec" | "msec" | "m"
             ) && field != "m";
-            let function = if has_fraction { "extract__parts" } else { "extract__whole" };
+            let function = if has_fraction {
+                "extract__parts"
+            } else {
+                "extract__whole"
+            };
             Some(call(function, vec![text(&field), take(expr)]))
         }
         Expr::AtTimeZone { timestamp, time_zone } => Some(call("timezone", vec![take(time_zone), take(timestamp)])),
@@ -62,7 +66,11 @@ pub(super) fn rewrite_expression(expr: &mut Expr) {
                 true => BinaryOperator::PGRegexNotMatch,
                 false => BinaryOperator::PGRegexMatch,
             };
-            Some(binary(take(expr), op, call("similar__pattern", vec![take(pattern), escape])))
+            Some(binary(
+                take(expr),
+                op,
+                call("similar__pattern", vec![take(pattern), escape]),
+            ))
         }
         Expr::UnaryOp { op, expr } => match op {
             UnaryOperator::BitwiseNot => Some(call("int__not", vec![take(expr)])),
@@ -78,12 +86,10 @@ pub(super) fn rewrite_expression(expr: &mut Expr) {
         }
         Expr::Value(value) => match &value.value {
             Value::UnicodeStringLiteral(content) => Some(text(content)),
-            Value::Number(digits, long) => {
-                plain_number(digits).map(|digits| match digits {
-                    Ok(plain) => Expr::value(Value::Number(plain, *long)),
-                    Err(float) => cast(text(float), DataType::DoublePrecision),
-                })
-            }
+            Value::Number(digits, long) => plain_number(digits).map(|digits| match digits {
+                Ok(plain) => Expr::value(Value::Number(plain, *long)),
+                Err(float) => cast(text(float), DataType::DoublePrecision),
+            }),
             _ => None,
         },
         Expr::Interval(interval) => match interval.value.as_ref() {
@@ -174,9 +180,31 @@ pub(super) fn rewrite_expression(expr: &mut Expr) {
 
 /// Functions whose result has the type of their arguments: a literal that fits is `integer` there, as in operators.
 const TYPED_BY_ARGUMENTS: &[&str] = &[
-    "abs", "mod", "gcd", "lcm", "greatest", "least", "coalesce", "nullif", "to_hex", "generate_series", "array_append", "array_prepend",
-    "array_cat", "array_remove", "array_replace", "array_fill", "array_position", "array_positions", "max", "min", "sum", "array_agg", "first_value",
-    "last_value", "pg_typeof",
+    "abs",
+    "mod",
+    "gcd",
+    "lcm",
+    "greatest",
+    "least",
+    "coalesce",
+    "nullif",
+    "to_hex",
+    "generate_series",
+    "array_append",
+    "array_prepend",
+    "array_cat",
+    "array_remove",
+    "array_replace",
+    "array_fill",
+    "array_position",
+    "array_positions",
+    "max",
+    "min",
+    "sum",
+    "array_agg",
+    "first_value",
+    "last_value",
+    "pg_typeof",
 ];
 
 /// An integer literal that fits four bytes, cast to `integer`.
@@ -427,7 +455,11 @@ fn aggregate(function: &mut Function) -> Option<Expr> {
         }
         ("percentile_disc", [fraction]) | ("percentile_cont", [fraction @ Expr::Array(_)]) => {
             let list = sorted(function, &over)?;
-            let of = if name == "percentile_disc" { "array__disc" } else { "array__cont" };
+            let of = if name == "percentile_disc" {
+                "array__disc"
+            } else {
+                "array__cont"
+            };
             let list = match of {
                 "array__cont" => cast(
                     list,

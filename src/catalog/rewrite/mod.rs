@@ -4,7 +4,7 @@
 //! 2. Operators: `a OPERATOR(pg_catalog.~) b` → `a ~ b`.
 //! 3. `e COLLATE c` → `e`: text compares by bytes here, as under the collation `C`.
 //! 4. Types in casts: `pg_catalog.text`, `name`, `"char"`, `json`, `uuid` … → `text`; `oid`, `xid` → unsigned; `int2vector` → `int2[]`;
-//!    `varchar(n)` → `left(…, n)`; a literal `'{a,b}'::t[]` → an array.
+//!    `varchar(n)` → `left(…, n)`, `char(n)` → `char__of(…, n)`; `uuid`, `json` and `jsonb` → functions that read them.
 //! 5. `reg*` casts (`regclass`, `regtype`, `regproc`, `regnamespace`, `regrole`): the oid where it is compared or cast to a number,
 //!    the name everywhere else, as PostgreSQL shows it.
 //! 6. `ARRAY(SELECT e …)` → `(SELECT array_agg(e) …)`; over `unnest(a)` alone → `array_transform(a, x -> e)`.
@@ -29,7 +29,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr,
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr,
     Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
     GroupByExpr, Ident, LambdaFunction, LambdaFunctionParameter, LambdaSyntax, ObjectName, ObjectNamePart,
     OneOrManyWithParens, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
@@ -127,13 +127,6 @@ impl VisitorMut for Rewrite {
             Expr::Cast {
                 expr: inner, data_type, ..
             } if is_number(data_type) => compare_as_oid(inner),
-            Expr::Cast {
-                expr: inner, data_type, ..
-            } => {
-                if let Some(array) = array_literal(inner, data_type) {
-                    *expr = array;
-                }
-            }
             Expr::Function(function) => {
                 if let Some(array) = array_of_subquery(function) {
                     *expr = array;
@@ -157,7 +150,10 @@ impl VisitorMut for Rewrite {
                 };
                 if let Some(ty) = ty {
                     let value = take(expr);
-                    *expr = call("arrow_cast", vec![value, Expr::value(Value::SingleQuotedString(ty.into()))]);
+                    *expr = call(
+                        "arrow_cast",
+                        vec![value, Expr::value(Value::SingleQuotedString(ty.into()))],
+                    );
                 }
             }
             Expr::Collate { expr: inner, .. } => *expr = take(inner),
@@ -500,28 +496,6 @@ fn is_number(ty: &DataType) -> bool {
     }
 }
 
-/// `'{a,"b c"}'::text[]` → `ARRAY[…]` with a cast around it.
-fn array_literal(literal: &Expr, ty: &DataType) -> Option<Expr> {
-    let mut ty = ty.clone();
-    normalise_type(&mut ty);
-    let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = ty else {
-        return None;
-    };
-    let Expr::Value(value) = literal else { return None };
-    let Value::SingleQuotedString(text) = &value.value else {
-        return None;
-    };
-    let cast = |item: Option<String>| Expr::Cast {
-        kind: CastKind::DoubleColon,
-        expr: Box::new(Expr::value(item.map_or(Value::Null, Value::SingleQuotedString))),
-        data_type: (*element).clone(),
-        array: false,
-        format: None,
-    };
-    let elem = array_items(text)?.into_iter().map(cast).collect();
-    Some(Expr::Array(Array { elem, named: true }))
-}
-
 /// The elements of an array in its text form; `None` if it is none of one dimension.
 pub(in crate::catalog) fn array_items(text: &str) -> Option<Vec<Option<String>>> {
     let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
@@ -833,17 +807,19 @@ fn parts(expr: &mut Expr) -> Vec<&mut Expr> {
         Expr::Nested(inner) | Expr::Cast { expr: inner, .. } | Expr::UnaryOp { expr: inner, .. } => vec![inner],
         Expr::CompoundFieldAccess { root, .. } => vec![root],
         Expr::BinaryOp { left, right, .. } => vec![left, right],
-        Expr::Function(function) if last_name(&function.name).as_deref() != Some("unnest") => match &mut function.args {
-            FunctionArguments::List(list) => list
-                .args
-                .iter_mut()
-                .filter_map(|argument| match argument {
-                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-                    _ => None,
-                })
-                .collect(),
-            _ => Vec::new(),
-        },
+        Expr::Function(function) if last_name(&function.name).as_deref() != Some("unnest") => {
+            match &mut function.args {
+                FunctionArguments::List(list) => list
+                    .args
+                    .iter_mut()
+                    .filter_map(|argument| match argument {
+                        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+                        _ => None,
+                    })
+                    .collect(),
+                _ => Vec::new(),
+            }
+        }
         _ => Vec::new(),
     }
 }
@@ -971,7 +947,11 @@ fn table_function(factor: &mut TableFactor) {
     let mut select = empty_select();
     if function == "unnest" {
         for (at, argument) in arguments.iter().enumerate() {
-            let name = if at == 0 { "unnest".to_owned() } else { format!("unnest{at}") };
+            let name = if at == 0 {
+                "unnest".to_owned()
+            } else {
+                format!("unnest{at}")
+            };
             select.projection.push(item(unnested(argument.clone()), &name));
         }
         if with_ordinality && let Some(first) = arguments.first() {
@@ -997,7 +977,9 @@ fn table_function(factor: &mut TableFactor) {
             }
             outer.projection = items_of(columns, &function);
             if with_ordinality {
-                outer.projection.push(SelectItem::UnnamedExpr(Expr::Identifier(Ident::new("ordinality"))));
+                outer
+                    .projection
+                    .push(SelectItem::UnnamedExpr(Expr::Identifier(Ident::new("ordinality"))));
             }
             select = outer;
         }
@@ -1194,7 +1176,8 @@ fn strong_name(expr: &Expr, of_ident: &dyn Fn(&Ident) -> String) -> Option<Strin
         }
         Expr::Function(function) => last_name(&function.name)?,
         Expr::Cast { expr, data_type, .. } => {
-            let inner = Some(expr.as_ref()).filter(|expr| !matches!(without_parentheses(expr), Expr::Cast { .. } | Expr::TypedString(_)));
+            let inner = Some(expr.as_ref())
+                .filter(|expr| !matches!(without_parentheses(expr), Expr::Cast { .. } | Expr::TypedString(_)));
             return inner.and_then(|expr| strong_name(expr, of_ident)).or_else(|| {
                 let name = data_type.to_string().to_lowercase();
                 let name = name
@@ -1232,9 +1215,11 @@ fn strong_name(expr: &Expr, of_ident: &dyn Fn(&Ident) -> String) -> Option<Strin
         },
         Expr::Interval(_) => "interval".into(),
         Expr::AtTimeZone { .. } => "timezone".into(),
-        Expr::TypedString(typed) => crate::catalog::pg_types::pg_type_by_name(&typed.data_type.to_string().to_lowercase())?
-            .name
-            .to_owned(),
+        Expr::TypedString(typed) => {
+            crate::catalog::pg_types::pg_type_by_name(&typed.data_type.to_string().to_lowercase())?
+                .name
+                .to_owned()
+        }
         Expr::Subquery(query) => match query.body.as_ref() {
             SetExpr::Select(select) => match select.projection.as_slice() {
                 [SelectItem::UnnamedExpr(item)] => return strong_name(item, of_ident),

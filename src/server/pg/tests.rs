@@ -224,7 +224,9 @@ async fn binary_results_and_parameters_make_the_round_trip() {
 
     // Inferred from where it stands: a bigint; and text where nothing says more.
     let statement = client
-        .prepare("SELECT value FROM (SELECT value::bigint AS value FROM generate_series(1, 10) t(value)) t WHERE value > $1")
+        .prepare(
+            "SELECT value FROM (SELECT value::bigint AS value FROM generate_series(1, 10) t(value)) t WHERE value > $1",
+        )
         .await
         .unwrap();
     assert_eq!(statement.params(), [Type::INT8]);
@@ -369,7 +371,10 @@ async fn a_portal_with_a_row_limit_goes_on_where_it_stopped() {
     let mut client = door.client().await;
     let transaction = client.transaction().await.unwrap();
     let portal = transaction
-        .bind("SELECT value FROM (SELECT value::bigint AS value FROM generate_series(1, 20000) t(value)) t", &[])
+        .bind(
+            "SELECT value FROM (SELECT value::bigint AS value FROM generate_series(1, 20000) t(value)) t",
+            &[],
+        )
         .await
         .unwrap();
     let first = transaction.query_portal(&portal, 3).await.unwrap();
@@ -565,8 +570,7 @@ async fn cursors_take_parameters_and_are_described() {
     let door = TestDoor::open().await;
     let mut client = door.client().await;
     let transaction = client.transaction().await.unwrap();
-    let declare =
-        "DECLARE c CURSOR FOR SELECT value, 'x' AS name FROM (SELECT value::bigint AS value FROM generate_series(1, 10) t(value)) t WHERE value > $1";
+    let declare = "DECLARE c CURSOR FOR SELECT value, 'x' AS name FROM (SELECT value::bigint AS value FROM generate_series(1, 10) t(value)) t WHERE value > $1";
     transaction.execute(declare, &[&7i64]).await.unwrap();
     let fetch = transaction.prepare("FETCH 2 FROM c").await.unwrap();
     let columns: Vec<_> = fetch.columns().iter().map(|column| column.name()).collect();
