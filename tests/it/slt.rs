@@ -5,7 +5,7 @@
 //! file has `-- differs: why`, and both answers.
 //!
 //! A record is `query` and a name and type for each column, the statement, `----`, a line a row with tabs between values; or `error` and a
-//! SQLSTATE, and the statement. `sorted` behind `query`: the order of rows is not part of the answer.
+//! SQLSTATE, and the statement. Null is `NULL`, a text of nothing `(empty)`. `sorted` behind `query`: the order of rows is not part of the answer.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -157,10 +157,11 @@ fn written(record: &Record) -> String {
 
 /// One line, whatever is in it.
 fn cell(value: Option<&str>) -> String {
-    value.map_or_else(
-        || "NULL".into(),
-        |text| text.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t"),
-    )
+    match value {
+        None => "NULL".into(),
+        Some("") => "(empty)".into(),
+        Some(text) => text.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t"),
+    }
 }
 
 fn error_of(error: &tokio_postgres::Error) -> Answer {
