@@ -19,27 +19,6 @@ pub(super) static FUNCTIONS: &[Plain] = &[
         "MD5 of a text or of bytes, in hexadecimal digits",
     ),
     plain(
-        "sha256",
-        1..=1,
-        bytea_type,
-        |zone, a| digest(zone, a, &ring::digest::SHA256),
-        "SHA-256 of bytes",
-    ),
-    plain(
-        "sha384",
-        1..=1,
-        bytea_type,
-        |zone, a| digest(zone, a, &ring::digest::SHA384),
-        "SHA-384 of bytes",
-    ),
-    plain(
-        "sha512",
-        1..=1,
-        bytea_type,
-        |zone, a| digest(zone, a, &ring::digest::SHA512),
-        "SHA-512 of bytes",
-    ),
-    plain(
         "encode",
         2..=2,
         text_type,
@@ -312,11 +291,6 @@ fn bytes(zone: Zone, arguments: &[ScalarValue], at: usize) -> Vec<u8> {
         Some(ScalarValue::Binary(Some(bytes)) | ScalarValue::LargeBinary(Some(bytes))) => bytes.clone(),
         _ => text(zone, arguments, at).into_bytes(),
     }
-}
-
-fn digest(zone: Zone, a: &[ScalarValue], algorithm: &'static ring::digest::Algorithm) -> Result<ScalarValue> {
-    let digest = ring::digest::digest(algorithm, &bytes(zone, a, 0));
-    Ok(ScalarValue::Binary(Some(digest.as_ref().to_vec())))
 }
 
 /// RFC 1321. No crate of this program has it, and clients use it for keys, not for secrets.
