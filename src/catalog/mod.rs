@@ -7,6 +7,7 @@
 //! Names are looked up along the search path, then in `pg_catalog`. What a schema lists is only its own.
 
 pub mod activity;
+mod casts;
 mod environment;
 mod events;
 mod fixed;
@@ -18,10 +19,13 @@ mod planner;
 mod quantiles;
 pub mod rewrite;
 mod segments;
+mod sql_error;
+mod subqueries;
 mod system;
 mod table;
 #[cfg(test)]
 mod tests;
+mod values;
 mod views;
 
 use std::collections::BTreeMap;
@@ -37,6 +41,7 @@ use datafusion::error::Result;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::Analyzer;
@@ -47,8 +52,9 @@ use futures::future::BoxFuture;
 
 pub use events::EVENTS;
 pub(crate) use fixed::reads_only_fixed;
-pub use functions::{Refused, version};
+pub use functions::{documented_functions, version};
 pub use pg_catalog::{Parameter, SERVER_VERSION, SERVER_VERSION_NUM, parameters};
+pub use sql_error::SqlError;
 pub use system::SYSTEM_TABLES;
 pub use table::HistoryTable;
 pub use views::{View, ViewColumn, render as render_views, views};
@@ -175,6 +181,8 @@ pub struct Catalog {
     directory: Arc<Directory>,
     views: Arc<ViewPlans>,
     base: Arc<SessionState>,
+    /// What sessions of clients begin with: `base`, and what makes it PostgreSQL's SQL.
+    clients: SessionState,
     own: SessionState,
     activity: Arc<Activity>,
     /// Microseconds since the epoch.
@@ -215,6 +223,7 @@ impl Catalog {
             directory: Arc::new(Directory::new(&all, views())),
             views: Arc::new(ViewPlans::new()),
             own: own_state(base.clone()),
+            clients: client_state(base.clone()),
             base: Arc::new(base),
             activity,
             started: chrono::Utc::now().timestamp_micros(),
@@ -240,7 +249,7 @@ impl Catalog {
     /// A session for one statement, pinned on the snapshot of this moment.
     pub fn session(&self, vars: &SessionVars) -> SessionContext {
         let snapshot = self.source.snapshot();
-        let mut state = SessionState::clone(&self.base);
+        let mut state = self.clients.clone();
         // Base tables look for it when they are scanned.
         state.config_mut().set_extension(Arc::clone(&snapshot));
         let existing = |schema: &&String| self.directory.schemas.contains_key(schema.as_str());
@@ -345,17 +354,46 @@ fn base_state() -> SessionState {
         tracing::error!(%error, "the footers of segments are kept in a cache of the usual size");
         Arc::new(RuntimeEnv::default())
     });
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(planner::CatalogSubqueries)];
-    rules.extend(Analyzer::new().rules);
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
-        .with_expr_planners(vec![Arc::new(planner::LiteralPlanner)])
         .with_default_features()
-        .with_analyzer_rules(rules)
         .build();
     if let Err(error) = state.register_udaf(Arc::new(quantiles::task_quantiles())) {
         tracing::error!(%error, "a function could not be registered");
+    }
+    state
+}
+
+/// What sessions of clients have in common: the functions, operators, casts and subqueries of PostgreSQL's SQL. The program's own statements
+/// and the views are DataFusion's SQL, as far as functions and literals go; what a client's statement makes of a view is one plan.
+fn client_state(base: SessionState) -> SessionState {
+    let mut config = base.config().clone();
+    // `1.5` is numeric.
+    config.options_mut().sql_parser.parse_float_as_decimal = true;
+    // `array_agg` and `string_agg` over a sorted subquery take its order.
+    config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+        vec![Arc::new(planner::CatalogSubqueries), Arc::new(casts::PostgresCasts)];
+    rules.extend(Analyzer::new().rules);
+    rules.push(Arc::new(casts::CheckedArithmetic));
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(planner::PostgresPlanner)];
+    planners.extend(base.expr_planners().iter().map(Arc::clone));
+    let mut state = SessionStateBuilder::new_from_existing(base)
+        .with_config(config)
+        .with_expr_planners(planners)
+        .with_analyzer_rules(rules)
+        .build();
+    // First all that are replaced, with their other names: they would come back when a session is built from this.
+    for function in functions::plain_functions() {
+        if let Err(error) = state.deregister_udf(function.name()) {
+            tracing::error!(%error, "a function could not be replaced");
+        }
+    }
+    for function in functions::plain_functions() {
+        if let Err(error) = state.register_udf(function) {
+            tracing::error!(%error, "a function could not be registered");
+        }
     }
     state
 }

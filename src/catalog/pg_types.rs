@@ -183,7 +183,9 @@ pub fn pg_type_oid(ty: &DataType) -> u32 {
         | DataType::Decimal256(..) => NUMERIC,
         DataType::Float16 | DataType::Float32 => FLOAT4,
         DataType::Float64 => FLOAT8,
-        DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => TEXT,
+        DataType::Null | DataType::Utf8 | DataType::Utf8View => TEXT,
+        // JSON that SQL computes; no table has it.
+        DataType::LargeUtf8 => JSONB,
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => BYTEA,
         DataType::Timestamp(_, None) => TIMESTAMP,
         DataType::Timestamp(_, Some(_)) => TIMESTAMPTZ,
@@ -198,7 +200,7 @@ pub fn pg_type_oid(ty: &DataType) -> u32 {
         | DataType::LargeListView(item)
         | DataType::FixedSizeList(item, _) => {
             match pg_type_oid(item.data_type()) {
-                JSONB => JSONB,
+                JSONB if *item.data_type() != DataType::LargeUtf8 => JSONB,
                 // Lists may differ in length, the rows of a two-dimensional array may not.
                 element => {
                     pg_type(element).map_or(JSONB, |element| if element.array == 0 { JSONB } else { element.array })

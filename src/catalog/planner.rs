@@ -1,9 +1,11 @@
 //! Helpers for DataFusion's planner, for what PostgreSQL clients ask of the catalog.
 //!
-//! [`LiteralPlanner`]: PostgreSQL gives a literal in quotes the type of what it is compared with: oids (`c.oid = '16385'`), arrays
-//! (`polroles = '{0}'`).
+//! [`PostgresPlanner`]: operators by the types of their sides: those of JSON, arrays, times and intervals. PostgreSQL gives a literal in
+//! quotes the type of what it is compared with: oids (`c.oid = '16385'`), arrays (`polroles = '{0}'`), times; and a whole number that
+//! fits the type `integer`.
 //!
-//! [`CatalogSubqueries`]: subqueries in ORDER BY are computed below the sort. And correlated subqueries over the catalog in a form
+//! [`CatalogSubqueries`]: subqueries in ORDER BY are computed below the sort, those that are values as [`super::subqueries`] says. And
+//! correlated subqueries over the catalog in a form
 //! DataFusion does not decorrelate. Relations known to be empty are taken out with all that joins them; recursive ones become
 //! functions ([`super::per_row`]); a subquery that only looks up a row becomes a left join. The last is for subqueries over
 //! `pg_catalog` alone, whose keys are unique: over base tables a left join could repeat rows where PostgreSQL reports an error.
@@ -13,17 +15,15 @@ use std::sync::Arc;
 use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, ScalarValue, TableReference, plan_err};
+use datafusion::common::{Column, DFSchema, ScalarValue, TableReference};
 use datafusion::error::Result;
-use datafusion::functions_aggregate::expr_fn::{array_agg, count};
-use datafusion::functions_nested::expr_fn::array_has;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     BinaryExpr, EmptyRelation, Expr, ExprSchemable, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
-    Projection, lit, scalar_subquery, when,
+    Projection, lit, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
@@ -31,13 +31,15 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use arrow::datatypes::{DataType, Field};
 
 use super::fixed::FixedTable;
+use super::functions::named;
 use super::per_row::evaluate_per_row;
-use super::rewrite::array_items;
+use super::subqueries::{is_text, plan_subqueries, single_rows};
+use super::{pg_types, values};
 
 #[derive(Debug)]
-pub(crate) struct LiteralPlanner;
+pub(crate) struct PostgresPlanner;
 
-impl ExprPlanner for LiteralPlanner {
+impl ExprPlanner for PostgresPlanner {
     /// `a.b`, where there is a column `a` and no relation of that name: only what has fields can have a field `b`.
     fn plan_compound_identifier(
         &self,
@@ -61,22 +63,37 @@ impl ExprPlanner for LiteralPlanner {
     }
 
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let Some(op) = comparison(&expr.op) else {
-            return Ok(PlannerResult::Original(expr));
-        };
-        let typed = |literal: &Expr, other: &Expr| -> Option<Expr> {
-            let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = literal else {
-                return None;
-            };
-            typed_literal(text, &other.get_type(schema).ok()?)
-        };
-        if let Some(right) = typed(&expr.right, &expr.left) {
-            return Ok(PlannerResult::Planned(binary(expr.left, op, right)));
+        let RawBinaryExpr { op, left, right } = expr;
+        let (left, right) = (narrow(left), narrow(right));
+        let types = (left.get_type(schema)?, right.get_type(schema)?);
+        if let Some(planned) = operator(&op, &left, &right, &types) {
+            return Ok(PlannerResult::Planned(planned));
         }
-        if let Some(left) = typed(&expr.left, &expr.right) {
-            return Ok(PlannerResult::Planned(binary(left, op, expr.right)));
+        // A literal in quotes has the type of the other side.
+        if let Some(known) = comparison(&op).or_else(|| arithmetic(&op)) {
+            if let Some(right) = typed_literal(&right, &types.0, known)? {
+                return Ok(PlannerResult::Planned(binary(left, known, right)));
+            }
+            if let Some(left) = typed_literal(&left, &types.1, known)? {
+                return Ok(PlannerResult::Planned(binary(left, known, right)));
+            }
         }
-        Ok(PlannerResult::Original(expr))
+        Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
+    }
+
+    fn plan_array_literal(&self, exprs: Vec<Expr>, _schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Original(exprs.into_iter().map(narrow).collect()))
+    }
+}
+
+/// An integer literal that fits is `integer` in PostgreSQL, in every expression.
+fn narrow(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Int64(Some(value)), metadata) => match i32::try_from(value) {
+            Ok(value) => lit(value),
+            Err(_) => Expr::Literal(ScalarValue::Int64(Some(value)), metadata),
+        },
+        other => other,
     }
 }
 
@@ -96,21 +113,125 @@ fn comparison(op: &BinaryOperator) -> Option<Operator> {
     })
 }
 
-fn typed_literal(text: &str, ty: &DataType) -> Option<Expr> {
-    match ty {
-        DataType::UInt32 => text
-            .trim()
-            .parse::<u32>()
-            .ok()
-            .map(|oid| lit(ScalarValue::UInt32(Some(oid)))),
-        DataType::List(item) => {
-            let items: Vec<ScalarValue> = array_items(text)?.into_iter().map(ScalarValue::Utf8).collect();
-            let list = ScalarValue::List(ScalarValue::new_list_nullable(&items, &DataType::Utf8));
-            let list = list.cast_to(&DataType::List(Arc::clone(item))).ok()?;
-            Some(lit(list))
+fn arithmetic(op: &BinaryOperator) -> Option<Operator> {
+    Some(match op {
+        BinaryOperator::Plus => Operator::Plus,
+        BinaryOperator::Minus => Operator::Minus,
+        BinaryOperator::Multiply => Operator::Multiply,
+        BinaryOperator::Divide => Operator::Divide,
+        BinaryOperator::Modulo => Operator::Modulo,
+        _ => return None,
+    })
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
+    named(name).map(|function| function.call(arguments))
+}
+
+/// Operators that DataFusion has not, or has with another result, by the types of their sides.
+fn operator(op: &BinaryOperator, left: &Expr, right: &Expr, types: &(DataType, DataType)) -> Option<Expr> {
+    use DataType::{Date32, Duration, Interval, Time64, Timestamp};
+    let both = |name: &str| call(name, vec![left.clone(), right.clone()]);
+    let swapped = |name: &str| call(name, vec![right.clone(), left.clone()]);
+    let is_interval = |ty: &DataType| matches!(ty, Interval(_) | Duration(_));
+    let is_time = |ty: &DataType| matches!(ty, Timestamp(..) | Date32 | Time64(_));
+    let (l, r) = types;
+    let is_list = matches!(l, DataType::List(_)) && !is_json(l) || matches!(r, DataType::List(_)) && !is_json(r);
+    match op {
+        BinaryOperator::Arrow => both("json__get"),
+        BinaryOperator::LongArrow => both("json__get_text"),
+        BinaryOperator::HashArrow => both("json__path"),
+        BinaryOperator::HashLongArrow => both("json__path_text"),
+        BinaryOperator::HashMinus => both("json__without_path"),
+        BinaryOperator::Question => both("json__has"),
+        BinaryOperator::QuestionPipe => both("json__has_any"),
+        BinaryOperator::QuestionAnd => both("json__has_all"),
+        BinaryOperator::AtArrow if is_json(l) => both("json__contains"),
+        BinaryOperator::ArrowAt if is_json(r) || is_json(l) => swapped("json__contains"),
+        BinaryOperator::AtArrow if is_list => both("array__contains"),
+        BinaryOperator::ArrowAt if is_list => swapped("array__contains"),
+        BinaryOperator::PGOverlap if is_list => both("array__overlap"),
+        BinaryOperator::PGStartsWith => both("starts_with"),
+        BinaryOperator::StringConcat if is_json(l) && (is_json(r) || is_text(r)) => both("json__concat"),
+        BinaryOperator::StringConcat if !is_list => {
+            let as_text = |expr: &Expr, ty: &DataType| match ty {
+                ty if is_text(ty) => Some(expr.clone()),
+                DataType::Boolean => Some(cast(expr.clone(), DataType::Utf8)),
+                _ => call("text__of", vec![expr.clone()]),
+            };
+            (!is_text(l) || !is_text(r)).then_some(())?;
+            Some(binary(as_text(left, l)?, Operator::StringConcat, as_text(right, r)?))
         }
-        _ => None,
+        BinaryOperator::Minus if is_json(l) => both("json__without"),
+        BinaryOperator::Eq if is_json(l) && is_json(r) => both("json__equals"),
+        BinaryOperator::NotEq if is_json(l) && is_json(r) => both("json__equals").map(|equal| !equal),
+        BinaryOperator::Minus => match (l, r) {
+            (Date32, Date32) => Some(cast(
+                binary(left.clone(), Operator::Minus, right.clone()),
+                DataType::Int32,
+            )),
+            (Time64(_), Time64(_)) => both("clock__minus"),
+            (Timestamp(..), Timestamp(..) | Date32) | (Date32, Timestamp(..)) => both("time__minus"),
+            (time, interval) if is_time(time) && is_interval(interval) => {
+                call("time__plus", vec![left.clone(), negated(right.clone())?])
+            }
+            _ => None,
+        },
+        BinaryOperator::Plus => match (l, r) {
+            (Date32, Time64(_)) => both("date__plus_time"),
+            (Time64(_), Date32) => swapped("date__plus_time"),
+            (time, interval) if is_time(time) && is_interval(interval) => both("time__plus"),
+            (interval, time) if is_time(time) && is_interval(interval) => swapped("time__plus"),
+            _ => None,
+        },
+        BinaryOperator::Multiply if is_interval(l) && r.is_numeric() => both("interval__times"),
+        BinaryOperator::Multiply if is_interval(r) && l.is_numeric() => swapped("interval__times"),
+        BinaryOperator::Divide if is_interval(l) && r.is_numeric() => both("interval__over"),
+        BinaryOperator::Divide
+            if (l.is_decimal() || r.is_decimal())
+                && (l.is_decimal() || l.is_integer())
+                && (r.is_decimal() || r.is_integer()) =>
+        {
+            both("numeric__over")
+        }
+        other => {
+            let op = comparison(other).filter(|_| is_interval(l) && is_interval(r))?;
+            let span = |expr: &Expr| call("interval__span", vec![expr.clone()]);
+            Some(binary(span(left)?, op, span(right)?))
+        }
     }
+}
+
+fn negated(interval: Expr) -> Option<Expr> {
+    call("interval__times", vec![interval, lit(-1_i32)])
+}
+
+fn cast(expr: Expr, ty: DataType) -> Expr {
+    Expr::Cast(datafusion::logical_expr::Cast::new(Box::new(expr), ty))
+}
+
+/// JSON to a client: computed, or a nested column.
+fn is_json(ty: &DataType) -> bool {
+    pg_types::pg_type_oid(ty) == pg_types::JSONB
+}
+
+/// A literal in quotes as a value of the other side's type. Text about time in arithmetic is an interval.
+fn typed_literal(literal: &Expr, other: &DataType, op: Operator) -> Result<Option<Expr>> {
+    let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = literal else {
+        return Ok(None);
+    };
+    let is_comparison = !matches!(
+        op,
+        Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo
+    );
+    let ty = match other {
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_) if !is_comparison => return Ok(None),
+        // Its zone is the session's, which casts know.
+        DataType::Timestamp(_, Some(_)) => return Ok(Some(cast(literal.clone(), other.clone()))),
+        DataType::Int8 | DataType::UInt8 | DataType::UInt16 | DataType::UInt64 => return Ok(None),
+        ty => ty,
+    };
+    Ok(values::parse(text, ty, values::zone("UTC")?)?.map(lit))
 }
 
 #[derive(Debug)]
@@ -123,7 +244,9 @@ impl AnalyzerRule for CatalogSubqueries {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let plan = plan.transform_up_with_subqueries(subqueries_below_sort)?.data;
+        let plan = plan.transform_up_with_subqueries(plan_subqueries)?.data;
         // The rest is for statements with catalog relations.
+        let single = |plan: LogicalPlan| Ok(plan.transform_up_with_subqueries(single_rows)?.data);
         let mut has_catalog = false;
         plan.apply_with_subqueries(|node| {
             if fixed_table(node).is_some() {
@@ -133,14 +256,15 @@ impl AnalyzerRule for CatalogSubqueries {
             Ok(TreeNodeRecursion::Continue)
         })?;
         if !has_catalog {
-            return Ok(plan);
+            return single(plan);
         }
         let mut lookups = 0;
         let plan = plan.transform_up_with_subqueries(without_empty)?.data;
         let plan = plan.transform_up_with_subqueries(evaluate_per_row)?.data;
-        Ok(plan
-            .transform_up_with_subqueries(|node| lookup_joins(node, &mut lookups))?
-            .data)
+        single(
+            plan.transform_up_with_subqueries(|node| lookup_joins(node, &mut lookups))?
+                .data,
+        )
     }
 }
 
@@ -378,13 +502,7 @@ fn subqueries_below_sort(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> 
         if by.expr.exists(is_subquery)? {
             let name = format!("__sort_{}", computed.len());
             let expr = std::mem::replace(&mut by.expr, Expr::Column(Column::new_unqualified(&name)));
-            let expr = expr.transform_up(|expr| match expr {
-                Expr::InSubquery(subquery) if subquery.subquery.outer_ref_columns.is_empty() => {
-                    in_list_of_subquery(subquery).map(Transformed::yes)
-                }
-                other => Ok(Transformed::no(other)),
-            })?;
-            computed.push(expr.data.alias(name));
+            computed.push(expr.alias(name));
         }
     }
     if computed.is_empty() {
@@ -397,33 +515,6 @@ fn subqueries_below_sort(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> 
         .project(columns)?
         .build()?;
     Ok(Transformed::yes(plan))
-}
-
-/// `x IN (SELECT c …)` where it is a value and not a condition: looked up in the list of all `c`, null as SQL has it.
-fn in_list_of_subquery(subquery: InSubquery) -> Result<Expr> {
-    let rows = subquery.subquery.subquery.as_ref().clone();
-    let Some(item) = rows.schema().columns().into_iter().next().map(Expr::Column) else {
-        return plan_err!("a subquery of IN has one column");
-    };
-    let scalar = |aggregate: Expr| -> Result<Expr> {
-        Ok(scalar_subquery(Arc::new(
-            LogicalPlanBuilder::from(rows.clone())
-                .aggregate(Vec::<Expr>::new(), vec![aggregate])?
-                .build()?,
-        )))
-    };
-    let list = scalar(array_agg(item.clone()))?;
-    let nulls = scalar(count(when(item.is_null(), lit(1)).end()?))?;
-    let value = *subquery.expr;
-    let found = array_has(list.clone(), value.clone());
-    let found = when(list.is_null(), lit(false))
-        .when(found, lit(true))
-        .when(
-            value.is_null().or(nulls.gt(lit(0_i64))),
-            lit(ScalarValue::Boolean(None)),
-        )
-        .otherwise(lit(false))?;
-    Ok(if subquery.negated { !found } else { found })
 }
 
 fn has_outer(expr: &Expr) -> bool {

@@ -11,7 +11,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
-use crate::catalog::Refused;
+use crate::catalog::SqlError;
 use crate::history::NotReadYet;
 
 /// A statement that failed. Two situations a client or an operator treats differently are two variants.
@@ -59,6 +59,9 @@ pub enum QueryError {
     /// Rows that an operator cannot work with.
     #[error("{message}")]
     Data { message: String },
+    /// What a function or a cast of ours reports, with PostgreSQL's own code.
+    #[error("{message}")]
+    Raised { code: &'static str, message: String },
     /// `limit` is the deadline that passed.
     #[error("canceling statement due to statement timeout")]
     TimedOut { limit: Duration },
@@ -69,9 +72,6 @@ pub enum QueryError {
     Cancelled,
     #[error("cannot execute {statement} in a read-only transaction")]
     ReadOnly { statement: String },
-    /// A user may not do that.
-    #[error("{message}")]
-    Forbidden { message: String },
     #[error("{message}")]
     NotSupported { message: String },
     /// A result is larger than the limits of the gateway allow.
@@ -224,23 +224,30 @@ fn from_external(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Qu
     if let Some(error) = source.downcast_ref::<ArrowError>() {
         return from_arrow(error);
     }
+    if let Some(error) = source.downcast_ref::<SqlError>() {
+        return QueryError::Raised {
+            code: error.code,
+            message: error.message.clone(),
+        };
+    }
     if let Some(error) = source.downcast_ref::<NotReadYet>() {
         return error.into();
     }
-    if let Some(refused) = source.downcast_ref::<Refused>() {
-        let message = refused.to_string();
-        return match refused {
-            Refused::NullSetting => QueryError::InvalidParameter { message },
-            Refused::NotYours { .. } => QueryError::Forbidden { message },
-        };
-    }
-    QueryError::Storage {
-        message: source.to_string(),
+    let message = source.to_string();
+    match code_of_text(&message) {
+        Some(code) => QueryError::Raised { code, message },
+        None => QueryError::Storage { message },
     }
 }
 
 /// `Plan` has no structure. Texts of DataFusion 55.
 fn from_plan_text(text: &str) -> QueryError {
+    if let Some(code) = code_of_text(text) {
+        return QueryError::Raised {
+            code,
+            message: first_line(text),
+        };
+    }
     if let Some(name) =
         between(text, "table '", "' not found").or_else(|| between(text, "table function '", "' not found"))
     {
@@ -289,8 +296,47 @@ fn from_plan_text(text: &str) -> QueryError {
     }
 }
 
+/// What DataFusion says of a statement, and PostgreSQL's code for it.
+fn code_of_text(text: &str) -> Option<&'static str> {
+    const TEXTS: &[(&str, &str)] = &[
+        ("Aggregate function calls cannot be nested", "42803"),
+        ("Aggregate functions are not allowed", "42803"),
+        ("UNION queries have different number of columns", "42601"),
+        ("Inconsistent data length across values list", "42601"),
+        ("Too many columns! The subquery should only return one column", "42601"),
+        ("Order by column out of bounds", "42P10"),
+        ("For SELECT DISTINCT, ORDER BY expressions", "42P10"),
+        ("Cannot create filter with non-boolean predicate", "42804"),
+        ("Unary operator 'NOT' requires a boolean", "42804"),
+        ("Unary operator '-' only supports", "42883"),
+        ("Cannot coerce arithmetic expression", "42883"),
+        ("common argument type for comparison operation", "42883"),
+        ("Invalid qualifier", "42P01"),
+        ("LIMIT must be >= 0", "2201W"),
+        ("OFFSET must be >=0", "2201X"),
+        ("Scalar subquery returned more than one row", "21000"),
+        ("Invalid input syntax for type interval", "22007"),
+        ("regex parse error", "2201B"),
+        ("negative count not allowed", "22011"),
+        ("negative substring length not allowed", "22011"),
+        ("invalid escape string", "22025"),
+        ("step can't be 0", "22023"),
+        ("Step cannot be zero", "22023"),
+    ];
+    TEXTS
+        .iter()
+        .find(|(part, _)| text.contains(part))
+        .map(|(_, code)| *code)
+}
+
 /// `Execution` carries what kernels and functions say about values.
 fn from_execution_text(text: &str) -> QueryError {
+    if let Some(code) = code_of_text(text) {
+        return QueryError::Raised {
+            code,
+            message: text.to_string(),
+        };
+    }
     let lower = text.to_ascii_lowercase();
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         return QueryError::DivisionByZero;
@@ -347,6 +393,12 @@ fn from_cast_text(text: &str) -> QueryError {
 }
 
 fn from_parse_text(text: &str) -> QueryError {
+    if let Some(code) = code_of_text(text) {
+        return QueryError::Raised {
+            code,
+            message: text.to_string(),
+        };
+    }
     let lower = text.to_ascii_lowercase();
     if lower.contains("timestamp") || lower.contains("date") || lower.contains("time") {
         return QueryError::InvalidDatetime {

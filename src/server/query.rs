@@ -349,6 +349,11 @@ impl QueryEngine {
                 other => other,
             };
             allow_only_reads(plan)?;
+            // As it will run: the branches of a UNION have one type only then. Without it where parameters have no values yet.
+            let analyzed = session
+                .analyzer()
+                .execute_and_check(plan.clone(), session.config_options(), |_, _| {});
+            let plan = analyzed.as_ref().unwrap_or(plan);
             let planned: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
             let schema = parsed.client_schema(&planned);
             Ok(Prepared {

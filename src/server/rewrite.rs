@@ -8,10 +8,29 @@ use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, Expr, Query, SelectItem, SetExpr, Statement, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
+/// `TABLE t` in words that the parser knows; `None` for other statements.
+pub(super) fn table_statement(sql: &str) -> Result<Option<String>, QueryError> {
+    if !sql
+        .trim_start()
+        .get(..5)
+        .is_some_and(|word| word.eq_ignore_ascii_case("table"))
+    {
+        return Ok(None);
+    }
+    let tokens = lexemes(sql)?;
+    Ok(tokens
+        .first()
+        .filter(|first| sql[first.start..first.end].eq_ignore_ascii_case("table"))
+        .map(|first| format!("SELECT * FROM {}", &sql[first.end..])))
+}
+
 /// Applies the rule in place.
 pub(crate) fn cast_integer_literals(statement: &mut Statement) {
     let _: ControlFlow<()> = statement.visit(&mut IntegerLiterals);
 }
+
+use super::error::QueryError;
+use super::sql_text::lexemes;
 
 struct IntegerLiterals;
 

@@ -628,10 +628,10 @@ async fn slow_starts_say_what_the_first_task_waited_for() {
     assert_eq!(
         session.rows(sql).await,
         [
-            "a||a|spark|info|60000|5000|0|60|f",
-            "b||b|spark|warning|300000|2000|297000|300|f",
-            "c||c|spark|critical|900000|890000|0|900|f",
-            "local||local|spark|info|61000|2000||61|t",
+            "a||a|spark|info|60000|5000|0|60.000000|f",
+            "b||b|spark|warning|300000|2000|297000|300.000000|f",
+            "c||c|spark|critical|900000|890000|0|900.000000|f",
+            "local||local|spark|info|61000|2000||61.000000|t",
         ]
     );
     let said = session

@@ -75,6 +75,8 @@ mod rest_sql;
 mod security;
 /// The server starts, says where it listens, answers and stops.
 mod serving;
+/// The statements of `tests/slt`, whose answers a PostgreSQL gave, in process and over both protocols.
+mod slt;
 
 /// The repository itself: import rules, leftovers, sizes.
 mod tidy;

@@ -1,5 +1,7 @@
 //! The rows of `pg_catalog`, one function for each relation that has any.
 
+use arrow::array::Array;
+
 use super::cells::{Cell, Row, read_tsv, row};
 use super::parameters::set_in;
 use super::{DATABASE_OID, Directory, OWNER, OWNER_OID, PG_CATALOG_OID, Relation, parameters, stable_oid};
@@ -55,6 +57,7 @@ pub(super) fn rows(
             .map(|r| row![schemaname: r.schema, viewname: r.name, viewowner: OWNER, definition: r.definition])
             .collect(),
         "pg_stat_activity" => sessions(vars, activity),
+        "pg_stats" => column_statistics(directory, snapshot),
         "pg_stat_all_tables" => statistics(directory, snapshot, |_| true),
         "pg_stat_user_tables" => statistics(directory, snapshot, is_ours),
         "pg_stat_sys_tables" => statistics(directory, snapshot, |relation| !is_ours(relation)),
@@ -305,6 +308,53 @@ fn statistics(directory: &Directory, snapshot: &Snapshot, wanted: impl Fn(&Relat
             row![relid: relation.oid, schemaname: relation.schema, relname: relation.name, n_live_tup: rows, n_dead_tup: 0]
         })
         .collect()
+}
+
+/// What is known of columns without reading a file: of all of them the width of a type that has one, and that a column that is never
+/// null is not; of tables whose rows are all in memory also how many are null, and the width of texts. `n_distinct` is -1 for the key of
+/// a table with one key, else 0, which is PostgreSQL's "unknown". What is not known of a column makes no row.
+#[expect(clippy::cast_precision_loss, reason = "fractions of type real")]
+fn column_statistics(directory: &Directory, snapshot: &Snapshot) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for relation in relations_of_kind(directory, "r").filter(|relation| relation.schema == "public") {
+        let (count, _) = table_size(snapshot, relation);
+        if count == 0 {
+            continue;
+        }
+        let table = table::all()
+            .iter()
+            .find(|table| table.schema == relation.schema && table.name == relation.name);
+        let in_memory = snapshot.listing.table(relation.name);
+        for column in &relation.columns {
+            let of_batches = in_memory.as_ref().map(|batches| {
+                let columns = batches.iter().filter_map(|batch| batch.column_by_name(column.name));
+                columns.fold((0, 0, 0), |(rows, nulls, bytes), column| {
+                    (
+                        rows + column.len(),
+                        nulls + column.null_count(),
+                        bytes + column.get_buffer_memory_size(),
+                    )
+                })
+            });
+            let null_frac = match of_batches {
+                Some((rows, nulls, _)) => nulls as f64 / rows.max(1) as f64,
+                None if column.not_null => 0.0,
+                None => continue,
+            };
+            let width = match (pg_types::pg_type_len(column.type_oid), of_batches) {
+                (fixed @ 1.., _) => i64::from(fixed),
+                (_, Some((rows, _, bytes))) => i64::try_from(bytes / rows.max(1)).unwrap_or(i64::MAX),
+                // What PostgreSQL takes for texts it has not seen.
+                (_, None) => 32,
+            };
+            let is_key = table.is_some_and(|table| table.sort_order == [column.name]);
+            rows.push(row![
+                schemaname: relation.schema, tablename: relation.name, attname: column.name, inherited: false,
+                null_frac: null_frac, avg_width: width, n_distinct: if is_key { -1.0 } else { 0.0 },
+            ]);
+        }
+    }
+    rows
 }
 
 fn types() -> Vec<Row> {

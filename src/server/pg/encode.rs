@@ -539,7 +539,12 @@ impl Cells {
             Cells::Float8(a) => out.put_f64(a.value(row)),
             Cells::Numeric(a) => numeric(out, &a.value_as_string(row)),
             Cells::WideNumeric(a) => numeric(out, &a.value_as_string(row)),
-            Cells::Text(_) | Cells::LargeText(_) | Cells::TextView(_) => self.text(row, out, style),
+            Cells::Text(_) | Cells::TextView(_) => self.text(row, out, style),
+            // JSON that SQL computed.
+            Cells::LargeText(_) => {
+                out.put_u8(1);
+                self.text(row, out, style);
+            }
             Cells::Bytes(a) => out.put_slice(a.value(row)),
             Cells::LargeBytes(a) => out.put_slice(a.value(row)),
             Cells::BytesView(a) => out.put_slice(a.value(row)),

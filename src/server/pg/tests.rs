@@ -224,7 +224,9 @@ async fn binary_results_and_parameters_make_the_round_trip() {
 
     // Inferred from where it stands: a bigint; and text where nothing says more.
     let statement = client
-        .prepare("SELECT value FROM generate_series(1, 10) t(value) WHERE value > $1")
+        .prepare(
+            "SELECT value FROM (SELECT value::bigint AS value FROM generate_series(1, 10) t(value)) t WHERE value > $1",
+        )
         .await
         .unwrap();
     assert_eq!(statement.params(), [Type::INT8]);
@@ -369,7 +371,10 @@ async fn a_portal_with_a_row_limit_goes_on_where_it_stopped() {
     let mut client = door.client().await;
     let transaction = client.transaction().await.unwrap();
     let portal = transaction
-        .bind("SELECT value FROM generate_series(1, 20000) t(value)", &[])
+        .bind(
+            "SELECT value FROM (SELECT value::bigint AS value FROM generate_series(1, 20000) t(value)) t",
+            &[],
+        )
         .await
         .unwrap();
     let first = transaction.query_portal(&portal, 3).await.unwrap();
@@ -633,7 +638,7 @@ async fn cursors_copy_and_prepare_work_in_sql() {
     let door = TestDoor::open().await;
     let client = door.client().await;
     client
-        .batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT value FROM generate_series(1, 10) t(value)")
+        .batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT value FROM (SELECT value::bigint AS value FROM generate_series(1, 10) t(value)) t")
         .await
         .unwrap();
     assert_eq!(texts(&client, "FETCH 2 FROM c").await, ["1", "2"]);
@@ -701,7 +706,7 @@ async fn malformed_messages_are_errors_and_not_panics() {
 async fn parameters_have_the_type_of_their_place() {
     let door = TestDoor::open().await;
     let client = door.client().await;
-    let numbers = "SELECT value FROM generate_series(1, 10) t(value)";
+    let numbers = "SELECT value FROM (SELECT value::bigint AS value FROM generate_series(1, 10) t(value)) t";
     for (sql, expected) in [
         ("SELECT $1::int + 1".to_string(), vec![Type::INT4]),
         ("SELECT $1::text, $2::date".into(), vec![Type::TEXT, Type::DATE]),
@@ -739,8 +744,7 @@ async fn cursors_take_parameters_and_are_described() {
     let door = TestDoor::open().await;
     let mut client = door.client().await;
     let transaction = client.transaction().await.unwrap();
-    let declare =
-        "DECLARE c CURSOR FOR SELECT value, 'x' AS name FROM generate_series(1, 10) t(value) WHERE value > $1";
+    let declare = "DECLARE c CURSOR FOR SELECT value, 'x' AS name FROM (SELECT value::bigint AS value FROM generate_series(1, 10) t(value)) t WHERE value > $1";
     transaction.execute(declare, &[&7i64]).await.unwrap();
     let fetch = transaction.prepare("FETCH 2 FROM c").await.unwrap();
     let columns: Vec<_> = fetch.columns().iter().map(|column| column.name()).collect();

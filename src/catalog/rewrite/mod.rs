@@ -4,18 +4,24 @@
 //! 2. Operators: `a OPERATOR(pg_catalog.~) b` → `a ~ b`.
 //! 3. `e COLLATE c` → `e`: text compares by bytes here, as under the collation `C`.
 //! 4. Types in casts: `pg_catalog.text`, `name`, `"char"`, `json`, `uuid` … → `text`; `oid`, `xid` → unsigned; `int2vector` → `int2[]`;
-//!    `varchar(n)` → `left(…, n)`; a literal `'{a,b}'::t[]` → an array.
+//!    `varchar(n)` → `left(…, n)`, `char(n)` → `char__of(…, n)`; `uuid`, `json` and `jsonb` → functions that read them.
 //! 5. `reg*` casts (`regclass`, `regtype`, `regproc`, `regnamespace`, `regrole`): the oid where it is compared or cast to a number,
 //!    the name everywhere else, as PostgreSQL shows it.
 //! 6. `ARRAY(SELECT e …)` → `(SELECT array_agg(e) …)`; over `unnest(a)` alone → `array_transform(a, x -> e)`.
 //! 7. Functions that return sets, in a select list: `generate_series(…)` → `unnest(generate_series(…))`.
-//! 8. Functions in FROM: `unnest(…)` is the table factor; others that are no table functions, or have arguments that are no constants,
-//!    → `(SELECT f(…))`, `(SELECT unnest(f(…)))` for sets. The column has the name of the alias, or of the function.
-//! 9. `to_char`, `to_timestamp`, `to_date` with a literal format: PostgreSQL's template patterns → chrono's.
+//! 8. Functions in FROM → `LATERAL (SELECT f(…))`, `LATERAL (SELECT unnest(f(…)))` for sets, with the columns of rows and of WITH
+//!    ORDINALITY; `generate_series` of constant integers stays a table function, which needs no memory. The column has the name of
+//!    the alias, or of the function.
+//! 9. Aggregates of sorted or of all values: `json_agg(e)` → `to_json(array_agg(e))`, `percentile_disc(p) WITHIN GROUP (ORDER BY e)` →
+//!    `array__disc(array_agg(e ORDER BY e), p)`, `mode()` and `percentile_cont` of an array alike.
 //! 10. Names of columns without alias are PostgreSQL's (`count`, `?column?`). What has a name twice is marked, because a DataFusion
 //!     plan has each name once: see [`column_name`].
 //! 11. `LIKE p ESCAPE e` → `LIKE like__pattern(p, e)`, where the backslash escapes: DataFusion knows no other.
 //! 12. The system column `t.tableoid` → the oid of the table that `t` stands for.
+//! 13. `x = ANY ('{a,b}')` → `x IN ('a', 'b')`, other operators → comparisons with OR and AND: a literal array has the type of `x`.
+//! 14. Rows: `(a, b) < (c, d)`, `(a, b) IN (…)` → comparisons of their columns; `OVERLAPS` → `overlaps(…)`.
+//! 15. `EXTRACT`, `AT TIME ZONE`, `SIMILAR TO`, `FETCH FIRST`, `~e`, `@ e`, `|/ e`, `localtimestamp` → functions, operators, LIMIT.
+//! 16. Named arguments of `make_interval` → arguments in order.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -23,14 +29,17 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr,
-    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
-    GroupByExpr, Ident, LambdaFunction, LambdaFunctionParameter, LambdaSyntax, ObjectName, ObjectNamePart,
-    OneOrManyWithParens, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
-    TableAliasColumnDef, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
+    LambdaFunction, LambdaFunctionParameter, LambdaSyntax, ObjectName, ObjectNamePart, OneOrManyWithParens,
+    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef,
+    TableFactor, TableFunctionArgs, TimezoneInfo, TrimWhereField, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
-use super::functions::SET_RETURNING;
+mod expressions;
+
+use crate::catalog::functions::{RECORD_RETURNING, SET_RETURNING, set_column};
+use expressions::{fetch_as_limit, items_of, rewrite_expression};
 
 /// Rewrites a statement in place so that DataFusion can plan it. Doing it twice changes nothing more.
 pub fn rewrite_statement(statement: &mut Statement) {
@@ -58,16 +67,24 @@ pub fn column_name(name: &str) -> &str {
 struct Rewrite {
     /// For each select around the place that is looked at: names of its tables, and what they stand for.
     tables: Vec<Vec<(String, String)>>,
+    /// The same for functions whose column has a name of its own: `e` in `jsonb_array_elements(…) e` is the column `e.value`.
+    sets: Vec<Vec<(String, &'static str)>>,
 }
 
 impl VisitorMut for Rewrite {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        fetch_as_limit(query);
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let factors = select
             .from
             .iter()
             .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+        self.sets.push(factors.clone().filter_map(set_name).collect());
         self.tables.push(factors.filter_map(table_name).collect());
         for item in &mut select.projection {
             unnest_sets(item);
@@ -78,6 +95,7 @@ impl VisitorMut for Rewrite {
 
     fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<()> {
         self.tables.pop();
+        self.sets.pop();
         ControlFlow::Continue(())
     }
 
@@ -87,6 +105,7 @@ impl VisitorMut for Rewrite {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        rewrite_expression(expr);
         match expr {
             Expr::BinaryOp { left, op, right } => {
                 operator(op);
@@ -107,13 +126,6 @@ impl VisitorMut for Rewrite {
             Expr::Cast {
                 expr: inner, data_type, ..
             } if is_number(data_type) => compare_as_oid(inner),
-            Expr::Cast {
-                expr: inner, data_type, ..
-            } => {
-                if let Some(array) = array_literal(inner, data_type) {
-                    *expr = array;
-                }
-            }
             Expr::Function(function) => {
                 if let Some(array) = array_of_subquery(function) {
                     *expr = array;
@@ -128,13 +140,33 @@ impl VisitorMut for Rewrite {
         match expr {
             Expr::Function(function) => {
                 normalise_function(function);
-                template_pattern(function);
+                // DataFusion's types for them are large texts, which are JSON here, and unsigned numbers.
+                let ty = match last_name(&function.name).as_deref() {
+                    Some("string_agg") => Some("Utf8"),
+                    Some("row_number" | "rank" | "dense_rank") if function.over.is_some() => Some("Int64"),
+                    Some("ntile") if function.over.is_some() => Some("Int32"),
+                    _ => None,
+                };
+                if let Some(ty) = ty {
+                    let value = take(expr);
+                    *expr = call(
+                        "arrow_cast",
+                        vec![value, Expr::value(Value::SingleQuotedString(ty.into()))],
+                    );
+                }
             }
             Expr::Collate { expr: inner, .. } => *expr = take(inner),
             Expr::Identifier(ident) if ident.quote_style.is_none() && is_bare_function(&ident.value) => {
                 *expr = call(&ident.value.to_lowercase(), Vec::new());
             }
+            Expr::Identifier(ident) => {
+                let known = self.sets.iter().rev().flatten();
+                if let Some((_, column)) = known.into_iter().find(|(name, _)| *name == ident.value) {
+                    *expr = Expr::CompoundIdentifier(vec![ident.clone(), Ident::new(*column)]);
+                }
+            }
             Expr::Cast { .. } => cast(expr),
+            Expr::TypedString(typed) => normalise_type(&mut typed.data_type),
             Expr::Like {
                 pattern, escape_char, ..
             }
@@ -168,6 +200,15 @@ impl VisitorMut for Rewrite {
     }
 }
 
+/// The name a set of values goes by, and that of its column.
+fn set_name(factor: &TableFactor) -> Option<(String, &'static str)> {
+    let (TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. }) = factor else {
+        return None;
+    };
+    let alias = alias.as_ref().filter(|alias| alias.columns.is_empty())?;
+    Some((alias.name.value.clone(), set_column(&last_name(name)?)?))
+}
+
 /// The name a table goes by in its select, and its own.
 fn table_name(factor: &TableFactor) -> Option<(String, String)> {
     let TableFactor::Table {
@@ -199,7 +240,7 @@ fn call_with(name: &str, arguments: Vec<Expr>, clauses: Vec<FunctionArgumentClau
         .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
         .collect();
     Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        name: self::name(name),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
@@ -255,10 +296,19 @@ fn normalise_function(function: &mut Function) {
     let name = match name.as_str() {
         "transaction_timestamp" | "statement_timestamp" | "clock_timestamp" => "now",
         "gen_random_uuid" => "uuid",
+        "every" => "bool_and",
+        "variance" => "var_samp",
+        "ceiling" => "ceil",
+        "pow" => "power",
+        // DataFusion's take the first element only.
+        "array_remove" => "array_remove_all",
+        "array_replace" => "array_replace_all",
+        "char_length" => "length",
+        "to_timestamp" if argument_count(function) == 2 => "to_timestamp__template",
         other => other,
     };
-    if function.name.0.len() > 1 || name == "now" || name == "uuid" {
-        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
+    if function.name.0.len() > 1 || last_name(&function.name).as_deref() != Some(name) {
+        function.name = self::name(name);
     }
     if matches!(function.args, FunctionArguments::None) && is_bare_function(name) {
         function.args = FunctionArguments::List(FunctionArgumentList {
@@ -267,6 +317,17 @@ fn normalise_function(function: &mut Function) {
             clauses: Vec::new(),
         });
     }
+}
+
+fn argument_count(function: &Function) -> usize {
+    match &function.args {
+        FunctionArguments::List(list) => list.args.len(),
+        _ => 0,
+    }
+}
+
+fn name(name: &str) -> ObjectName {
+    ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))])
 }
 
 // 2. Operators
@@ -330,6 +391,29 @@ fn cast(expr: &mut Expr) {
         }
         _ => None,
     };
+    let function = match data_type {
+        DataType::Uuid => Some("uuid__of"),
+        DataType::JSON | DataType::JSONB => Some("json__read"),
+        DataType::Custom(name, _) if is_system_name(name) => match last_name(name).as_deref() {
+            Some("uuid") => Some("uuid__of"),
+            Some("json" | "jsonb") => Some("json__read"),
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some(function) = function {
+        *expr = call(function, vec![take(inner)]);
+        return;
+    }
+    if let DataType::Char(width) | DataType::Character(width) = data_type {
+        let width = match width {
+            Some(CharacterLength::IntegerLength { length, .. }) => *length,
+            _ => 1,
+        };
+        let width = Expr::value(Value::Number(width.to_string(), false));
+        *expr = call("char__of", vec![take(inner), width]);
+        return;
+    }
     normalise_type(data_type);
     if let Some(length) = length {
         let cast = take(expr);
@@ -367,6 +451,8 @@ fn normalise_type(ty: &mut DataType) {
             normalise_type(element);
             None
         }
+        // Microseconds, as PostgreSQL has them.
+        DataType::Timestamp(None, zone) => Some(DataType::Timestamp(Some(6), zone.clone())),
         _ => None,
     };
     if let Some(plain) = plain {
@@ -389,8 +475,8 @@ fn plain_type(name: &str) -> Option<DataType> {
         "numeric" => DataType::Numeric(ExactNumberInfo::None),
         "date" => DataType::Date,
         "time" => DataType::Time(None, TimezoneInfo::None),
-        "timestamp" => DataType::Timestamp(None, TimezoneInfo::None),
-        "timestamptz" => DataType::Timestamp(None, TimezoneInfo::WithTimeZone),
+        "timestamp" => DataType::Timestamp(Some(6), TimezoneInfo::None),
+        "timestamptz" => DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone),
         "bytea" => DataType::Bytea,
         "interval" => DataType::Interval {
             fields: None,
@@ -409,30 +495,8 @@ fn is_number(ty: &DataType) -> bool {
     }
 }
 
-/// `'{a,"b c"}'::text[]` → `ARRAY[…]` with a cast around it.
-fn array_literal(literal: &Expr, ty: &DataType) -> Option<Expr> {
-    let mut ty = ty.clone();
-    normalise_type(&mut ty);
-    let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = ty else {
-        return None;
-    };
-    let Expr::Value(value) = literal else { return None };
-    let Value::SingleQuotedString(text) = &value.value else {
-        return None;
-    };
-    let cast = |item: Option<String>| Expr::Cast {
-        kind: CastKind::DoubleColon,
-        expr: Box::new(Expr::value(item.map_or(Value::Null, Value::SingleQuotedString))),
-        data_type: (*element).clone(),
-        array: false,
-        format: None,
-    };
-    let elem = array_items(text)?.into_iter().map(cast).collect();
-    Some(Expr::Array(Array { elem, named: true }))
-}
-
 /// The elements of an array in its text form; `None` if it is none of one dimension.
-pub(super) fn array_items(text: &str) -> Option<Vec<Option<String>>> {
+pub(in crate::catalog) fn array_items(text: &str) -> Option<Vec<Option<String>>> {
     let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
     if inside.trim().is_empty() {
         return Some(Vec::new());
@@ -470,7 +534,7 @@ pub(super) fn array_items(text: &str) -> Option<Vec<Option<String>>> {
 
 /// The PostgreSQL type that SQL names, before any rewriting.
 pub fn type_oid(ty: &DataType) -> Option<u32> {
-    use super::pg_types::{self, pg_type, pg_type_by_name};
+    use crate::catalog::pg_types::{self, pg_type, pg_type_by_name};
     Some(match ty {
         DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => pg_type(type_oid(element)?)?.array,
         DataType::Char(_) | DataType::Character(_) => pg_types::BPCHAR,
@@ -724,98 +788,226 @@ fn unnest_sets(item: &mut SelectItem) {
         SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
         _ => return,
     };
-    let Some(function) = unnest_set(expr) else { return };
-    if name.is_none() {
+    if name.is_none() && has_set(expr) {
+        let alias = Ident::with_quote('"', default_name(expr));
+        unnest_set(expr);
         *item = SelectItem::ExprWithAlias {
             expr: take(expr),
-            alias: Ident::new(function),
+            alias,
         };
+    } else {
+        unnest_set(expr);
     }
 }
 
-/// Puts `unnest` around a set, also under parentheses and field access; the name of the function if it did.
-fn unnest_set(expr: &mut Expr) -> Option<String> {
+/// The parts of an expression in which a set may stand; what is in a subquery is its own.
+fn parts(expr: &mut Expr) -> Vec<&mut Expr> {
     match expr {
-        Expr::Nested(inner) => unnest_set(inner),
-        Expr::CompoundFieldAccess { root, access_chain } => {
-            unnest_set(root)?;
-            match access_chain.last() {
-                Some(AccessExpr::Dot(Expr::Identifier(field))) => Some(field.value.clone()),
-                _ => None,
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } | Expr::UnaryOp { expr: inner, .. } => vec![inner],
+        Expr::CompoundFieldAccess { root, .. } => vec![root],
+        Expr::BinaryOp { left, right, .. } => vec![left, right],
+        Expr::Function(function) if last_name(&function.name).as_deref() != Some("unnest") => {
+            match &mut function.args {
+                FunctionArguments::List(list) => list
+                    .args
+                    .iter_mut()
+                    .filter_map(|argument| match argument {
+                        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+                        _ => None,
+                    })
+                    .collect(),
+                _ => Vec::new(),
             }
         }
-        Expr::Function(function) => {
-            let name = last_name(&function.name).filter(|name| SET_RETURNING.contains(&name.as_str()))?;
-            let set = take(expr);
-            *expr = call("unnest", vec![set]);
-            Some(name)
-        }
-        _ => None,
+        _ => Vec::new(),
+    }
+}
+
+fn is_set(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(function)
+        if last_name(&function.name).is_some_and(|name| SET_RETURNING.contains(&name.as_str())))
+}
+
+fn has_set(expr: &mut Expr) -> bool {
+    is_set(expr) || parts(expr).into_iter().any(|part| has_set(part))
+}
+
+/// Puts `unnest` around a set, wherever it is in an expression.
+fn unnest_set(expr: &mut Expr) {
+    if is_set(expr) {
+        let set = take(expr);
+        *expr = call("unnest", vec![set]);
+        return;
+    }
+    for part in parts(expr) {
+        unnest_set(part);
     }
 }
 
 // 8. Sets in FROM
 
+/// Goes by this name: a call of the table function that a rewrite made, to be left alone.
+const SERIES: &str = "__series";
+
 fn table_function(factor: &mut TableFactor) {
-    match factor {
-        TableFactor::UNNEST { alias, array_exprs, .. } if array_exprs.len() == 1 => name_set(alias, "unnest"),
+    let (function, arguments, with_ordinality, place) = match factor {
+        TableFactor::UNNEST {
+            alias,
+            array_exprs,
+            with_ordinality,
+            with_offset: false,
+            ..
+        } => ("unnest".to_owned(), array_exprs.clone(), *with_ordinality, alias.take()),
         TableFactor::Table {
             name,
             args: Some(args),
             alias,
+            with_ordinality,
+            ..
+        } if is_system_name(name) && !alias.as_ref().is_some_and(|alias| alias.name.value == SERIES) => {
+            let Some(arguments) = args.args.iter().map(plain_argument).collect::<Option<Vec<_>>>() else {
+                return;
+            };
+            let Some(function) = last_name(name) else { return };
+            (function, arguments, *with_ordinality, alias.take())
+        }
+        TableFactor::Function {
+            name,
+            args,
+            alias,
+            with_ordinality,
             ..
         } if is_system_name(name) => {
-            let Some(function) = last_name(name) else { return };
-            let arguments: Option<Vec<Expr>> = args.args.iter().map(plain_argument).collect();
-            let Some(mut arguments) = arguments else { return };
-            name_set(alias, &function);
-            let alias = alias.take();
-            let is_table_function = matches!(function.as_str(), "generate_series" | "range");
-            if is_table_function && arguments.iter().all(is_constant) {
-                *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(function))]);
-                if let TableFactor::Table { alias: place, .. } = factor {
-                    *place = alias;
-                }
+            let Some(arguments) = args.iter().map(plain_argument).collect::<Option<Vec<_>>>() else {
                 return;
-            }
-            if function == "unnest" && arguments.len() == 1 {
-                *factor = TableFactor::UNNEST {
-                    alias,
-                    array_exprs: arguments,
-                    with_offset: false,
-                    with_offset_alias: None,
-                    with_ordinality: false,
-                };
-                return;
-            }
-            if function == "generate_series" {
-                // DataFusion's takes 64-bit integers only where they are no literals.
-                arguments = arguments
-                    .into_iter()
-                    .map(|argument| call("series__bound", vec![argument]))
-                    .collect();
-            }
-            let is_set = SET_RETURNING.contains(&function.as_str());
-            let value = call(&function, arguments);
-            let value = if is_set { call("unnest", vec![value]) } else { value };
-            let mut select = empty_select();
-            select.projection = vec![SelectItem::ExprWithAlias {
-                expr: value,
-                alias: Ident::with_quote('"', function),
-            }];
-            let subquery = Box::new(Query {
-                body: Box::new(SetExpr::Select(Box::new(select))),
-                ..empty_query()
-            });
-            *factor = TableFactor::Derived {
-                lateral: false,
-                subquery,
-                alias,
-                sample: None,
             };
+            let Some(function) = last_name(name) else { return };
+            (function, arguments, *with_ordinality, alias.take())
         }
-        _ => {}
+        _ => return,
+    };
+    let mut alias = place;
+    let is_record = RECORD_RETURNING.iter().find(|(name, _)| *name == function);
+    match (is_record, arguments.len()) {
+        (Some(_), _) => {
+            alias = alias.or_else(|| Some(self::alias(&function, &[])));
+        }
+        (None, 0 | 1) => name_set(&mut alias, &function, set_column(&function), with_ordinality),
+        (None, _) if function == "unnest" => alias = alias.or_else(|| Some(self::alias(&function, &[]))),
+        (None, _) => name_set(&mut alias, &function, set_column(&function), with_ordinality),
     }
+    let is_series = function == "generate_series" && !with_ordinality;
+    if is_series && arguments.iter().all(is_constant_integer) && !arguments.get(2).is_some_and(is_zero) {
+        // The table function has 64-bit integers.
+        let is_int4 = arguments.iter().all(is_int4);
+        let value = Ident::new("value");
+        let rows = TableFactor::Table {
+            name: name("generate_series"),
+            alias: Some(self::alias(SERIES, std::slice::from_ref(&value))),
+            args: Some(TableFunctionArgs {
+                args: arguments
+                    .into_iter()
+                    .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
+                    .collect(),
+                settings: None,
+            }),
+            with_hints: Vec::new(),
+            version: None,
+            with_ordinality: false,
+            partitions: Vec::new(),
+            json_path: None,
+            sample: None,
+            index_hints: Vec::new(),
+        };
+        let value = Expr::Identifier(value);
+        let value = match is_int4 {
+            true => Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(value),
+                data_type: DataType::Int(None),
+                array: false,
+                format: None,
+            },
+            false => value,
+        };
+        let mut select = plain_select(value.clone(), rows);
+        select.projection = vec![SelectItem::ExprWithAlias {
+            expr: value,
+            alias: Ident::with_quote('"', function),
+        }];
+        *factor = derived(select, alias, false);
+        return;
+    }
+    let item = |expr: Expr, alias: &str| SelectItem::ExprWithAlias {
+        expr,
+        alias: Ident::with_quote('"', alias),
+    };
+    let unnested = |expr: Expr| call("unnest", vec![expr]);
+    let mut select = empty_select();
+    if function == "unnest" {
+        for (at, argument) in arguments.iter().enumerate() {
+            let name = if at == 0 {
+                "unnest".to_owned()
+            } else {
+                format!("unnest{at}")
+            };
+            select.projection.push(item(unnested(argument.clone()), &name));
+        }
+        if with_ordinality && let Some(first) = arguments.first() {
+            let ordinals = call("set__ordinals", vec![first.clone()]);
+            select.projection.push(item(unnested(ordinals), "ordinality"));
+        }
+    } else {
+        let is_set = SET_RETURNING.contains(&function.as_str());
+        let value = call(&function, arguments);
+        if is_set && with_ordinality {
+            let ordinals = call("set__ordinals", vec![value.clone()]);
+            select.projection.push(item(unnested(ordinals), "ordinality"));
+        }
+        let value = if is_set { unnested(value) } else { value };
+        let column = set_column(&function).unwrap_or(&function);
+        select.projection.insert(0, item(value, column));
+        if let Some((_, columns)) = is_record {
+            let mut outer = plain_select(Expr::value(Value::Null), derived(select, None, false));
+            if let Some(from) = outer.from.first_mut()
+                && let TableFactor::Derived { alias, .. } = &mut from.relation
+            {
+                *alias = Some(self::alias("__records", &[]));
+            }
+            outer.projection = items_of(columns, &function);
+            if with_ordinality {
+                outer
+                    .projection
+                    .push(SelectItem::UnnamedExpr(Expr::Identifier(Ident::new("ordinality"))));
+            }
+            select = outer;
+        }
+    }
+    *factor = derived(select, alias, true);
+}
+
+fn derived(select: Select, alias: Option<TableAlias>, lateral: bool) -> TableFactor {
+    TableFactor::Derived {
+        lateral,
+        subquery: Box::new(Query {
+            body: Box::new(SetExpr::Select(Box::new(select))),
+            ..empty_query()
+        }),
+        alias,
+        sample: None,
+    }
+}
+
+pub(super) fn is_int4(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.parse::<i32>().is_ok()),
+        Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_int4(expr),
+        _ => false,
+    }
+}
+
+fn is_zero(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if digits == "0"))
 }
 
 fn plain_argument(argument: &FunctionArg) -> Option<Expr> {
@@ -825,116 +1017,45 @@ fn plain_argument(argument: &FunctionArg) -> Option<Expr> {
     }
 }
 
-fn is_constant(expr: &Expr) -> bool {
+fn is_constant_integer(expr: &Expr) -> bool {
     match expr {
-        Expr::Value(_) | Expr::TypedString(_) | Expr::Interval(_) => true,
-        Expr::Cast { expr, .. } | Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_constant(expr),
+        Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.parse::<i64>().is_ok()),
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus | UnaryOperator::Plus,
+            expr,
+        }
+        | Expr::Nested(expr) => is_constant_integer(expr),
         _ => false,
     }
 }
 
-fn name_set(place: &mut Option<TableAlias>, function: &str) {
+/// The columns of a set of values: by the alias, or by the function.
+fn name_set(place: &mut Option<TableAlias>, function: &str, column: Option<&str>, with_ordinality: bool) {
+    let ordinality = || TableAliasColumnDef {
+        name: Ident::new("ordinality"),
+        data_type: None,
+    };
     match place {
         Some(alias) if alias.columns.is_empty() => {
-            alias.columns = vec![TableAliasColumnDef {
-                name: alias.name.clone(),
-                data_type: None,
-            }];
+            let name = match column {
+                Some(column) => Ident::new(column),
+                None => alias.name.clone(),
+            };
+            alias.columns = vec![TableAliasColumnDef { name, data_type: None }];
+            if with_ordinality {
+                alias.columns.push(ordinality());
+            }
         }
+        Some(alias) if alias.columns.len() == 1 && with_ordinality => alias.columns.push(ordinality()),
         Some(_) => {}
-        None => *place = Some(alias(function, &[Ident::new(function)])),
-    }
-}
-
-// 9. Template patterns
-
-fn template_pattern(function: &mut Function) {
-    let is_formatter = matches!(
-        last_name(&function.name).as_deref(),
-        Some("to_char" | "to_timestamp" | "to_date")
-    );
-    let FunctionArguments::List(list) = &mut function.args else {
-        return;
-    };
-    if !is_formatter {
-        return;
-    }
-    if let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] = list.args.as_mut_slice()
-        && let Value::SingleQuotedString(pattern) = &mut value.value
-        && !pattern.contains('%')
-    {
-        *pattern = chrono_pattern(pattern);
-    }
-}
-
-/// Longer patterns come before their beginnings.
-const PATTERNS: &[(&str, &str)] = &[
-    ("TZH:TZM", "%:z"),
-    ("YYYY", "%Y"),
-    ("IYYY", "%G"),
-    ("yyyy", "%Y"),
-    ("YY", "%y"),
-    ("yy", "%y"),
-    ("MONTH", "%B"),
-    ("Month", "%B"),
-    ("month", "%B"),
-    ("MON", "%b"),
-    ("Mon", "%b"),
-    ("mon", "%b"),
-    ("MM", "%m"),
-    ("mm", "%m"),
-    ("MI", "%M"),
-    ("mi", "%M"),
-    ("MS", "%3f"),
-    ("ms", "%3f"),
-    ("US", "%6f"),
-    ("us", "%6f"),
-    ("DDD", "%j"),
-    ("ddd", "%j"),
-    ("DD", "%d"),
-    ("dd", "%d"),
-    ("DAY", "%A"),
-    ("Day", "%A"),
-    ("day", "%A"),
-    ("DY", "%a"),
-    ("Dy", "%a"),
-    ("dy", "%a"),
-    ("ID", "%u"),
-    ("IW", "%V"),
-    ("HH24", "%H"),
-    ("hh24", "%H"),
-    ("HH12", "%I"),
-    ("hh12", "%I"),
-    ("HH", "%I"),
-    ("hh", "%I"),
-    ("SS", "%S"),
-    ("ss", "%S"),
-    ("AM", "%p"),
-    ("PM", "%p"),
-    ("am", "%P"),
-    ("pm", "%P"),
-    ("TZ", "%Z"),
-    ("OF", "%:z"),
-    ("FM", ""),
-];
-
-fn chrono_pattern(pattern: &str) -> String {
-    let mut result = String::new();
-    let mut rest = pattern;
-    while let Some(c) = rest.chars().next() {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let end = quoted.find('"').unwrap_or(quoted.len());
-            result.push_str(quoted.get(..end).unwrap_or_default());
-            rest = quoted.get(end + 1..).unwrap_or_default();
-        } else if let Some((from, to)) = PATTERNS.iter().find(|(from, _)| rest.starts_with(from)) {
-            result.push_str(to);
-            rest = rest.get(from.len()..).unwrap_or_default();
-        } else {
-            result.push(c);
-            rest = rest.get(c.len_utf8()..).unwrap_or_default();
+        None => {
+            let mut new = alias(function, &[Ident::new(column.unwrap_or(function))]);
+            if with_ordinality {
+                new.columns.push(ordinality());
+            }
+            *place = Some(new);
         }
     }
-    result
 }
 
 // 10. Names of columns
@@ -1054,7 +1175,9 @@ fn strong_name(expr: &Expr, of_ident: &dyn Fn(&Ident) -> String) -> Option<Strin
         }
         Expr::Function(function) => last_name(&function.name)?,
         Expr::Cast { expr, data_type, .. } => {
-            return strong_name(expr, of_ident).or_else(|| {
+            let inner = Some(expr.as_ref())
+                .filter(|expr| !matches!(without_parentheses(expr), Expr::Cast { .. } | Expr::TypedString(_)));
+            return inner.and_then(|expr| strong_name(expr, of_ident)).or_else(|| {
                 let name = data_type.to_string().to_lowercase();
                 let name = name
                     .rsplit('.')
@@ -1063,7 +1186,7 @@ fn strong_name(expr: &Expr, of_ident: &dyn Fn(&Ident) -> String) -> Option<Strin
                     .trim_matches('"')
                     .trim_end_matches("[]")
                     .to_owned();
-                Some(match super::pg_types::pg_type_by_name(&name) {
+                Some(match crate::catalog::pg_types::pg_type_by_name(&name) {
                     Some(ty) => ty.name.to_owned(),
                     None => name,
                 })
@@ -1080,16 +1203,22 @@ fn strong_name(expr: &Expr, of_ident: &dyn Fn(&Ident) -> String) -> Option<Strin
         Expr::Extract { .. } => "extract".into(),
         Expr::Ceil { .. } => "ceil".into(),
         Expr::Floor { .. } => "floor".into(),
+        Expr::Substring { shorthand: true, .. } => "substr".into(),
         Expr::Substring { .. } => "substring".into(),
         Expr::Position { .. } => "position".into(),
         Expr::Overlay { .. } => "overlay".into(),
-        Expr::Trim { .. } => "btrim".into(),
+        Expr::Trim { trim_where, .. } => match trim_where {
+            Some(TrimWhereField::Leading) => "ltrim".into(),
+            Some(TrimWhereField::Trailing) => "rtrim".into(),
+            _ => "btrim".into(),
+        },
         Expr::Interval(_) => "interval".into(),
         Expr::AtTimeZone { .. } => "timezone".into(),
-        Expr::TypedString(typed) => super::pg_types::pg_type_by_name(&typed.data_type.to_string().to_lowercase())?
-            .name
-            .to_owned(),
-        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool".into(),
+        Expr::TypedString(typed) => {
+            crate::catalog::pg_types::pg_type_by_name(&typed.data_type.to_string().to_lowercase())?
+                .name
+                .to_owned()
+        }
         Expr::Subquery(query) => match query.body.as_ref() {
             SetExpr::Select(select) => match select.projection.as_slice() {
                 [SelectItem::UnnamedExpr(item)] => return strong_name(item, of_ident),
@@ -1100,6 +1229,13 @@ fn strong_name(expr: &Expr, of_ident: &dyn Fn(&Ident) -> String) -> Option<Strin
         },
         _ => return None,
     })
+}
+
+fn without_parentheses(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => without_parentheses(inner),
+        other => other,
+    }
 }
 
 fn column_of(expr: &Expr) -> Option<&Ident> {
@@ -1160,10 +1296,5 @@ mod tests {
             rewrite_statement(&mut statements[0]);
             assert_eq!(statements[0].to_string(), once);
         }
-    }
-
-    #[test]
-    fn template_patterns_become_chrono_patterns() {
-        assert_eq!(chrono_pattern("YYYY-MM-DD\"T\"HH24:MI:SS.US"), "%Y-%m-%dT%H:%M:%S.%6f");
     }
 }

@@ -4,21 +4,34 @@
 //! Advisory locks lock nothing: there is nothing to be kept from others.
 //! Names with `__` in them are what [`super::rewrite`] makes of casts to and from the `reg*` types.
 
+mod array;
+mod format;
+mod json;
+mod math;
+mod operators;
+pub(crate) mod plain;
+mod text;
+mod time;
+
 use std::hash::{Hash, Hasher};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 
+pub use plain::documented_functions;
+pub(crate) use plain::{named, plain_functions};
+
 use arrow::array::{Array, StructArray};
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::common::{ScalarValue, exec_datafusion_err, exec_err, plan_err};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use super::activity::Activity;
-use super::pg_catalog::{self, Directory, Relation};
-use super::{NewSetting, SessionVars, pg_types};
+use crate::catalog::activity::Activity;
+use crate::catalog::pg_catalog::{self, Directory, Relation};
+use crate::catalog::sql_error::sql_error;
+use crate::catalog::{NewSetting, SessionVars, pg_types};
 use crate::history::Snapshot;
 
 /// What the functions of a session know.
@@ -164,7 +177,47 @@ pub(crate) fn functions(context: &Arc<FunctionContext>) -> impl Iterator<Item = 
 }
 
 /// Functions that give a list here and rows in PostgreSQL: the rewrite puts `unnest` around them.
-pub(crate) const SET_RETURNING: &[&str] = &["generate_subscripts", "_pg_expandarray", "generate_series"];
+pub(crate) const SET_RETURNING: &[&str] = &[
+    "generate_subscripts",
+    "_pg_expandarray",
+    "generate_series",
+    "pg_get_keywords",
+    "regexp_matches",
+    "regexp_split_to_table",
+    "string_to_table",
+    "jsonb_array_elements",
+    "json_array_elements",
+    "jsonb_array_elements_text",
+    "json_array_elements_text",
+    "jsonb_object_keys",
+    "json_object_keys",
+    "jsonb_each",
+    "json_each",
+    "jsonb_each_text",
+    "json_each_text",
+];
+
+/// Those of them whose rows have columns, by name.
+pub(crate) const RECORD_RETURNING: &[(&str, &[&str])] = &[
+    ("_pg_expandarray", &["x", "n"]),
+    (
+        "pg_get_keywords",
+        &["word", "catcode", "barelabel", "catdesc", "baredesc"],
+    ),
+    ("jsonb_each", &["key", "value"]),
+    ("json_each", &["key", "value"]),
+    ("jsonb_each_text", &["key", "value"]),
+    ("json_each_text", &["key", "value"]),
+];
+
+/// The name of the column of a set of values, where it is not the function's.
+pub(crate) fn set_column(function: &str) -> Option<&'static str> {
+    matches!(
+        function,
+        "jsonb_array_elements" | "json_array_elements" | "jsonb_array_elements_text" | "json_array_elements_text"
+    )
+    .then_some("value")
+}
 
 fn text_type(_: &[DataType]) -> DataType {
     DataType::Utf8
@@ -269,7 +322,7 @@ fn set_config(context: &FunctionContext, arguments: &[ScalarValue]) -> Result<Sc
         return exec_err!("set_config takes a name, a value and whether it is for the transaction only");
     };
     let Some(name) = string(name) else {
-        return Err(Refused::NullSetting.into());
+        return Err(sql_error("22004", "SET requires parameter name"));
     };
     let value = string(value);
     context.vars.set_config.push(NewSetting {
@@ -295,24 +348,10 @@ fn signal_session(
         return Ok(ScalarValue::Boolean(Some(false)));
     };
     if !context.vars.is_admin && user != context.vars.user {
-        return Err(Refused::NotYours { verb }.into());
+        let message = format!("must be a user with the role admin to {verb} the statements of other users");
+        return Err(sql_error("42501", message));
     }
     Ok(ScalarValue::Boolean(Some(signal(&context.activity, pid))))
-}
-
-/// What a function does not do, for a reason that has a SQLSTATE of its own.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("SET requires parameter name")]
-    NullSetting,
-    #[error("must be a user with the role admin to {verb} the statements of other users")]
-    NotYours { verb: &'static str },
-}
-
-impl From<Refused> for DataFusionError {
-    fn from(refused: Refused) -> Self {
-        DataFusionError::External(Box::new(refused))
-    }
 }
 
 static DEFINITIONS: &[Definition] = &[
@@ -341,6 +380,9 @@ static DEFINITIONS: &[Definition] = &[
     },
     function("pg_backend_pid", 0..=0, int4_type, |context, _| {
         Ok(ScalarValue::Int32(Some(context.vars.backend_pid)))
+    }),
+    function("pg_export_snapshot", 0..=0, text_type, |context, _| {
+        Ok(text(&format!("{:08X}-{:08X}-1", context.vars.backend_pid, 1)))
     }),
     function("pg_client_encoding", 0..=0, text_type, |_, _| Ok(text("UTF8"))),
     function("getdatabaseencoding", 0..=0, text_type, |_, _| Ok(text("UTF8"))),
@@ -594,7 +636,6 @@ static DEFINITIONS: &[Definition] = &[
             None => exec_err!("string is not a valid identifier: {name:?}"),
         }
     }),
-    with_nulls("format", 1..=100, text_type, format),
     // Comments
     function("obj_description", 1..=2, text_type, |context, arguments| {
         // One counter gives all oids here, so the kind of the object need not be known, but it may be asked for.
@@ -691,40 +732,6 @@ static DEFINITIONS: &[Definition] = &[
         )))
     }),
     function("_pg_expandarray", 1..=1, expanded_type, expand_array),
-    // A bound of generate_series: integers of any width are 64 bits, all else stays as it is.
-    function(
-        "series__bound",
-        1..=1,
-        |arguments| match arguments.first() {
-            Some(ty) if ty.is_integer() => DataType::Int64,
-            Some(ty) => ty.clone(),
-            None => DataType::Null,
-        },
-        |_, arguments| match arguments.first() {
-            Some(bound) if bound.data_type().is_integer() => bound.cast_to(&DataType::Int64),
-            Some(bound) => Ok(bound.clone()),
-            None => Ok(ScalarValue::Null),
-        },
-    ),
-    // JSON
-    with_nulls("json_build_object", 0..=100, text_type, |_, arguments| {
-        let mut object = serde_json::Map::new();
-        for pair in arguments.chunks(2) {
-            let [key, value] = pair else {
-                return exec_err!("argument list must have even number of elements");
-            };
-            let Some(key) = string(key) else {
-                return exec_err!("null value not allowed for object key");
-            };
-            object.insert(key, json(value));
-        }
-        Ok(text(&serde_json::Value::Object(object).to_string()))
-    }),
-    with_nulls("json_build_array", 0..=100, text_type, |_, arguments| {
-        Ok(text(
-            &serde_json::Value::Array(arguments.iter().map(json).collect()).to_string(),
-        ))
-    }),
 ];
 
 /// `version()`: clients look for `PostgreSQL` and a number in front.
@@ -903,51 +910,7 @@ fn like_pattern(pattern: &str, escape: &str) -> Result<ScalarValue> {
 }
 
 fn quote_literal(value: Option<&ScalarValue>) -> String {
-    match value.and_then(string) {
-        None => "NULL".into(),
-        Some(value) => {
-            let quoted = value.replace('\'', "''").replace('\\', "\\\\");
-            if value.contains('\\') {
-                format!("E'{quoted}'")
-            } else {
-                format!("'{quoted}'")
-            }
-        }
-    }
-}
-
-/// `format('%s %I %L %%', …)`.
-fn format(_: &FunctionContext, arguments: &[ScalarValue]) -> Result<ScalarValue> {
-    let Some(pattern) = arguments.first().and_then(string) else {
-        return Ok(ScalarValue::Null);
-    };
-    let mut values = arguments.iter().skip(1);
-    let mut result = String::new();
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            result.push(c);
-            continue;
-        }
-        let kind = chars.next();
-        if kind == Some('%') {
-            result.push('%');
-            continue;
-        }
-        let Some(value) = values.next() else {
-            return exec_err!("too few arguments for format()");
-        };
-        match kind {
-            Some('s') => result.push_str(&string(value).unwrap_or_default()),
-            Some('I') => match string(value) {
-                Some(name) => result.push_str(&pg_catalog::quote_identifier(&name)),
-                None => return exec_err!("null values cannot be formatted as an SQL identifier"),
-            },
-            Some('L') => result.push_str(&quote_literal(Some(value))),
-            _ => return exec_err!("unrecognized format() type specifier in \"{pattern}\""),
-        }
-    }
-    Ok(text(&result))
+    text::quote_literal(value.and_then(string).as_deref())
 }
 
 fn relation_size(context: &FunctionContext, arguments: &[ScalarValue]) -> Result<ScalarValue> {
@@ -1011,17 +974,6 @@ fn expand_array(_: &FunctionContext, arguments: &[ScalarValue]) -> Result<Scalar
     )))
 }
 
-fn json(value: &ScalarValue) -> serde_json::Value {
-    match value {
-        other if other.is_null() => serde_json::Value::Null,
-        ScalarValue::Boolean(Some(value)) => (*value).into(),
-        ScalarValue::Float32(Some(value)) => (*value).into(),
-        ScalarValue::Float64(Some(value)) => (*value).into(),
-        other if other.data_type().is_integer() => integer(other).map_or(serde_json::Value::Null, Into::into),
-        other => string(other).map_or(serde_json::Value::Null, Into::into),
-    }
-}
-
 /// What `pg_proc` says of a function.
 #[derive(Debug)]
 struct KnownFunction {
@@ -1033,7 +985,7 @@ struct KnownFunction {
 }
 
 static FUNCTIONS: LazyLock<Vec<KnownFunction>> = LazyLock::new(|| {
-    let mut lines = include_str!("pg_catalog/data/pg_proc.tsv").lines();
+    let mut lines = include_str!("../pg_catalog/data/pg_proc.tsv").lines();
     let header: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
     lines
         .filter_map(|line| {
