@@ -12,5 +12,7 @@ install() {
 }
 
 need go golang
+# From 1.21 on Go fetches the version that go.mod asks for.
+go version | grep -Eq 'go1\.(2[1-9]|[3-9][0-9])' || fail "$(go version) is too old; it needs 1.21 or newer (https://go.dev/dl)"
 once "pgx-$version" install
 echo "$cache/pgx-$version/checks"
