@@ -229,7 +229,9 @@ pub(crate) fn write_logs_with_findings(directory: &Path) {
             "info": {"hostPort": "localhost:1234", "cores": 1, "logUrlInfo": {"stdout": "http://localhost/stdout"}}}),
     );
     let mut logs = vec![
-        one("skew").stage(&three_and(read(10_000, 64 * MIB), read(80_000, 512 * MIB))).end(LATE),
+        one("skew")
+            .stage(&three_and(read(10_000, 64 * MIB), read(80_000, 512 * MIB)))
+            .end(LATE),
         one("spill")
             .stage(&with(Task {
                 spilled: 512 * MIB,
@@ -247,7 +249,9 @@ pub(crate) fn write_logs_with_findings(directory: &Path) {
         one("memory").stage(&with(Task { heap: GIB, ..TASK })).end(HOUR),
         one("small").stage(&[read(100, KIB); 200]).end(LATE),
         one("large").stage(&with(read(1000, 512 * MIB))).end(LATE),
-        one("slow").job(5000, &[(0, None, &[Task { launch: 60_000, ..TASK }])]).end(LATE),
+        one("slow")
+            .job(5000, &[(0, None, &[Task { launch: 60_000, ..TASK }])])
+            .end(LATE),
         process,
     ];
     for run in 0..3 {

@@ -87,8 +87,16 @@ impl Documented {
 
     /// Its rows in an order that has no ties but between equal rows.
     fn sql(&self) -> String {
-        let names: Vec<String> = self.columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
-        let order = self.columns.iter().enumerate().filter(|(_, column)| column.ty != "jsonb");
+        let names: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| format!("\"{}\"", column.name))
+            .collect();
+        let order = self
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| column.ty != "jsonb");
         let order: Vec<String> = order.map(|(at, _)| (at + 1).to_string()).collect();
         format!(
             "select {} from {} order by {} limit {ROWS}",
@@ -123,7 +131,10 @@ fn target(name: &str) -> PathBuf {
 fn rows_without_a_server() -> &'static Path {
     static ROWS: OnceLock<PathBuf> = OnceLock::new();
     ROWS.get_or_init(|| {
-        let tables: Vec<Documented> = documented().into_iter().filter(|table| table.schema != "system").collect();
+        let tables: Vec<Documented> = documented()
+            .into_iter()
+            .filter(|table| table.schema != "system")
+            .collect();
         let mut script = String::new();
         for table in &tables {
             let _ = writeln!(script, "select '{}' as rows_of;\n{};", table.full_name(), table.sql());
@@ -217,8 +228,16 @@ impl Gateway {
         for table in documented() {
             // What the server says of itself is in no log. These rows come over the wire, as another client reads them.
             let rows = if table.schema == "system" {
-                let rows = runtime.block_on(async { Session::connect_as(self.server.pg, "postgres").await.objects(&table.sql()).await });
-                let lines: String = rows.iter().map(|row| format!("{}\n", Value::Object(row.clone()))).collect();
+                let rows = runtime.block_on(async {
+                    Session::connect_as(self.server.pg, "postgres")
+                        .await
+                        .objects(&table.sql())
+                        .await
+                });
+                let lines: String = rows
+                    .iter()
+                    .map(|row| format!("{}\n", Value::Object(row.clone())))
+                    .collect();
                 assert!(!lines.is_empty(), "{} has no rows", table.full_name());
                 let file = self.folder.path().join(format!("{}.ndjson", table.full_name()));
                 fs::write(&file, lines).expect("room for rows");
@@ -231,8 +250,10 @@ impl Gateway {
                 .iter()
                 .map(|column| json!({"name": column.name, "type": column.ty, "nullable": column.nullable, "comment": column.doc}))
                 .collect();
-            tables.push(json!({"schema": table.schema, "name": table.name, "is_view": table.is_view, "columns": columns,
-                "sql": table.sql(), "rows": rows}));
+            tables.push(
+                json!({"schema": table.schema, "name": table.name, "is_view": table.is_view, "columns": columns,
+                "sql": table.sql(), "rows": rows}),
+            );
         }
         let json = Value::Array(tables).to_string();
         fs::write(self.folder.path().join("tables.json"), json).expect("room for the tables");
@@ -241,7 +262,10 @@ impl Gateway {
     /// Runs checks; they say how many passed in their last line, and after the last cancelled statement the server must be idle.
     fn check(&self, client: &str, program: impl AsRef<Path>, args: &[&str]) {
         let mut command = Command::new("timeout");
-        command.args(["--kill-after=10", CHECKED_WITHIN]).arg(program.as_ref()).args(args);
+        command
+            .args(["--kill-after=10", CHECKED_WITHIN])
+            .arg(program.as_ref())
+            .args(args);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PG") || name.to_string_lossy().starts_with("CHECK_") {
                 command.env_remove(name);
@@ -323,12 +347,21 @@ fn known_gaps(client: &str) -> Vec<String> {
 
 /// Fails unless checks ran, and all passed but the known gaps, and none of these passed. Shows the closing line.
 fn report(client: &str, output: &Output) {
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     let closing = stdout.lines().last().unwrap_or_default();
-    let counts = closing.strip_suffix(" failed").and_then(|line| line.split_once(" passed, "));
-    let counts = counts.and_then(|(passed, failed)| Some((passed.parse::<usize>().ok()?, failed.parse::<usize>().ok()?)));
+    let counts = closing
+        .strip_suffix(" failed")
+        .and_then(|line| line.split_once(" passed, "));
+    let counts =
+        counts.and_then(|(passed, failed)| Some((passed.parse::<usize>().ok()?, failed.parse::<usize>().ok()?)));
     let Some((passed, failed)) = counts else {
-        panic!("{client} ended with {} and no result:\n{stdout}\n{stderr}", output.status);
+        panic!(
+            "{client} ended with {} and no result:\n{stdout}\n{stderr}",
+            output.status
+        );
     };
     let mut failures: Vec<&str> = stdout.lines().filter(|line| line.starts_with("FAIL ")).collect();
     assert_eq!(failures.len(), failed, "{client} counts wrong:\n{stdout}");
@@ -371,7 +404,13 @@ fn the_documented_tables_are_the_tables_that_the_server_lists() {
     let listed = runtime.block_on(async { Session::connect_as(gateway.server.pg, "postgres").await.rows(sql).await });
     let mut documented: Vec<String> = documented()
         .iter()
-        .map(|table| format!("{}|{}", table.full_name(), if table.is_view { "VIEW" } else { "BASE TABLE" }))
+        .map(|table| {
+            format!(
+                "{}|{}",
+                table.full_name(),
+                if table.is_view { "VIEW" } else { "BASE TABLE" }
+            )
+        })
         .collect();
     documented.sort();
     assert_eq!(listed, documented);
@@ -415,7 +454,13 @@ fn python(client: &str, script: &str) {
 #[test]
 fn pgjdbc() {
     let class_path = install("pgjdbc.sh", &[]);
-    let java = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", &class_path, "jdbc/JdbcChecks.java"];
+    let java = [
+        "-Xmx256m",
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        &class_path,
+        "jdbc/JdbcChecks.java",
+    ];
     Gateway::start().check("pgjdbc", "java", &java);
 }
 
@@ -468,4 +513,55 @@ fn postgres_fdw() {
     let _postgres = Postgres::start(port);
     gateway.environment.push(("CHECK_POSTGRES_PORT", port.to_string()));
     gateway.check("postgres_fdw", "fdw/checks.sh", &[]);
+}
+
+/// A server that a script of `tests/rigs` started and stops.
+struct Rig {
+    script: &'static str,
+    folder: tempfile::TempDir,
+}
+
+impl Rig {
+    /// `SCRIPT start DIRECTORY PORT MORE…`
+    fn start(script: &'static str, port: u16, more: &[&str]) -> Rig {
+        let rig = Rig {
+            script,
+            folder: tempfile::tempdir().expect("a temporary directory"),
+        };
+        let (directory, port) = (rig.folder.path().display().to_string(), port.to_string());
+        install(script, &[&["start", &directory, &port], more].concat());
+        rig
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/rigs")
+            .join(self.script);
+        // A test that fails already says why.
+        let _ = Command::new(script).arg("stop").arg(self.folder.path()).status();
+    }
+}
+
+#[test]
+#[ignore = "downloads 820 MB; tests/rigs/bi.sh runs it"]
+fn trino() {
+    let mut gateway = Gateway::start();
+    let python = install("python-clients.sh", &[]);
+    let port = free_port();
+    let _trino = Rig::start("trino.sh", port, &[&gateway.server.pg.port().to_string()]);
+    gateway.environment.push(("CHECK_TRINO", port.to_string()));
+    gateway.check("Trino", python, &["-B", "trino/checks.py"]);
+}
+
+#[test]
+#[ignore = "installs 820 MB; tests/rigs/bi.sh runs it"]
+fn superset() {
+    let mut gateway = Gateway::start();
+    let python = install("python-clients.sh", &[]);
+    let port = free_port();
+    let _superset = Rig::start("superset.sh", port, &[]);
+    gateway.environment.push(("CHECK_SUPERSET", port.to_string()));
+    gateway.check("Superset", python, &["-B", "superset/checks.py"]);
 }

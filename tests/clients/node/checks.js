@@ -6,7 +6,7 @@ const QueryStream = require('pg-query-stream');
 
 const { CHECK_HOST, CHECK_PORT, CHECK_USER, CHECK_PASSWORD, CHECK_CA, CHECK_TABLES } = process.env;
 const ADDRESS = { host: CHECK_HOST, port: Number(CHECK_PORT), user: 'postgres', database: 'spark', connectionTimeoutMillis: 20000 };
-const MANY = 'select v::int as v from generate_series(1, 1000000) as g(v)';
+const MANY = 'select v::int as v from generate_series(1, 1000000) as g(v) order by 1';
 const ENDLESS = 'select sum(v) from generate_series(1, 100000000000) as g(v)';
 const OIDS = {
   boolean: 16, integer: 23, bigint: 20, 'double precision': 701, text: 25, jsonb: 3802, 'timestamp with time zone': 1184,

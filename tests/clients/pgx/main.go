@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	many    = "select v::int from generate_series(1, 1000000) as g(v)"
+	many    = "select v::int from generate_series(1, 1000000) as g(v) order by 1"
 	endless = "select sum(v) from generate_series(1, 100000000000) as g(v)"
 )
 

@@ -7,7 +7,7 @@ failed=0
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export PGHOST=$CHECK_HOST PGPORT=$CHECK_PORT PGUSER=postgres PGDATABASE=spark PGCONNECT_TIMEOUT=20 PAGER=cat
-many='select v::int from generate_series(1, 1000000) as g(v)'
+many='select v::int from generate_series(1, 1000000) as g(v) order by 1'
 endless='select sum(v) from generate_series(1, 100000000000) as g(v)'
 
 report() { # NAME PASSED OUTPUT
