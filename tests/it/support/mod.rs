@@ -225,6 +225,10 @@ impl Server {
         kilobytes.expect("the size in kB") * 1024
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time that it used so far.
     pub(crate) fn cpu_time(&self) -> Duration {
         let path = format!("/proc/{}/stat", self.child.id());
