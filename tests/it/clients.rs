@@ -536,7 +536,7 @@ fn scripts_beside_the_checkout() {
     for rig in ["pgjdbc.sh", "pgx.sh", "node-clients.sh"] {
         install(rig, &[]);
     }
-    let mut gateway = Gateway::serving(&[shared.join("spark-logs")]);
+    let mut gateway = Gateway::serving(&[shared.join("spark-logs"), shared.join("spark-conformance/events")]);
     let libraries = target("clients/shared").display().to_string();
     let port = gateway.server.pg.port().to_string();
     gateway.environment = vec![
