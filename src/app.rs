@@ -833,13 +833,24 @@ fn engine(history: &Arc<History>, loaded: &Loaded, timeout: Option<Duration>) ->
         })
         .collect();
     let catalog = Arc::new(Catalog::new(Arc::<History>::clone(history), settings));
-    let memory_bytes = usize::try_from(loaded.config.query.memory_limit.0).unwrap_or(usize::MAX);
+    let config = &loaded.config.query;
+    let or_none = |number: u64| (number > 0).then_some(number);
     let limits = QueryLimits {
         timeout,
-        memory_bytes,
-        wait_for_logs: loaded.config.query.wait_for_logs.0,
+        memory_bytes: or_none(config.memory_limit.0).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+        wait_for_logs: config.wait_for_logs.0,
+        max_concurrent: config.max_concurrent as usize,
+        queue_timeout: config.queue_timeout.0,
+        spill_bytes: config.max_spill_bytes.0,
+        max_result_rows: or_none(config.max_result_rows),
+        max_result_bytes: or_none(config.max_result_bytes.0),
     };
-    QueryEngine::start(catalog, limits).map_err(|error| failed("cannot start the threads of statements", &error))
+    let spill_to = match config.spill_directory.as_str() {
+        "" => std::env::temp_dir(),
+        directory => PathBuf::from(directory),
+    };
+    QueryEngine::start(catalog, limits, &spill_to)
+        .map_err(|error| failed("cannot start the threads of statements", &error))
 }
 
 /// For commands that end by themselves; their work is done on threads of other parts.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::TableType;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::Result;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 
 pub(crate) struct FixedTable {
@@ -39,6 +41,25 @@ impl fmt::Debug for FixedTable {
             .field("rows", &self.rows.num_rows())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a plan reads nothing but relations whose few rows are in memory, or no relation at all. It then costs next to nothing.
+pub(crate) fn reads_only_fixed(plan: &LogicalPlan) -> bool {
+    let mut only_fixed = true;
+    let visited = plan.apply_with_subqueries(|node| {
+        only_fixed &= match node {
+            LogicalPlan::TableScan(scan) => {
+                source_as_provider(&scan.source).is_ok_and(|provider| provider.is::<FixedTable>())
+            }
+            LogicalPlan::RecursiveQuery(_) => false,
+            _ => true,
+        };
+        Ok(match only_fixed {
+            true => TreeNodeRecursion::Continue,
+            false => TreeNodeRecursion::Stop,
+        })
+    });
+    visited.is_ok() && only_fixed
 }
 
 #[async_trait]

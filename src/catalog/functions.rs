@@ -1,7 +1,7 @@
 //! The functions PostgreSQL clients call on the catalog and the session. What they answer comes from the session's variables, the
 //! directory of relations and the pinned snapshot.
 //!
-//! Functions that would change something (`set_config`, advisory locks, `pg_cancel_backend`) change nothing.
+//! Advisory locks lock nothing: there is nothing to be kept from others.
 //! Names with `__` in them are what [`super::rewrite`] makes of casts to and from the `reg*` types.
 
 use std::hash::{Hash, Hasher};
@@ -11,13 +11,14 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{Array, StructArray};
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::common::{ScalarValue, exec_datafusion_err, exec_err, plan_err};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
+use super::activity::Activity;
 use super::pg_catalog::{self, Directory, Relation};
-use super::{SessionVars, pg_types};
+use super::{NewSetting, SessionVars, pg_types};
 use crate::history::Snapshot;
 
 /// What the functions of a session know.
@@ -25,6 +26,7 @@ pub(crate) struct FunctionContext {
     pub(crate) vars: SessionVars,
     pub(crate) directory: Arc<Directory>,
     pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) activity: Arc<Activity>,
     /// Start of the program, microseconds since the epoch.
     pub(crate) started: i64,
 }
@@ -45,6 +47,8 @@ struct Definition {
     returns: ReturnType,
     /// Null as soon as one argument is.
     strict: bool,
+    /// It does something, so it must not be computed while a statement is planned.
+    acts: bool,
     eval: Eval,
 }
 
@@ -145,15 +149,14 @@ impl ScalarUDFImpl for PgFunction {
 
 /// The functions of one session.
 pub(crate) fn functions(context: &Arc<FunctionContext>) -> impl Iterator<Item = Arc<ScalarUDF>> {
-    // Not immutable: they read the session. Not volatile: within a statement they do not change.
-    let signature = Signature::one_of(
-        vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
-        Volatility::Stable,
-    );
+    let signature =
+        |volatility| Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility);
+    // Not immutable: they read the session. Not volatile, unless they act: within a statement they do not change.
+    let (reads, acts) = (signature(Volatility::Stable), signature(Volatility::Volatile));
     DEFINITIONS.iter().map(move |definition| {
         let function = PgFunction {
             definition,
-            signature: signature.clone(),
+            signature: if definition.acts { acts.clone() } else { reads.clone() },
             context: Arc::clone(context),
         };
         Arc::new(ScalarUDF::new_from_impl(function))
@@ -205,6 +208,7 @@ const fn function(name: &'static str, arguments: RangeInclusive<usize>, returns:
         arguments,
         returns,
         strict: true,
+        acts: false,
         eval,
     }
 }
@@ -220,6 +224,19 @@ const fn with_nulls(
         arguments,
         returns,
         strict: false,
+        acts: false,
+        eval,
+    }
+}
+
+/// One that does something, each time a row asks for it.
+const fn action(name: &'static str, arguments: RangeInclusive<usize>, returns: ReturnType, eval: Eval) -> Definition {
+    Definition {
+        name,
+        arguments,
+        returns,
+        strict: true,
+        acts: true,
         eval,
     }
 }
@@ -246,6 +263,58 @@ fn database(context: &FunctionContext, _: &[ScalarValue]) -> Result<ScalarValue>
     Ok(text(&context.vars.database))
 }
 
+/// Takes effect when the statement has ended.
+fn set_config(context: &FunctionContext, arguments: &[ScalarValue]) -> Result<ScalarValue> {
+    let [name, value, is_local] = arguments else {
+        return exec_err!("set_config takes a name, a value and whether it is for the transaction only");
+    };
+    let Some(name) = string(name) else {
+        return Err(Refused::NullSetting.into());
+    };
+    let value = string(value);
+    context.vars.set_config.push(NewSetting {
+        name,
+        value: value.clone(),
+        is_local: matches!(is_local, ScalarValue::Boolean(Some(true))),
+    });
+    Ok(value.map_or_else(|| text(""), |value| text(&value)))
+}
+
+/// Users may end what is their own, the role admin what is anybody's.
+fn signal_session(
+    context: &FunctionContext,
+    arguments: &[ScalarValue],
+    verb: &'static str,
+    signal: fn(&Activity, i32) -> bool,
+) -> Result<ScalarValue> {
+    let pid = arguments
+        .first()
+        .and_then(integer)
+        .and_then(|pid| i32::try_from(pid).ok());
+    let Some((pid, user)) = pid.and_then(|pid| Some((pid, context.activity.user_of(pid)?))) else {
+        return Ok(ScalarValue::Boolean(Some(false)));
+    };
+    if !context.vars.is_admin && user != context.vars.user {
+        return Err(Refused::NotYours { verb }.into());
+    }
+    Ok(ScalarValue::Boolean(Some(signal(&context.activity, pid))))
+}
+
+/// What a function does not do, for a reason that has a SQLSTATE of its own.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("SET requires parameter name")]
+    NullSetting,
+    #[error("must be a user with the role admin to {verb} the statements of other users")]
+    NotYours { verb: &'static str },
+}
+
+impl From<Refused> for DataFusionError {
+    fn from(refused: Refused) -> Self {
+        DataFusionError::External(Box::new(refused))
+    }
+}
+
 static DEFINITIONS: &[Definition] = &[
     // The session
     function("version", 0..=0, text_type, |_, _| Ok(text(&version()))),
@@ -266,12 +335,10 @@ static DEFINITIONS: &[Definition] = &[
         ))
     }),
     function("current_setting", 1..=2, text_type, current_setting),
-    with_nulls("set_config", 3..=3, text_type, |_, arguments| {
-        Ok(arguments
-            .get(1)
-            .and_then(string)
-            .map_or(ScalarValue::Null, |value| text(&value)))
-    }),
+    Definition {
+        strict: false,
+        ..action("set_config", 3..=3, text_type, set_config)
+    },
     function("pg_backend_pid", 0..=0, int4_type, |context, _| {
         Ok(ScalarValue::Int32(Some(context.vars.backend_pid)))
     }),
@@ -297,8 +364,12 @@ static DEFINITIONS: &[Definition] = &[
     function("pg_blocking_pids", 1..=1, int4s_type, |_, _| {
         Ok(ScalarValue::List(ScalarValue::new_list_nullable(&[], &DataType::Int32)))
     }),
-    function("pg_cancel_backend", 1..=1, bool_type, no),
-    function("pg_terminate_backend", 1..=2, bool_type, no),
+    action("pg_cancel_backend", 1..=1, bool_type, |context, arguments| {
+        signal_session(context, arguments, "cancel", Activity::cancel)
+    }),
+    action("pg_terminate_backend", 1..=2, bool_type, |context, arguments| {
+        signal_session(context, arguments, "terminate", Activity::terminate)
+    }),
     function("pg_advisory_lock", 1..=2, text_type, empty_text),
     function("pg_advisory_unlock", 1..=2, bool_type, yes),
     function("pg_advisory_unlock_all", 0..=0, text_type, empty_text),

@@ -6,6 +6,7 @@
 //!
 //! Names are looked up along the search path, then in `pg_catalog`. What a schema lists is only its own.
 
+pub mod activity;
 mod environment;
 mod events;
 mod fixed;
@@ -25,7 +26,8 @@ mod views;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,9 +46,10 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::future::BoxFuture;
 
 pub use events::EVENTS;
-pub use functions::version;
+pub(crate) use fixed::reads_only_fixed;
+pub use functions::{Refused, version};
 pub use pg_catalog::{Parameter, SERVER_VERSION, SERVER_VERSION_NUM, parameters};
-pub use system::{EVENT_LOGS, SCANS, SEGMENTS, SETTINGS};
+pub use system::SYSTEM_TABLES;
 pub use table::HistoryTable;
 pub use views::{View, ViewColumn, render as render_views, views};
 
@@ -54,6 +57,7 @@ use crate::cache::CacheView;
 use crate::event_log::{EventLog, LogReader};
 use crate::history::{NotReadYet, Snapshot};
 use crate::table::TableDef;
+use activity::{Activity, Door};
 use environment::EnvironmentTable;
 use functions::FunctionContext;
 use pg_catalog::Directory;
@@ -104,7 +108,46 @@ pub struct SessionVars {
     pub backend_pid: i32,
     /// What `SET` has changed, under PostgreSQL's names, as `SHOW` prints it.
     pub settings: BTreeMap<String, String>,
+    /// Where the session came in.
+    pub door: Door,
+    pub client_address: Option<IpAddr>,
+    /// What `set_config` asks for; the door has it take effect after the statement.
+    pub set_config: SetConfig,
 }
+
+/// Settings that a statement changes by calling `set_config`. Copies share what they collect.
+#[derive(Debug, Clone, Default)]
+pub struct SetConfig(Arc<Mutex<Vec<NewSetting>>>);
+
+/// One call of `set_config`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSetting {
+    pub name: String,
+    /// `None` is the default.
+    pub value: Option<String>,
+    /// For the transaction only.
+    pub is_local: bool,
+}
+
+impl SetConfig {
+    pub(crate) fn push(&self, setting: NewSetting) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(setting);
+    }
+
+    /// What was asked for since the last call.
+    pub fn take(&self) -> Vec<NewSetting> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// All are alike: what is collected is no property of a session.
+impl PartialEq for SetConfig {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for SetConfig {}
 
 impl Default for SessionVars {
     fn default() -> Self {
@@ -117,6 +160,9 @@ impl Default for SessionVars {
             search_path: vec!["public".into()],
             backend_pid: 0,
             settings: BTreeMap::new(),
+            door: Door::CommandLine,
+            client_address: None,
+            set_config: SetConfig::default(),
         }
     }
 }
@@ -130,6 +176,7 @@ pub struct Catalog {
     views: Arc<ViewPlans>,
     base: Arc<SessionState>,
     own: SessionState,
+    activity: Arc<Activity>,
     /// Microseconds since the epoch.
     started: i64,
 }
@@ -145,7 +192,8 @@ impl Catalog {
         settings: Vec<Setting>,
         tables: &'static [&'static TableDef],
     ) -> Self {
-        let system = system::tables(settings);
+        let activity = Arc::new(Activity::default());
+        let system = system::tables(settings, &activity);
         // `table::all()` may describe `events` too: it is one relation.
         let events = (!tables.iter().any(|table| table.name == EVENTS.name)).then_some(&EVENTS);
         let all: Vec<&'static TableDef> = tables
@@ -168,8 +216,14 @@ impl Catalog {
             views: Arc::new(ViewPlans::new()),
             own: own_state(base.clone()),
             base: Arc::new(base),
+            activity,
             started: chrono::Utc::now().timestamp_micros(),
         }
+    }
+
+    /// Who is connected and what runs.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
     }
 
     /// A session for one of the program's own statements, pinned on the snapshot of this moment. Such statements are short and name base
@@ -215,6 +269,7 @@ impl Catalog {
             vars: vars.clone(),
             directory: Arc::clone(&self.directory),
             snapshot: Arc::clone(&snapshot),
+            activity: Arc::clone(&self.activity),
             started: self.started,
         });
         for function in zone_dependent
@@ -263,6 +318,7 @@ impl Catalog {
             directory: Arc::clone(&self.directory),
             views: Arc::clone(&self.views),
             base: Arc::clone(&self.base),
+            activity: Arc::clone(&self.activity),
         }
     }
 }
@@ -329,6 +385,7 @@ struct Pinned {
     directory: Arc<Directory>,
     views: Arc<ViewPlans>,
     base: Arc<SessionState>,
+    activity: Arc<Activity>,
 }
 
 /// What a name stands for.
@@ -348,9 +405,12 @@ impl Pinned {
 
     fn table(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         match schema {
-            "pg_catalog" | "information_schema" => self.directory.table(schema, name, &self.vars, &self.snapshot),
+            "pg_catalog" | "information_schema" => {
+                self.directory
+                    .table(schema, name, &self.vars, &self.snapshot, &self.activity)
+            }
             "system" => match self.system.iter().find(|table| table.def().name == name) {
-                Some(table) => system::provider(table.as_ref(), &self.snapshot).map(Some),
+                Some(table) => system::provider(table.as_ref(), &self.snapshot, &self.vars).map(Some),
                 None => Ok(None),
             },
             "public" if name == EVENTS.name => Ok(Some(Arc::new(events::EventsTable::new(

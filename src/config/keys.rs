@@ -142,7 +142,47 @@ pub static KEYS: &[Key] = &[
         name: "query.memory_limit",
         form: KeyForm::Text,
         flag: None,
-        doc: "Memory that one statement may hold before it spills to disk, or fails where it cannot. At least 1MiB.",
+        doc: "Memory that one statement may hold before it spills to disk, or fails where it cannot. At least 1MiB; 0 is its share: 0.6 \
+              of the memory of the machine or its container, divided by `query.max_concurrent`.",
+    },
+    Key {
+        name: "query.max_concurrent",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "Statements that work at one time; others wait for their turn in the order of arrival. Statements over the catalogs and `system` \
+              alone do not count, nor does one whose client takes no rows at the moment. Requests to the REST API have as many places of \
+              their own.",
+    },
+    Key {
+        name: "query.queue_timeout",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "How long a statement waits for its turn; then it fails with SQLSTATE 53300 or HTTP status 503.",
+    },
+    Key {
+        name: "query.spill_directory",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Where statements put what does not fit into `query.memory_limit`, in a directory that goes with the process; empty is the \
+              system's directory for temporary files.",
+    },
+    Key {
+        name: "query.max_spill_bytes",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Disk that all statements together may use; one that needs more fails. 0 uses none.",
+    },
+    Key {
+        name: "query.max_result_rows",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "Rows of one result; one that has more fails with SQLSTATE 54000 after as many. 0 is without limit.",
+    },
+    Key {
+        name: "query.max_result_bytes",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Size in memory of the rows of one result; one that is larger fails with SQLSTATE 54000. 0 is without limit.",
     },
     Key {
         name: "query.wait_for_logs",

@@ -408,11 +408,14 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
             format!("{} is too short; at least 100ms", config.sources.scan_interval),
         );
     }
-    if config.query.memory_limit < SMALLEST_MEMORY_LIMIT {
+    if config.query.memory_limit.0 > 0 && config.query.memory_limit < SMALLEST_MEMORY_LIMIT {
         return invalid(
             "query.memory_limit",
-            format!("{} is too little; at least 1MiB", config.query.memory_limit),
+            format!("{} is too little; at least 1MiB, or 0", config.query.memory_limit),
         );
+    }
+    if config.query.max_concurrent == 0 {
+        return invalid("query.max_concurrent", "no statement could run; at least 1".into());
     }
     if config.query.timeout.0 == Some(Duration::ZERO) {
         return invalid(
@@ -518,7 +521,7 @@ mod tests {
         assert_eq!(loaded.config.pg.addr.to_string(), "127.0.0.1:3");
         assert_eq!(loaded.config.sources.scan_interval.to_string(), "4s");
         assert_eq!(loaded.config.pg.max_connections, 7);
-        assert_eq!(loaded.config.query.memory_limit, ByteSize(1 << 30));
+        assert_eq!(loaded.config.query.memory_limit, ByteSize(0));
         let shown: Vec<_> = loaded
             .settings
             .iter()
@@ -537,7 +540,13 @@ mod tests {
                 "retention.max_age=off (default)",
                 "retention.max_logs=0 (default)",
                 "query.timeout=5m (default)",
-                "query.memory_limit=1GiB (default)",
+                "query.memory_limit=0 (default)",
+                "query.max_concurrent=8 (default)",
+                "query.queue_timeout=30s (default)",
+                "query.spill_directory= (default)",
+                "query.max_spill_bytes=10GiB (default)",
+                "query.max_result_rows=0 (default)",
+                "query.max_result_bytes=0 (default)",
                 "query.wait_for_logs=10s (default)",
                 "pg.addr=127.0.0.1:3 (flag)",
                 "pg.max_connections=7 (file)",

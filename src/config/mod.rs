@@ -106,7 +106,18 @@ impl Default for RetentionConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct QueryConfig {
     pub timeout: TimeLimit,
+    /// 0 is a share of the machine's memory.
     pub memory_limit: ByteSize,
+    pub max_concurrent: u32,
+    pub queue_timeout: Span,
+    /// Empty: the directory of the system for temporary files.
+    pub spill_directory: String,
+    /// 0 is none.
+    pub max_spill_bytes: ByteSize,
+    /// 0 is without limit.
+    pub max_result_rows: u64,
+    /// 0 is without limit.
+    pub max_result_bytes: ByteSize,
     pub wait_for_logs: Span,
 }
 
@@ -114,7 +125,13 @@ impl Default for QueryConfig {
     fn default() -> Self {
         QueryConfig {
             timeout: TimeLimit(Some(std::time::Duration::from_secs(300))),
-            memory_limit: ByteSize(1 << 30),
+            memory_limit: ByteSize(0),
+            max_concurrent: 8,
+            queue_timeout: Span(std::time::Duration::from_secs(30)),
+            spill_directory: String::new(),
+            max_spill_bytes: ByteSize(10 << 30),
+            max_result_rows: 0,
+            max_result_bytes: ByteSize(0),
             wait_for_logs: Span(std::time::Duration::from_secs(10)),
         }
     }

@@ -11,6 +11,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
+use crate::catalog::Refused;
 use crate::history::NotReadYet;
 
 /// A statement that failed. Two situations a client or an operator treats differently are two variants.
@@ -28,6 +29,9 @@ pub enum QueryError {
     UnknownColumn { name: String },
     #[error("function {name} does not exist")]
     UnknownFunction { name: String },
+    /// `name` with its `$`.
+    #[error("there is no parameter {name}")]
+    UnknownParameter { name: String },
     #[error("column reference \"{name}\" is ambiguous")]
     AmbiguousColumn { name: String },
     #[error("column \"{name}\" specified more than once")]
@@ -64,8 +68,14 @@ pub enum QueryError {
     Cancelled,
     #[error("cannot execute {statement} in a read-only transaction")]
     ReadOnly { statement: String },
+    /// A user may not do that.
+    #[error("{message}")]
+    Forbidden { message: String },
     #[error("{message}")]
     NotSupported { message: String },
+    /// A result is larger than the limits of the gateway allow.
+    #[error("{message}")]
+    TooLarge { message: String },
     #[error("out of memory: {message}")]
     OutOfMemory { message: String },
     #[error("{message}")]
@@ -197,6 +207,13 @@ fn from_external(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Qu
     }
     if let Some(error) = source.downcast_ref::<NotReadYet>() {
         return error.into();
+    }
+    if let Some(refused) = source.downcast_ref::<Refused>() {
+        let message = refused.to_string();
+        return match refused {
+            Refused::NullSetting => QueryError::InvalidParameter { message },
+            Refused::NotYours { .. } => QueryError::Forbidden { message },
+        };
     }
     QueryError::Storage {
         message: source.to_string(),

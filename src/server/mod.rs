@@ -2,17 +2,23 @@
 
 pub mod auth;
 mod error;
+mod execution;
+mod explain;
 mod health;
 pub mod http;
+mod memory;
 mod parameters;
 pub mod pg;
+mod places;
 mod program;
 pub mod query;
 mod rest;
 mod rewrite;
 pub mod security;
+mod spill;
 mod sql_text;
 mod stall;
+mod statement;
 pub mod status;
 pub mod tls;
 mod watched;

@@ -32,11 +32,16 @@ impl Placeholders {
     pub(super) fn of(statement: &ast::Statement) -> Result<Self, QueryError> {
         let mut found = Placeholders::default();
         match statement.visit(&mut found) {
-            ControlFlow::Break(name) => Err(QueryError::Syntax {
-                message: format!("there is no parameter {name}"),
-            }),
+            ControlFlow::Break(name) => Err(QueryError::UnknownParameter { name }),
             ControlFlow::Continue(()) => Ok(found),
         }
+    }
+
+    /// The first of the parameters that are not among the first `given`.
+    pub(super) fn missing(&self, given: usize) -> Option<QueryError> {
+        (self.count > given).then(|| QueryError::UnknownParameter {
+            name: format!("${}", given + 1),
+        })
     }
 
     pub(super) fn type_oid(&self, index: usize) -> Option<u32> {
@@ -130,7 +135,7 @@ pub(super) async fn infer_parameter_types(
             arrays: HashSet::new(),
         };
         let mut statement = statement.clone();
-        if let Some(tree) = super::query::sql_tree(&mut statement) {
+        if let Some(tree) = super::statement::sql_tree(&mut statement) {
             let _ = tree.visit(&mut probe);
         }
         let arrays = probe.arrays;

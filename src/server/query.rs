@@ -5,68 +5,116 @@
 //!   client leaves suspended is not running.
 //! - Dropping a [`RowStream`] aborts its work; nothing else is needed for a cancel or for a client that went away.
 //! - Rows wait in a channel of `BATCHES_IN_FLIGHT`, so a slow client slows its statement down instead of filling memory.
+//! - What reads more than the catalog takes one of [`QueryLimits::max_concurrent`] places (see [`super::places`]), has a share of memory (see
+//!   [`super::memory`]) and spills to disk beyond it. Each statement is an entry of `system.queries`.
 //! - A prepared statement keeps its syntax tree, not a plan: each execution plans again, on the snapshot of that moment.
 //!
 //! There is no protocol here, and no session state: what a statement needs of its session comes as [`SessionVars`].
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::ParamValues;
-use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::dataframe::DataFrame;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::config::SpillCompression;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::execution::context::{SQLOptions, SessionState};
+use datafusion::execution::context::SessionState;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::parser::{DFParserBuilder, Statement as DfStatement};
-use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 use tracing::{Instrument, Span, field};
 
-use super::parameters::{Placeholders, infer_parameter_types, sql_type};
+use super::execution::Execution;
+use super::memory::{SharedMemory, StatementPool, share_of_machine};
+use super::parameters::infer_parameter_types;
+use super::places::{Place, Places};
 use super::program::{Program, Programs, parameter_types};
-use super::rewrite::cast_integer_literals;
-use super::sql_text::{lexemes, split_statements};
+use super::spill::SpillDirectory;
+use super::sql_text::split_statements;
+use super::statement::{Parsed, allow_only_reads, plan, planned};
 use super::yielding::YieldAboveJoins;
-use crate::catalog::rewrite::{column_name, rewrite_statement};
-use crate::catalog::{Catalog, SessionVars};
+use crate::catalog::activity::{Activity, Query, QueryState, Running};
+use crate::catalog::{Catalog, SessionVars, reads_only_fixed};
 
 pub use super::error::QueryError;
 
 /// Finished batches that may wait for a client. Enough that the next batch is computed while one is sent; a batch is 8192 rows.
 const BATCHES_IN_FLIGHT: usize = 4;
 
-/// Nesting the parser accepts. DataFusion's default of 50 is below what BI tools generate.
-const PARSER_RECURSION_LIMIT: usize = 200;
+/// Kilobytes of batches that may wait for a client; one that is larger waits alone.
+const KILOBYTES_IN_FLIGHT: u32 = 4096;
+
+/// Of a thread of statements. What walks a syntax tree of the depth that is allowed needs a fifth of it, in a debug build.
+const STACK_BYTES: usize = 64 << 20;
+
+/// A client that takes no rows for so long gives its place to others until it does.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What a sort sets aside for merging what it spilled: DataFusion's default, and less where a statement has little.
+const SORT_RESERVATION: usize = 10 << 20;
+
+/// Memory for each of the sorted runs on disk that a sort merges at once. DataFusion would merge as many as there is memory for, and leave none
+/// to the sort beside it.
+const MERGED_RUN_BYTES: usize = 32 << 20;
+
+/// What a sort may read ahead. DataFusion's default is as large as a whole share of memory.
+const SORT_PUSHDOWN_BUFFER: usize = 64 << 20;
 
 /// Consumers a memory error names.
 const NAMED_MEMORY_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).expect("5 is not zero");
 
-/// What a statement may use.
+/// What statements may use.
 #[derive(Debug, Clone)]
 pub struct QueryLimits {
     /// Over planning and rows together; `None` is without limit.
     pub timeout: Option<Duration>,
-    /// Memory one statement may hold before it spills or fails.
-    pub memory_bytes: usize,
+    /// Memory one statement may hold before it spills or fails; `None` is its share of the machine's.
+    pub memory_bytes: Option<usize>,
     /// How long a statement waits for logs of applications that it names, if they are not read yet.
     pub wait_for_logs: Duration,
+    /// Statements of clients that work at once, and as many of the program's own.
+    pub max_concurrent: usize,
+    /// How long one more waits for its turn.
+    pub queue_timeout: Duration,
+    /// Disk that statements may use together; 0 is none.
+    pub spill_bytes: u64,
+    /// Rows, and bytes in memory, of one result; `None` is without limit.
+    pub max_result_rows: Option<u64>,
+    pub max_result_bytes: Option<u64>,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        QueryLimits {
+            timeout: Some(Duration::from_secs(300)),
+            memory_bytes: None,
+            wait_for_logs: Duration::from_secs(10),
+            max_concurrent: 8,
+            queue_timeout: Duration::from_secs(30),
+            spill_bytes: 0,
+            max_result_rows: None,
+            max_result_bytes: None,
+        }
+    }
+}
+
+impl QueryLimits {
+    fn share(&self) -> usize {
+        self.memory_bytes
+            .unwrap_or_else(|| share_of_machine(self.max_concurrent))
+    }
 }
 
 /// A running statement: its columns, then its rows.
@@ -107,17 +155,32 @@ pub struct QueryEngine {
     own_sessions: Arc<OwnSessionFactory>,
     /// What the program's own statements share.
     own_memory: Arc<RuntimeEnv>,
-    limits: QueryLimits,
+    resources: Arc<Resources>,
     /// `None` only while dropping.
     runtime: Option<Runtime>,
-    running: Arc<AtomicUsize>,
+    activity: Arc<Activity>,
     programs: Arc<Programs>,
+}
+
+/// What clients' statements have to share.
+#[derive(Debug)]
+struct Resources {
+    limits: QueryLimits,
+    /// Memory of one statement.
+    share: usize,
+    memory: Arc<SharedMemory>,
+    places: Places,
+    /// The program's own statements do not wait for those of clients.
+    own_places: Places,
+    /// Stores, footers of files, and the disk.
+    env: Arc<RuntimeEnv>,
+    _spill: Option<SpillDirectory>,
 }
 
 impl std::fmt::Debug for QueryEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("QueryEngine")
-            .field("limits", &self.limits)
+            .field("limits", &self.resources.limits)
             .field("running", &self.running())
             .finish_non_exhaustive()
     }
@@ -133,22 +196,19 @@ impl Drop for QueryEngine {
 }
 
 impl QueryEngine {
-    /// Starts the runtime that statements run on.
-    pub fn start(catalog: Arc<Catalog>, limits: QueryLimits) -> std::io::Result<Arc<Self>> {
+    /// Starts the runtime that statements run on. They spill below `spill_to`.
+    pub fn start(catalog: Arc<Catalog>, limits: QueryLimits, spill_to: &Path) -> std::io::Result<Arc<Self>> {
         let (for_sessions, own) = (Arc::clone(&catalog), Arc::clone(&catalog));
         let sessions = Arc::new(move |vars: &SessionVars| for_sessions.session(vars));
-        Self::start_on(Some(catalog), sessions, Arc::new(move || own.own_session()), limits)
+        let own = Arc::new(move || own.own_session());
+        Self::start_on(Some(catalog), sessions, own, limits, Some(spill_to))
     }
 
-    /// As [`QueryEngine::start`], with sessions from anywhere.
+    /// As [`QueryEngine::start`], with sessions from anywhere, and nowhere to spill.
     pub fn start_with(sessions: Arc<SessionFactory>, limits: QueryLimits) -> std::io::Result<Arc<Self>> {
         let own = Arc::clone(&sessions);
-        Self::start_on(
-            None,
-            sessions,
-            Arc::new(move || own(&SessionVars::default()).state()),
-            limits,
-        )
+        let own = Arc::new(move || own(&SessionVars::default()).state());
+        Self::start_on(None, sessions, own, limits, None)
     }
 
     fn start_on(
@@ -156,37 +216,85 @@ impl QueryEngine {
         sessions: Arc<SessionFactory>,
         own_sessions: Arc<OwnSessionFactory>,
         limits: QueryLimits,
+        spill_to: Option<&Path>,
     ) -> std::io::Result<Arc<Self>> {
         let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cores)
             .thread_name("query")
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()?;
+        let share = limits.share();
+        let spill = spill_to.filter(|_| limits.spill_bytes > 0).and_then(|base| {
+            SpillDirectory::create(base)
+                .inspect_err(|error| {
+                    tracing::warn!(path = %base.display(), %error, "statements cannot spill to disk; query.spill_directory names another place");
+                })
+                .ok()
+        });
+        let disk = match &spill {
+            Some(directory) => DiskManagerBuilder::default()
+                .with_mode(DiskManagerMode::Directories(vec![directory.path().to_owned()]))
+                .with_max_temp_directory_size(limits.spill_bytes)
+                .with_max_spill_merge_fan_in((share / MERGED_RUN_BYTES).clamp(2, 64)),
+            None => DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
+        };
         // Stores and footers are the same for all.
-        let own_memory = RuntimeEnvBuilder::from_runtime_env(own_sessions().runtime_env())
-            .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
+        let env = RuntimeEnvBuilder::from_runtime_env(own_sessions().runtime_env())
+            .with_disk_manager_builder(disk)
             .build_arc()
             .map_err(std::io::Error::other)?;
+        let own_memory = RuntimeEnvBuilder::from_runtime_env(&env)
+            .with_memory_pool(Arc::new(FairSpillPool::new(share)))
+            .build_arc()
+            .map_err(std::io::Error::other)?;
+        let resources = Resources {
+            share,
+            memory: SharedMemory::new(share.saturating_mul(limits.max_concurrent.max(1))),
+            places: Places::new(limits.max_concurrent, limits.queue_timeout),
+            own_places: Places::new(limits.max_concurrent, limits.queue_timeout),
+            env,
+            _spill: spill,
+            limits,
+        };
+        let activity = catalog
+            .as_ref()
+            .map_or_else(Arc::default, |catalog| Arc::clone(catalog.activity()));
         Ok(Arc::new(QueryEngine {
             catalog,
             sessions,
             own_sessions,
             own_memory,
-            limits,
+            resources: Arc::new(resources),
             runtime: Some(runtime),
-            running: Arc::default(),
+            activity,
             programs: Arc::default(),
         }))
     }
 
     pub fn limits(&self) -> &QueryLimits {
-        &self.limits
+        &self.resources.limits
+    }
+
+    /// Who is connected and what runs.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
     }
 
     /// Statements being planned or run at this moment.
     pub fn running(&self) -> usize {
-        self.running.load(Ordering::Relaxed)
+        self.activity.running()
+    }
+
+    /// Memory that one statement may hold, in bytes.
+    pub fn memory_of_one(&self) -> usize {
+        self.resources.share
+    }
+
+    /// Places in which nothing runs.
+    pub fn free_places(&self) -> usize {
+        self.resources.places.free()
     }
 
     /// Splits a text into statements, without those that are empty or only a comment.
@@ -196,7 +304,7 @@ impl QueryEngine {
 
     /// Runs one read-only statement without parameters, within the engine's own timeout.
     pub async fn run(&self, sql: &str, vars: &SessionVars) -> Result<RowStream, QueryError> {
-        self.run_within(sql, vars, self.limits.timeout).await
+        self.run_within(sql, vars, self.resources.limits.timeout).await
     }
 
     /// As [`QueryEngine::run`]; `timeout` replaces the engine's own, `None` is without limit.
@@ -206,9 +314,7 @@ impl QueryEngine {
         vars: &SessionVars,
         timeout: Option<Duration>,
     ) -> Result<RowStream, QueryError> {
-        let parsed = Parsed::read(sql)?;
-        self.stream(Work::Statement(Box::new(parsed), Vec::new(), Vec::new()), vars, timeout)
-            .await
+        self.stream(Work::Text(sql.into()), vars, timeout).await
     }
 
     /// Runs a statement of the program's own, planned once for all runs. It may name base tables only; `params` are `$1`, `$2`, …, of the
@@ -219,7 +325,7 @@ impl QueryEngine {
         params: Vec<ScalarValue>,
         vars: &SessionVars,
     ) -> Result<RowStream, QueryError> {
-        self.stream(Work::Own(sql.into(), params), vars, self.limits.timeout)
+        self.stream(Work::Own(sql.into(), params), vars, self.resources.limits.timeout)
             .await
     }
 
@@ -231,10 +337,10 @@ impl QueryEngine {
         declared: &[Option<DataType>],
         timeout: Option<Duration>,
     ) -> Result<Prepared, QueryError> {
-        let parsed = Parsed::read(sql)?;
-        let session = statement_session(&self.sessions, &self.limits, vars)?;
-        let declared = declared.to_vec();
+        let session = self.resources.session(&self.sessions, vars, None)?;
+        let (sql, declared) = (sql.to_owned(), declared.to_vec());
         let work = async move {
+            let parsed = Parsed::read(&sql)?;
             let parameter_types =
                 infer_parameter_types(&session, &parsed.statement, &parsed.placeholders, &declared).await?;
             let plan = plan(&session, &parsed, &parameter_types).await?;
@@ -289,66 +395,35 @@ impl QueryEngine {
         timeout: Option<Duration>,
     ) -> Result<RowStream, QueryError> {
         let started = Instant::now();
-        let session = match statement {
-            Work::Statement(..) => statement_session(&self.sessions, &self.limits, vars)?,
-            Work::Own(..) => (self.own_sessions)(),
-        };
-        let own_memory = Arc::clone(&self.own_memory);
+        let running = self
+            .activity
+            .begin(vars, statement.sql(), matches!(statement, Work::Own(..)));
+        let query = Arc::clone(&running.query);
         let (schema_sender, schema_receiver) = oneshot::channel();
-        let (rows_sender, rows) = mpsc::channel(BATCHES_IN_FLIGHT);
+        let (rows_sender, rows) = in_flight();
         let span = tracing::info_span!(
             "statement",
+            id = query.id,
             user = %vars.user,
             application = %vars.application_name,
             pid = vars.backend_pid,
-            sql = %statement.sql(),
+            sql = %query.sql,
             rows = field::Empty,
             error = field::Empty,
         );
-        let programs = Arc::clone(&self.programs);
-        let unread = UnreadLogs {
+        let job = Job {
             catalog: self.catalog.clone(),
-            wait: self.limits.wait_for_logs,
+            sessions: Arc::clone(&self.sessions),
+            own_sessions: Arc::clone(&self.own_sessions),
+            own_memory: Arc::clone(&self.own_memory),
+            programs: Arc::clone(&self.programs),
+            resources: Arc::clone(&self.resources),
+            vars: vars.clone(),
+            running,
         };
-        let again = {
-            let (sessions, limits, vars) = (Arc::clone(&self.sessions), self.limits.clone(), vars.clone());
-            move || statement_session(&sessions, &limits, &vars)
-        };
-        let work = async move {
-            let opened = async {
-                let session = match unread.read_for(&session, &statement).await? {
-                    false => session,
-                    true => again()?,
-                };
-                statement.open(&session, &programs, own_memory).await
-            };
-            let mut output = match opened.await {
-                Ok(output) => output,
-                Err(error) => {
-                    Span::current().record("error", error.status().sqlstate);
-                    // The receiver is gone only if nobody wants the answer.
-                    let _ = schema_sender.send(Err(error));
-                    return;
-                }
-            };
-            let _ = schema_sender.send(Ok(Arc::clone(&output.schema)));
-            let mut row_count = 0;
-            while let Some(batch) = output.next().await {
-                match &batch {
-                    Ok(batch) => row_count += batch.num_rows(),
-                    Err(error) => {
-                        Span::current().record("error", error.status().sqlstate);
-                    }
-                }
-                let failed = batch.is_err();
-                if rows_sender.send(batch).await.is_err() || failed {
-                    break;
-                }
-            }
-            Span::current().record("rows", row_count);
-        };
-        let task = AbortOnDrop(self.spawn(work, span));
-        let schema = match within(timeout, schema_receiver).await? {
+        let task = AbortOnDrop(self.spawn(job.run(statement, schema_sender, rows_sender), span));
+        let answer = within(timeout, schema_receiver).await;
+        let schema = match answer.inspect_err(|error| query.fail(error.status().sqlstate, error.to_string()))? {
             Ok(schema) => schema?,
             Err(_) => {
                 return Err(QueryError::Internal {
@@ -359,6 +434,7 @@ impl QueryEngine {
         let mut batches = BatchStream {
             rows,
             task,
+            query,
             deadline: None,
             finished: false,
         };
@@ -367,45 +443,257 @@ impl QueryEngine {
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static, span: Span) -> JoinHandle<T> {
-        let running = Running::count(&self.running);
         let runtime = self.runtime.as_ref().expect("the runtime is taken only in drop");
-        runtime.spawn(
-            async move {
-                let _running = running;
-                work.await
-            }
-            .instrument(span),
-        )
+        runtime.spawn(work.instrument(span))
     }
 }
 
-fn statement_session(
-    sessions: &Arc<SessionFactory>,
-    limits: &QueryLimits,
-    vars: &SessionVars,
-) -> Result<SessionState, QueryError> {
-    let state = sessions(vars).state();
-    let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), NAMED_MEMORY_CONSUMERS);
-    let runtime_env = RuntimeEnvBuilder::from_runtime_env(state.runtime_env())
-        .with_memory_pool(Arc::new(pool))
-        .build_arc()?;
-    Ok(SessionStateBuilder::new_from_existing(state)
-        .with_runtime_env(runtime_env)
-        .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
-        .build())
+impl Resources {
+    /// The session of one statement, with its share of memory; `None` is for planning alone.
+    fn session(
+        &self,
+        sessions: &Arc<SessionFactory>,
+        vars: &SessionVars,
+        query: Option<&Query>,
+    ) -> Result<SessionState, QueryError> {
+        let state = sessions(vars).state();
+        let shown = query.map_or_else(Arc::default, |query| Arc::clone(&query.memory));
+        let pool = StatementPool::new(self.share, Arc::clone(&self.memory), shown);
+        let env = RuntimeEnvBuilder::from_runtime_env(&self.env)
+            .with_memory_pool(Arc::new(TrackConsumersPool::new(pool, NAMED_MEMORY_CONSUMERS)))
+            .build_arc()?;
+        let mut config = state.config().clone();
+        let execution = &mut config.options_mut().execution;
+        execution.spill_compression = SpillCompression::Lz4Frame;
+        execution.sort_spill_reservation_bytes = SORT_RESERVATION.min(self.share / 8);
+        execution.sort_pushdown_buffer_capacity = SORT_PUSHDOWN_BUFFER.min(self.share);
+        Ok(SessionStateBuilder::new_from_existing(state)
+            .with_config(config)
+            .with_runtime_env(env)
+            .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
+            .build())
+    }
+}
+
+/// A batch, and its part of what may be in flight.
+type InFlight = (Result<RecordBatch, QueryError>, OwnedSemaphorePermit);
+
+/// The end at which batches go in.
+struct RowsSender {
+    channel: mpsc::Sender<InFlight>,
+    kilobytes: Arc<Semaphore>,
+}
+
+/// Room for some batches, and for some bytes of them.
+fn in_flight() -> (RowsSender, mpsc::Receiver<InFlight>) {
+    let (channel, rows) = mpsc::channel(BATCHES_IN_FLIGHT);
+    let kilobytes = Arc::new(Semaphore::new(KILOBYTES_IN_FLIGHT as usize));
+    (RowsSender { channel, kilobytes }, rows)
+}
+
+impl RowsSender {
+    /// Waits for room; `None` if nobody takes rows any more.
+    async fn room(&self, kilobytes: u32) -> Option<(mpsc::Permit<'_, InFlight>, OwnedSemaphorePermit)> {
+        let weight = tokio::select! {
+            weight = Arc::clone(&self.kilobytes).acquire_many_owned(kilobytes) => weight.ok()?,
+            () = self.channel.closed() => return None,
+        };
+        Some((self.channel.reserve().await.ok()?, weight))
+    }
+}
+
+/// One statement's run, on the runtime of statements.
+struct Job {
+    catalog: Option<Arc<Catalog>>,
+    sessions: Arc<SessionFactory>,
+    own_sessions: Arc<OwnSessionFactory>,
+    own_memory: Arc<RuntimeEnv>,
+    programs: Arc<Programs>,
+    resources: Arc<Resources>,
+    vars: SessionVars,
+    running: Running,
+}
+
+impl Job {
+    async fn run(self, work: Work, schema: oneshot::Sender<Result<SchemaRef, QueryError>>, rows: RowsSender) {
+        let (mut execution, mut place) = match self.open(work).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.failed(&error);
+                // The receiver is gone only if nobody wants the answer.
+                let _ = schema.send(Err(error));
+                return;
+            }
+        };
+        let _ = schema.send(Ok(Arc::clone(&execution.schema)));
+        let query = &self.running.query;
+        let mut given = Given::default();
+        while let Some(batch) = execution.next().await {
+            let batch = batch.and_then(|batch| given.count(batch, query, &self.resources.limits));
+            let failed = batch.as_ref().err().inspect(|error| self.failed(error)).is_some();
+            if self.send(batch, &rows, &mut place).await.is_none() {
+                // Nobody wants the rest.
+                return;
+            }
+            if failed {
+                break;
+            }
+        }
+        Span::current().record("rows", given.rows);
+        query.spilled(execution.spilled_bytes());
+        query.enter(QueryState::Finished);
+    }
+
+    fn failed(&self, error: &QueryError) {
+        let sqlstate = error.status().sqlstate;
+        Span::current().record("error", sqlstate);
+        self.running.query.fail(sqlstate, error.to_string());
+    }
+
+    /// Gives a batch to the client, as soon as there is room for it; who waits for that holds up nobody else. `None` if nobody wants it.
+    async fn send(
+        &self,
+        batch: Result<RecordBatch, QueryError>,
+        rows: &RowsSender,
+        place: &mut Option<Place>,
+    ) -> Option<()> {
+        let kilobytes = batch.as_ref().map_or(0, |batch| batch.get_array_memory_size() / 1024);
+        let kilobytes = u32::try_from(kilobytes).unwrap_or(u32::MAX).min(KILOBYTES_IN_FLIGHT);
+        let mut room = std::pin::pin!(rows.room(kilobytes));
+        let (free, weight) = match tokio::time::timeout(PATIENCE, &mut room).await {
+            Ok(room) => room?,
+            Err(_) => {
+                let query = &self.running.query;
+                query.enter(QueryState::Sending);
+                if let Some(place) = place {
+                    place.leave();
+                }
+                let room = room.await?;
+                if let Some(place) = place {
+                    query.enter(QueryState::Queued);
+                    place.come_back().await;
+                }
+                query.enter(QueryState::Running);
+                room
+            }
+        };
+        free.send((batch, weight));
+        Some(())
+    }
+
+    async fn open(&self, work: Work) -> Result<(Execution, Option<Place>), QueryError> {
+        match work {
+            // Parsed here: long texts take long, and the network has no time for that.
+            Work::Text(sql) => self.open_statement(&Parsed::read(&sql)?, &[], &[]).await,
+            Work::Statement(parsed, types, params) => self.open_statement(&parsed, &types, &params).await,
+            Work::Own(sql, params) => self.open_own(&sql, &params).await,
+        }
+    }
+
+    async fn open_statement(
+        &self,
+        parsed: &Parsed,
+        types: &[DataType],
+        params: &[ScalarValue],
+    ) -> Result<(Execution, Option<Place>), QueryError> {
+        if let Some(error) = parsed.placeholders.missing(params.len()) {
+            return Err(error);
+        }
+        let query = &self.running.query;
+        let session = || self.resources.session(&self.sessions, &self.vars, Some(query));
+        let mut own = session()?;
+        let unread = UnreadLogs {
+            catalog: self.catalog.as_deref(),
+            wait: self.resources.limits.wait_for_logs,
+        };
+        if unread.read_for(&own, parsed, types, params, query).await? {
+            own = session()?;
+        }
+        let plan = planned(&own, parsed, types, params).await?;
+        allow_only_reads(&plan)?;
+        let place = match reads_only_fixed(&plan) {
+            true => None,
+            false => Some(self.take(&self.resources.places).await?),
+        };
+        query.enter(QueryState::Running);
+        Ok((Execution::open(&own, parsed, plan).await?, place))
+    }
+
+    async fn open_own(&self, sql: &str, params: &[ScalarValue]) -> Result<(Execution, Option<Place>), QueryError> {
+        let place = self.take(&self.resources.own_places).await?;
+        // Bound to the snapshot of the moment in which it begins to run.
+        let session = (self.own_sessions)();
+        self.running.query.enter(QueryState::Running);
+        let program = match self.programs.get(sql) {
+            Some(program) => program,
+            None => {
+                let parsed = Parsed::read(sql)?;
+                let plan = plan(&session, &parsed, &parameter_types(params)).await?;
+                let plan = match plan {
+                    LogicalPlan::Statement(PlanStatement::Prepare(prepare)) => Arc::unwrap_or_clone(prepare.input),
+                    other => other,
+                };
+                allow_only_reads(&plan)?;
+                self.programs.insert(sql, Program::new(&session, &plan)?)
+            }
+        };
+        let batches = program.open(&session, Arc::clone(&self.own_memory), params).await?;
+        Ok((Execution::of_own(program.schema(), batches), Some(place)))
+    }
+
+    async fn take(&self, places: &Places) -> Result<Place, QueryError> {
+        self.running.query.enter(QueryState::Queued);
+        places.take().await
+    }
+}
+
+/// What a statement has given so far.
+#[derive(Default)]
+struct Given {
+    rows: u64,
+    bytes: u64,
+}
+
+impl Given {
+    /// The batch, unless the result becomes larger with it than results may be.
+    fn count(&mut self, batch: RecordBatch, query: &Query, limits: &QueryLimits) -> Result<RecordBatch, QueryError> {
+        let bytes = batch.get_array_memory_size();
+        self.rows += batch.num_rows() as u64;
+        self.bytes += bytes as u64;
+        let too_large = |what: &str, limit: u64| QueryError::TooLarge {
+            message: format!(
+                "the result has more than {limit} {what}, which is the limit of query.max_result_{what}; ask for less, or raise it"
+            ),
+        };
+        if let Some(limit) = limits.max_result_rows.filter(|limit| self.rows > *limit) {
+            return Err(too_large("rows", limit));
+        }
+        if let Some(limit) = limits.max_result_bytes.filter(|limit| self.bytes > *limit) {
+            return Err(too_large("bytes", limit));
+        }
+        query.gave(batch.num_rows(), bytes);
+        Ok(batch)
+    }
 }
 
 /// Logs that were seen and are not read yet.
-struct UnreadLogs {
-    catalog: Option<Arc<Catalog>>,
+struct UnreadLogs<'a> {
+    catalog: Option<&'a Catalog>,
     wait: Duration,
 }
 
-impl UnreadLogs {
+impl UnreadLogs<'_> {
     /// Has the logs read of the applications that a client's statement names. `true` if it has to be planned on what there is then. The
     /// program's own statements name applications that were waited for.
-    async fn read_for(&self, session: &SessionState, work: &Work) -> Result<bool, QueryError> {
-        let (Some(catalog), Work::Statement(parsed, types, params)) = (&self.catalog, work) else {
+    async fn read_for(
+        &self,
+        session: &SessionState,
+        parsed: &Parsed,
+        types: &[DataType],
+        params: &[ScalarValue],
+        query: &Query,
+    ) -> Result<bool, QueryError> {
+        let Some(catalog) = self.catalog else {
             return Ok(false);
         };
         if !catalog.has_unread(session) {
@@ -422,6 +710,7 @@ impl UnreadLogs {
         if unread.is_empty() {
             return Ok(false);
         }
+        query.enter(QueryState::WaitingForLogs);
         let read = catalog.ensure_read(&unread, self.wait).await;
         read.map_err(|not_read| QueryError::from(&not_read))?;
         Ok(true)
@@ -430,6 +719,8 @@ impl UnreadLogs {
 
 /// What a stream of rows comes from.
 enum Work {
+    /// A client's, without parameters.
+    Text(Arc<str>),
     /// A client's, with the types and values of its parameters.
     Statement(Box<Parsed>, Vec<DataType>, Vec<ScalarValue>),
     /// One of the program's own.
@@ -440,46 +731,17 @@ impl Work {
     fn sql(&self) -> &str {
         match self {
             Work::Statement(parsed, ..) => &parsed.sql,
-            Work::Own(sql, _) => sql,
+            Work::Text(sql) | Work::Own(sql, _) => sql,
         }
-    }
-
-    async fn open(
-        self,
-        session: &SessionState,
-        programs: &Programs,
-        own_memory: Arc<RuntimeEnv>,
-    ) -> Result<Output, QueryError> {
-        let (sql, params) = match self {
-            Work::Statement(parsed, types, params) => return open(session, &parsed, &types, params).await,
-            Work::Own(sql, params) => (sql, params),
-        };
-        let program = match programs.get(&sql) {
-            Some(program) => program,
-            None => {
-                let parsed = Parsed::read(&sql)?;
-                let plan = plan(session, &parsed, &parameter_types(&params)).await?;
-                let plan = match plan {
-                    LogicalPlan::Statement(PlanStatement::Prepare(prepare)) => Arc::unwrap_or_clone(prepare.input),
-                    other => other,
-                };
-                allow_only_reads(&plan)?;
-                programs.insert(&sql, Program::new(session, &plan)?)
-            }
-        };
-        Ok(Output {
-            batches: program.open(session, own_memory, &params).await?,
-            schema: program.schema(),
-            explains: false,
-        })
     }
 }
 
 /// Batches of a running statement. Dropping it stops the statement.
 #[derive(Debug)]
 pub struct BatchStream {
-    rows: mpsc::Receiver<Result<RecordBatch, QueryError>>,
+    rows: mpsc::Receiver<InFlight>,
     task: AbortOnDrop<()>,
+    query: Arc<Query>,
     deadline: Option<(Pin<Box<Sleep>>, Duration)>,
     finished: bool,
 }
@@ -505,14 +767,15 @@ impl Stream for BatchStream {
         if let Some((sleep, limit)) = &mut self.deadline
             && sleep.as_mut().poll(context).is_ready()
         {
-            let limit = *limit;
+            let error = QueryError::TimedOut { limit: *limit };
             self.finished = true;
+            self.query.fail(error.status().sqlstate, error.to_string());
             self.task.0.abort();
-            return Poll::Ready(Some(Err(QueryError::TimedOut { limit })));
+            return Poll::Ready(Some(Err(error)));
         }
         match self.rows.poll_recv(context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(batch)) => {
+            Poll::Ready(Some((batch, _weight))) => {
                 self.finished = batch.is_err();
                 Poll::Ready(Some(batch))
             }
@@ -543,343 +806,11 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-struct Running(Arc<AtomicUsize>);
-
-impl Running {
-    fn count(counter: &Arc<AtomicUsize>) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Running(Arc::clone(counter))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 async fn within<F: Future>(timeout: Option<Duration>, work: F) -> Result<F::Output, QueryError> {
     match timeout {
         None => Ok(work.await),
         Some(limit) => tokio::time::timeout(limit, work)
             .await
             .map_err(|_| QueryError::TimedOut { limit }),
-    }
-}
-
-/// A statement after parsing, rewriting and the read-only check.
-#[derive(Debug, Clone)]
-struct Parsed {
-    sql: Arc<str>,
-    statement: DfStatement,
-    placeholders: Placeholders,
-    explains: bool,
-}
-
-impl Parsed {
-    fn read(sql: &str) -> Result<Parsed, QueryError> {
-        let words = with_datafusion_explain_format(sql)?;
-        let mut statements = DFParserBuilder::new(words.as_deref().unwrap_or(sql))
-            .with_dialect(&PostgreSqlDialect {})
-            .with_recursion_limit(PARSER_RECURSION_LIMIT)
-            .build()?
-            .parse_statements()?;
-        let (Some(mut statement), None) = (statements.pop_front(), statements.pop_front()) else {
-            return Err(QueryError::Syntax {
-                message: "exactly one statement is expected here".into(),
-            });
-        };
-        refuse_writes(&statement)?;
-        let explains = matches!(statement, DfStatement::Explain(_));
-        let mut placeholders = Placeholders::default();
-        if let Some(tree) = sql_tree(&mut statement) {
-            placeholders = Placeholders::of(tree)?;
-            // Names first: `1` has none, while the cast added after it would be called `int4`.
-            rewrite_statement(tree);
-            cast_integer_literals(tree);
-        }
-        Ok(Parsed {
-            sql: sql.into(),
-            statement,
-            placeholders,
-            explains,
-        })
-    }
-
-    /// What the client sees of the schema that was planned.
-    fn client_schema(&self, planned: &SchemaRef) -> SchemaRef {
-        if self.explains {
-            return Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]));
-        }
-        let fields = planned.fields().iter().map(|field| match column_name(field.name()) {
-            name if name == field.name() => Arc::clone(field),
-            name => Arc::new(Field::clone(field).with_name(name)),
-        });
-        Arc::new(Schema::new_with_metadata(
-            fields.collect::<Vec<_>>(),
-            planned.metadata().clone(),
-        ))
-    }
-}
-
-/// PostgreSQL's `FORMAT TEXT` and `FORMAT JSON` of an EXPLAIN under DataFusion's names; `None` if there is nothing to change.
-fn with_datafusion_explain_format(sql: &str) -> Result<Option<String>, QueryError> {
-    let tokens = lexemes(sql)?;
-    let word = |index: usize| {
-        tokens
-            .get(index)
-            .map(|lexeme| sql[lexeme.start..lexeme.end].to_ascii_uppercase())
-            .unwrap_or_default()
-    };
-    if word(0) != "EXPLAIN" {
-        return Ok(None);
-    }
-    // The options end where the statement begins; no statement begins with FORMAT.
-    let statement = |index: usize| matches!(word(index).as_str(), "SELECT" | "WITH" | "VALUES" | "TABLE");
-    let Some(at) = (1..tokens.len())
-        .take_while(|index| !statement(*index))
-        .find(|index| word(*index) == "FORMAT")
-    else {
-        return Ok(None);
-    };
-    let name = match word(at + 1).as_str() {
-        "TEXT" => "indent",
-        "JSON" => "pgjson",
-        _ => return Ok(None),
-    };
-    let old = &tokens[at + 1];
-    Ok(Some(format!("{}{name}{}", &sql[..old.start], &sql[old.end..])))
-}
-
-/// The statement that is planned, below any EXPLAIN.
-pub(super) fn sql_tree(statement: &mut DfStatement) -> Option<&mut ast::Statement> {
-    match statement {
-        DfStatement::Statement(tree) => Some(tree),
-        DfStatement::Explain(explain) => sql_tree(&mut explain.statement),
-        _ => None,
-    }
-}
-
-/// The first line of defence; [`allow_only_reads`] on the plan is the second.
-fn refuse_writes(statement: &DfStatement) -> Result<(), QueryError> {
-    match statement {
-        DfStatement::CreateExternalTable(_) => Err(QueryError::ReadOnly {
-            statement: "CREATE EXTERNAL TABLE".into(),
-        }),
-        DfStatement::CopyTo(_) => Err(QueryError::ReadOnly {
-            statement: "COPY".into(),
-        }),
-        DfStatement::Reset(_) => Err(QueryError::NotSupported {
-            message: "RESET is not possible here".into(),
-        }),
-        DfStatement::Explain(explain) => refuse_writes(&explain.statement),
-        DfStatement::Statement(tree) => match tree.as_ref() {
-            ast::Statement::Query(query) => refuse_writes_in_query(query),
-            ast::Statement::ExplainTable { .. } => Ok(()),
-            other => Err(refusal(other)),
-        },
-    }
-}
-
-fn refuse_writes_in_query(query: &ast::Query) -> Result<(), QueryError> {
-    struct Writes;
-    impl ast::Visitor for Writes {
-        type Break = &'static str;
-
-        fn pre_visit_query(&mut self, query: &ast::Query) -> std::ops::ControlFlow<&'static str> {
-            if !query.locks.is_empty() {
-                return std::ops::ControlFlow::Break("SELECT FOR UPDATE");
-            }
-            body(&query.body)
-        }
-    }
-    fn body(expr: &ast::SetExpr) -> std::ops::ControlFlow<&'static str> {
-        use std::ops::ControlFlow::{Break, Continue};
-        match expr {
-            ast::SetExpr::Insert(_) => Break("INSERT"),
-            ast::SetExpr::Update(_) => Break("UPDATE"),
-            ast::SetExpr::Delete(_) => Break("DELETE"),
-            ast::SetExpr::Merge(_) => Break("MERGE"),
-            ast::SetExpr::Select(select) if select.into.is_some() => Break("SELECT INTO"),
-            ast::SetExpr::SetOperation { left, right, .. } => {
-                body(left)?;
-                body(right)
-            }
-            _ => Continue(()),
-        }
-    }
-    match ast::Visit::visit(query, &mut Writes) {
-        std::ops::ControlFlow::Break(statement) => Err(QueryError::ReadOnly {
-            statement: statement.into(),
-        }),
-        std::ops::ControlFlow::Continue(()) => Ok(()),
-    }
-}
-
-fn refusal(statement: &ast::Statement) -> QueryError {
-    let text = statement.to_string();
-    let mut words = text.split_whitespace().map(str::to_uppercase);
-    let verb = words.next().unwrap_or_default();
-    match verb.as_str() {
-        "CREATE" | "DROP" | "ALTER" => {
-            let object =
-                words.find(|word| !matches!(word.as_str(), "OR" | "REPLACE" | "TEMPORARY" | "TEMP" | "IF" | "EXISTS"));
-            QueryError::ReadOnly {
-                statement: format!("{verb} {}", object.unwrap_or_default()).trim().to_string(),
-            }
-        }
-        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" | "COPY" | "GRANT" | "REVOKE" | "COMMENT" | "VACUUM"
-        | "ANALYZE" | "LOCK" | "CALL" | "LOAD" | "UNLOAD" | "NOTIFY" | "LISTEN" | "ATTACH" | "DETACH" | "OPTIMIZE"
-        | "REPLACE" => QueryError::ReadOnly { statement: verb },
-        _ => QueryError::NotSupported {
-            message: format!("{verb} is not supported"),
-        },
-    }
-}
-
-fn allow_only_reads(plan: &LogicalPlan) -> Result<(), QueryError> {
-    let reads = SQLOptions::new()
-        .with_allow_ddl(false)
-        .with_allow_dml(false)
-        .with_allow_statements(false);
-    reads.verify_plan(plan).map_err(|_| QueryError::ReadOnly {
-        statement: plan_word(plan).into(),
-    })
-}
-
-fn plan_word(plan: &LogicalPlan) -> &str {
-    match plan {
-        LogicalPlan::Ddl(ddl) => ddl.name(),
-        LogicalPlan::Dml(_) => "INSERT, UPDATE or DELETE",
-        LogicalPlan::Copy(_) => "COPY",
-        _ => "this statement",
-    }
-}
-
-/// Plans; with parameters, under a PREPARE that tells DataFusion their types.
-async fn plan(
-    session: &SessionState,
-    parsed: &Parsed,
-    parameter_types: &[DataType],
-) -> Result<LogicalPlan, QueryError> {
-    let mut statement = parsed.statement.clone();
-    if !parameter_types.is_empty() {
-        // An EXPLAIN cannot stand under a PREPARE; the parameters below it then keep the types DataFusion infers.
-        if let DfStatement::Statement(tree) = statement {
-            let data_types = parameter_types.iter().map(sql_type).collect();
-            statement = DfStatement::Statement(Box::new(ast::Statement::Prepare {
-                name: ast::Ident::new("parameters"),
-                data_types,
-                statement: tree,
-            }));
-        }
-    }
-    Ok(session.statement_to_plan(statement).await?)
-}
-
-/// A statement whose plan runs.
-struct Output {
-    schema: SchemaRef,
-    batches: datafusion::execution::SendableRecordBatchStream,
-    explains: bool,
-}
-
-/// Plans with the values of the parameters.
-async fn planned(
-    session: &SessionState,
-    parsed: &Parsed,
-    parameter_types: &[DataType],
-    params: &[ScalarValue],
-) -> Result<LogicalPlan, QueryError> {
-    let mut plan = plan(session, parsed, parameter_types).await?;
-    if !parameter_types.is_empty() {
-        let targets: Vec<DataType> = match &plan {
-            LogicalPlan::Statement(PlanStatement::Prepare(prepare)) => {
-                prepare.fields.iter().map(|field| field.data_type().clone()).collect()
-            }
-            _ => parameter_types.to_vec(),
-        };
-        let values = params
-            .iter()
-            .zip(&targets)
-            .map(|(value, target)| Ok(ScalarAndMetadata::new(value.cast_to(target)?, None)))
-            .collect::<Result<Vec<_>, QueryError>>()?;
-        plan = plan.with_param_values(ParamValues::List(values))?;
-    }
-    Ok(plan)
-}
-
-async fn open(
-    session: &SessionState,
-    parsed: &Parsed,
-    parameter_types: &[DataType],
-    params: Vec<ScalarValue>,
-) -> Result<Output, QueryError> {
-    let plan = planned(session, parsed, parameter_types, &params).await?;
-    allow_only_reads(&plan)?;
-    let batches = DataFrame::new(session.clone(), plan).execute_stream().await?;
-    Ok(Output {
-        schema: parsed.client_schema(&batches.schema()),
-        batches,
-        explains: parsed.explains,
-    })
-}
-
-impl Output {
-    async fn next(&mut self) -> Option<Result<RecordBatch, QueryError>> {
-        let batch = match self.batches.next().await? {
-            Ok(batch) => batch,
-            Err(error) => return Some(Err(error.into())),
-        };
-        Some(if self.explains {
-            self.plan_lines(&batch)
-        } else {
-            self.under_client_names(batch)
-        })
-    }
-
-    fn under_client_names(&self, batch: RecordBatch) -> Result<RecordBatch, QueryError> {
-        if batch.schema() == self.schema {
-            return Ok(batch);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        // Names only differ; a schema that also relaxes nullability would be refused, so the types are the batch's own.
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options).map_err(
-            |error| QueryError::Internal {
-                message: error.to_string(),
-            },
-        )
-    }
-
-    /// DataFusion explains in rows of (kind, text); PostgreSQL in one column of lines.
-    fn plan_lines(&self, batch: &RecordBatch) -> Result<RecordBatch, QueryError> {
-        let text = |column: usize| -> Result<ArrayRef, QueryError> {
-            cast(batch.column(column), &DataType::Utf8).map_err(|error| QueryError::Internal {
-                message: error.to_string(),
-            })
-        };
-        let (kinds, plans) = (text(0)?, text(1)?);
-        let as_text = |array: &ArrayRef, row: usize| {
-            array
-                .as_any()
-                .downcast_ref::<StringArray>()
-                .map(|array| array.value(row).to_string())
-                .unwrap_or_default()
-        };
-        let mut lines: Vec<String> = Vec::new();
-        for row in 0..batch.num_rows() {
-            let (kind, plan) = (as_text(&kinds, row), as_text(&plans, row));
-            if plan.trim_start().starts_with('[') && plan.trim_end().ends_with(']') {
-                // FORMAT JSON is one document, which clients parse as one value.
-                lines.push(plan);
-                continue;
-            }
-            lines.push(format!("{}:", kind.replace('_', " ")));
-            lines.extend(plan.lines().map(|line| format!("  {line}")));
-        }
-        let column: ArrayRef = Arc::new(StringArray::from(lines));
-        RecordBatch::try_new(Arc::clone(&self.schema), vec![column]).map_err(|error| QueryError::Internal {
-            message: error.to_string(),
-        })
     }
 }

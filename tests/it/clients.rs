@@ -85,7 +85,12 @@ impl Documented {
         format!("{}.{}", self.schema, self.name)
     }
 
-    /// Its rows in an order that has no ties but between equal rows.
+    /// Its rows change with every statement, so that no two reads are the same: only its columns are compared.
+    fn is_live(&self) -> bool {
+        self.schema == "system" && ["queries", "sessions"].contains(&self.name.as_str())
+    }
+
+    /// Its rows in an order that has no ties but between equal rows; none of a table that lives.
     fn sql(&self) -> String {
         let names: Vec<String> = self
             .columns
@@ -99,9 +104,10 @@ impl Documented {
             .filter(|(_, column)| column.ty != "jsonb");
         let order: Vec<String> = order.map(|(at, _)| (at + 1).to_string()).collect();
         format!(
-            "select {} from {} order by {} limit {ROWS}",
+            "select {} from {}{} order by {} limit {ROWS}",
             names.join(", "),
             self.full_name(),
+            if self.is_live() { " where false" } else { "" },
             order.join(", ")
         )
     }
@@ -245,7 +251,7 @@ impl Gateway {
                     .iter()
                     .map(|row| format!("{}\n", Value::Object(row.clone())))
                     .collect();
-                assert!(!lines.is_empty(), "{} has no rows", table.full_name());
+                assert!(table.is_live() || !lines.is_empty(), "{} has no rows", table.full_name());
                 let file = self.folder.path().join(format!("{}.ndjson", table.full_name()));
                 fs::write(&file, lines).expect("room for rows");
                 file
@@ -258,7 +264,7 @@ impl Gateway {
                 .map(|column| json!({"name": column.name, "type": column.ty, "nullable": column.nullable, "comment": column.doc}))
                 .collect();
             tables.push(
-                json!({"schema": table.schema, "name": table.name, "is_view": table.is_view, "columns": columns,
+                json!({"schema": table.schema, "name": table.name, "is_view": table.is_view, "is_live": table.is_live(), "columns": columns,
                 "sql": table.sql(), "rows": rows}),
             );
         }
@@ -536,7 +542,7 @@ fn scripts_beside_the_checkout() {
     for rig in ["pgjdbc.sh", "pgx.sh", "node-clients.sh"] {
         install(rig, &[]);
     }
-    let mut gateway = Gateway::serving(&[shared.join("spark-logs"), shared.join("spark-conformance/events")]);
+    let mut gateway = Gateway::serving(&[shared.join("spark-logs"), shared.join("spark-conformance/events"), fixtures().join("damaged")]);
     let libraries = target("clients/shared").display().to_string();
     let port = gateway.server.pg.port().to_string();
     gateway.environment = vec![

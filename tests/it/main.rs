@@ -53,6 +53,10 @@ mod discovery;
 mod docs;
 /// Logs that grow while they are served.
 mod growing_log;
+/// What statements may use, who may end them, and what `system.queries` says of them.
+mod limits;
+/// Clients that do not keep to PostgreSQL's protocol.
+mod pg_abuse;
 /// psql and tokio-postgres on every table: descriptions, errors, cancel, text and binary values.
 mod psql;
 /// Filters on the application, counts and limits touch no more than they must.

@@ -83,8 +83,10 @@ fn psql_lists_the_tables_and_schemas() {
 #[test]
 fn psql_describes_every_column_of_every_table_with_its_comment() {
     let server = serve();
-    let system = [&sparkgate::catalog::EVENT_LOGS, &sparkgate::catalog::SETTINGS];
-    for table in tables().into_iter().chain(system) {
+    for table in tables()
+        .into_iter()
+        .chain(sparkgate::catalog::SYSTEM_TABLES.iter().copied())
+    {
         let name = format!("{}.{}", table.schema, table.name);
         let rows = cells(&server, &format!("\\d+ {name}"));
         let described: Vec<&Vec<String>> = rows.iter().filter(|row| row.len() > 5).collect();

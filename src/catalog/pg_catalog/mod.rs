@@ -23,6 +23,7 @@ pub(crate) use parameters::parameter_value;
 pub use parameters::{Parameter, parameters};
 pub(crate) use rows::{role_oid, schema_comment, table_size};
 
+use super::activity::Activity;
 use super::fixed::FixedTable;
 use super::{SessionVars, View, ViewColumn, pg_types};
 use crate::history::Snapshot;
@@ -212,6 +213,7 @@ impl Directory {
         name: &str,
         vars: &SessionVars,
         snapshot: &Snapshot,
+        activity: &Activity,
     ) -> Result<Option<Arc<dyn TableProvider>>> {
         let Some(relation) = self.relation_named(schema, name) else {
             return Ok(None);
@@ -223,7 +225,7 @@ impl Directory {
             None => {
                 let rows = match schema {
                     "information_schema" => information_schema::rows(self, relation.name, vars),
-                    _ => rows::rows(self, relation.name, vars, snapshot),
+                    _ => rows::rows(self, relation.name, vars, snapshot, activity),
                 };
                 let batch = cells::batch(relation, &rows)?;
                 if cached {

@@ -3,6 +3,7 @@
 use super::cells::{Cell, Row, read_tsv, row};
 use super::parameters::set_in;
 use super::{DATABASE_OID, Directory, OWNER, OWNER_OID, PG_CATALOG_OID, Relation, parameters, stable_oid};
+use crate::catalog::activity::{Activity, SessionRow};
 use crate::catalog::views::SCHEMAS as VIEW_SCHEMAS;
 use crate::catalog::{SessionVars, pg_types};
 use crate::history::Snapshot;
@@ -17,7 +18,13 @@ const PG_NAMESPACE: u32 = 2615;
 /// Relations whose rows never change while the program runs, and which are worth keeping.
 pub(super) const FIXED: &[&str] = &["pg_attribute", "pg_type", "pg_description", "pg_proc", "pg_cast"];
 
-pub(super) fn rows(directory: &Directory, relation: &str, vars: &SessionVars, snapshot: &Snapshot) -> Vec<Row> {
+pub(super) fn rows(
+    directory: &Directory,
+    relation: &str,
+    vars: &SessionVars,
+    snapshot: &Snapshot,
+    activity: &Activity,
+) -> Vec<Row> {
     match relation {
         "pg_am" => read_tsv(include_str!("data/pg_am.tsv")),
         "pg_cast" => read_tsv(include_str!("data/pg_cast.tsv")),
@@ -47,11 +54,7 @@ pub(super) fn rows(directory: &Directory, relation: &str, vars: &SessionVars, sn
         "pg_views" => relations_of_kind(directory, "v")
             .map(|r| row![schemaname: r.schema, viewname: r.name, viewowner: OWNER, definition: r.definition])
             .collect(),
-        "pg_stat_activity" => vec![row![
-            datid: DATABASE_OID, datname: vars.database.as_str(), pid: vars.backend_pid, usename: vars.user.as_str(),
-            usesysid: role_oid(&vars.user), application_name: vars.application_name.as_str(), state: "active",
-            backend_type: "client backend",
-        ]],
+        "pg_stat_activity" => sessions(vars, activity),
         "pg_stat_all_tables" => statistics(directory, snapshot, |_| true),
         "pg_stat_user_tables" => statistics(directory, snapshot, is_ours),
         "pg_stat_sys_tables" => statistics(directory, snapshot, |relation| !is_ours(relation)),
@@ -80,6 +83,28 @@ pub(crate) fn role_oid(name: &str) -> u32 {
     } else {
         stable_oid(&format!("role {name}"))
     }
+}
+
+/// The sessions of all doors; what others ask is for the role admin to see.
+fn sessions(vars: &SessionVars, activity: &Activity) -> Vec<Row> {
+    let row = |session: SessionRow| {
+        let client = &session.client;
+        let is_readable = vars.is_admin || vars.user == client.user;
+        let query = session.query.as_ref();
+        let text = match (is_readable, query) {
+            (true, query) => query.map_or("", |query| query.sql.as_str()),
+            (false, _) => "<insufficient privilege>",
+        };
+        row![
+            datid: DATABASE_OID, datname: vars.database.as_str(), pid: session.pid, usename: client.user.as_str(),
+            usesysid: role_oid(&client.user), application_name: session.application_name.as_str(),
+            client_addr: client.address.filter(|_| is_readable).map(|address| address.to_string()),
+            backend_start: session.connected, query_start: query.map(|query| query.started),
+            state_change: session.state_since, state: session.state.as_str(), query: text,
+            backend_type: "client backend",
+        ]
+    };
+    activity.sessions().into_iter().map(row).collect()
 }
 
 /// Rows of a table and bytes they take, in memory and in the column cache; rows that were dropped count until their segments are merged.

@@ -22,26 +22,34 @@ pub(super) enum Command {
     ResetAll,
     Begin {
         tag: &'static str,
+        /// What it is said to be; one is as good as the other, as nothing changes what a statement reads.
+        isolation: Option<&'static str>,
     },
-    Commit,
-    Rollback,
-    /// Known words without effect here, answered with this tag: savepoints outside failed transactions, `SET TRANSACTION`, `LISTEN` …
+    /// `SET TRANSACTION`.
+    Isolation(Option<&'static str>),
+    /// `chain` begins the next one at once.
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
+    /// Known words without effect here, answered with this tag: `LISTEN`, `DISCARD PLANS`, …
     Accept {
         tag: &'static str,
     },
-    Savepoint {
-        tag: &'static str,
-    },
-    RollbackTo,
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
     DiscardAll,
     Declare {
         name: String,
-        hold: bool,
+        options: CursorOptions,
         sql: String,
     },
     Fetch {
         name: String,
-        count: Count,
+        direction: Direction,
         moves: bool,
     },
     CloseCursor(Option<String>),
@@ -61,7 +69,27 @@ pub(super) enum Command {
     Deallocate(Option<String>),
 }
 
-/// Rows a `FETCH` asks for.
+/// What `DECLARE` says of a cursor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct CursorOptions {
+    /// It outlives its transaction.
+    pub(super) hold: bool,
+    /// Rows go out in the binary format.
+    pub(super) binary: bool,
+    /// `Some(true)` keeps rows to come back to, `Some(false)` forbids to ask for that.
+    pub(super) scroll: Option<bool>,
+}
+
+/// Rows a `FETCH` asks for, from where the cursor stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Forward(Count),
+    Backward(Count),
+    /// The row with this number, from the end if it is negative; 0 is before the first.
+    Absolute(i64),
+    Relative(i64),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Count {
     Rows(usize),
@@ -117,7 +145,10 @@ impl Command {
 
     /// What may still be said in a failed transaction.
     pub(super) fn ends_failure(&self) -> bool {
-        matches!(self, Command::Commit | Command::Rollback | Command::RollbackTo)
+        matches!(
+            self,
+            Command::Commit { .. } | Command::Rollback { .. } | Command::RollbackTo(_)
+        )
     }
 }
 
@@ -235,25 +266,32 @@ impl Words<'_> {
             }
             "BEGIN" => self.begin("BEGIN"),
             "START" if self.eat("TRANSACTION") => self.begin("START TRANSACTION"),
-            "COMMIT" | "END" => self.transaction_end(Command::Commit),
-            "ABORT" => self.transaction_end(Command::Rollback),
+            "COMMIT" | "END" => {
+                let chain = self.transaction_end()?;
+                self.end(Command::Commit { chain })
+            }
+            "ABORT" => {
+                let chain = self.transaction_end()?;
+                self.end(Command::Rollback { chain })
+            }
             "ROLLBACK" => {
                 self.eat_any(&["WORK", "TRANSACTION"]);
                 if self.eat("TO") {
                     self.eat("SAVEPOINT");
-                    self.name()?;
-                    return self.end(Command::RollbackTo);
+                    let name = self.name()?;
+                    return self.end(Command::RollbackTo(name));
                 }
-                self.transaction_end(Command::Rollback)
+                let chain = self.transaction_end()?;
+                self.end(Command::Rollback { chain })
             }
             "SAVEPOINT" => {
-                self.name()?;
-                self.end(Command::Savepoint { tag: "SAVEPOINT" })
+                let name = self.name()?;
+                self.end(Command::Savepoint(name))
             }
             "RELEASE" => {
                 self.eat("SAVEPOINT");
-                self.name()?;
-                self.end(Command::Savepoint { tag: "RELEASE" })
+                let name = self.name()?;
+                self.end(Command::Release(name))
             }
             "DISCARD" if self.eat("ALL") => self.end(Command::DiscardAll),
             "DISCARD" if self.eat("PLANS") => self.end(Command::Accept { tag: "DISCARD PLANS" }),
@@ -287,11 +325,13 @@ impl Words<'_> {
 
     fn begin(&mut self, tag: &'static str) -> Parsed<Command> {
         self.eat_any(&["WORK", "TRANSACTION"]);
-        self.modes()?;
-        self.end(Command::Begin { tag })
+        let isolation = self.modes()?;
+        self.end(Command::Begin { tag, isolation })
     }
 
-    fn modes(&mut self) -> Parsed<()> {
+    /// The isolation level, if one is among them.
+    fn modes(&mut self) -> Parsed<Option<&'static str>> {
+        let mut isolation = None;
         while !self.done() {
             if self.eat("READ") {
                 if self.eat("WRITE") {
@@ -300,13 +340,20 @@ impl Words<'_> {
                     return self.unexpected();
                 }
             } else if self.eat("ISOLATION") {
-                let known = self.eat("LEVEL")
-                    && (self.eat("SERIALIZABLE")
-                        || (self.eat("REPEATABLE") && self.eat("READ"))
-                        || (self.eat("READ") && self.eat_any(&["COMMITTED", "UNCOMMITTED"])));
-                if !known {
+                if !self.eat("LEVEL") {
                     return self.unexpected();
                 }
+                isolation = Some(if self.eat("SERIALIZABLE") {
+                    "serializable"
+                } else if self.eat("REPEATABLE") && self.eat("READ") {
+                    "repeatable read"
+                } else if self.eat("READ") && self.eat("COMMITTED") {
+                    "read committed"
+                } else if self.eat("UNCOMMITTED") {
+                    "read uncommitted"
+                } else {
+                    return self.unexpected();
+                });
             } else {
                 self.eat("NOT");
                 if !self.eat("DEFERRABLE") {
@@ -315,18 +362,20 @@ impl Words<'_> {
             }
             self.eat_token(&Token::Comma);
         }
-        Ok(())
+        Ok(isolation)
     }
 
-    fn transaction_end(&mut self, command: Command) -> Parsed<Command> {
+    /// Whether the next transaction is to begin at once.
+    fn transaction_end(&mut self) -> Parsed<bool> {
         self.eat_any(&["WORK", "TRANSACTION"]);
-        if self.eat("AND") {
-            self.eat("NO");
-            if !self.eat("CHAIN") {
-                return self.unexpected();
-            }
+        if !self.eat("AND") {
+            return Ok(false);
         }
-        self.end(command)
+        let chain = !self.eat("NO");
+        if !self.eat("CHAIN") {
+            return self.unexpected();
+        }
+        Ok(chain)
     }
 
     fn setting_name(&mut self) -> Parsed<String> {
@@ -374,16 +423,23 @@ impl Words<'_> {
                 if !(self.eat("AS") && self.eat("TRANSACTION")) {
                     return self.unexpected();
                 }
-                self.modes()?;
-                return self.end(Command::Accept { tag: "SET" });
+                let value = self.modes()?.map(str::to_owned);
+                return match value {
+                    None => self.end(Command::Accept { tag: "SET" }),
+                    value => self.end(Command::Set {
+                        name: "default_transaction_isolation".into(),
+                        value,
+                        local: false,
+                    }),
+                };
             }
             if self.eat("AUTHORIZATION") {
                 return Err(PgError::new("0A000", "SET SESSION AUTHORIZATION is not supported"));
             }
         }
         if self.eat("TRANSACTION") {
-            self.modes()?;
-            return self.end(Command::Accept { tag: "SET" });
+            let isolation = self.modes()?;
+            return self.end(Command::Isolation(isolation));
         }
         let local = self.eat("LOCAL");
         if self.eat("ROLE") {
@@ -444,23 +500,26 @@ impl Words<'_> {
 
     fn declare(&mut self) -> Parsed<Command> {
         let name = self.name()?;
+        let mut options = CursorOptions::default();
         loop {
             if self.eat("NO") {
-                self.eat("SCROLL");
+                if !self.eat("SCROLL") {
+                    return self.unexpected();
+                }
+                options.scroll = Some(false);
             } else if self.eat("SCROLL") {
-                return Err(PgError::new(
-                    "0A000",
-                    "cursors can only move forward: SCROLL is not supported",
-                ));
-            } else if !self.eat_any(&["BINARY", "INSENSITIVE", "ASENSITIVE"]) {
+                options.scroll = Some(true);
+            } else if self.eat("BINARY") {
+                options.binary = true;
+            } else if !self.eat_any(&["INSENSITIVE", "ASENSITIVE"]) {
                 break;
             }
         }
         if !self.eat("CURSOR") {
             return self.unexpected();
         }
-        let hold = self.eat("WITH");
-        if (hold || self.eat("WITHOUT")) && !self.eat("HOLD") {
+        options.hold = self.eat("WITH");
+        if (options.hold || self.eat("WITHOUT")) && !self.eat("HOLD") {
             return self.unexpected();
         }
         if !self.eat("FOR") {
@@ -468,52 +527,73 @@ impl Words<'_> {
         }
         Ok(Command::Declare {
             name,
-            hold,
+            options,
             sql: self.rest()?,
         })
     }
 
     fn fetch(&mut self, moves: bool) -> Parsed<Command> {
-        let only_forward = || PgError::new("55000", "cursor can only scan forward");
-        let mut count = Count::Rows(1);
-        match self.word().as_str() {
-            "NEXT" => self.at += 1,
-            "ALL" => {
+        let direction = match self.word().as_str() {
+            word @ ("NEXT" | "PRIOR" | "FIRST" | "LAST" | "ALL") => {
                 self.at += 1;
-                count = Count::All;
+                match word {
+                    "NEXT" => Direction::Forward(Count::Rows(1)),
+                    "PRIOR" => Direction::Backward(Count::Rows(1)),
+                    "FIRST" => Direction::Absolute(1),
+                    "LAST" => Direction::Absolute(-1),
+                    _ => Direction::Forward(Count::All),
+                }
             }
-            "FORWARD" | "RELATIVE" => {
+            "ABSOLUTE" => {
                 self.at += 1;
+                Direction::Absolute(self.required_number()?)
+            }
+            "RELATIVE" => {
+                self.at += 1;
+                Direction::Relative(self.required_number()?)
+            }
+            word @ ("FORWARD" | "BACKWARD") => {
+                self.at += 1;
+                let sign = if word == "FORWARD" { 1 } else { -1 };
                 if self.eat("ALL") {
-                    count = Count::All;
-                } else if let Some(number) = self.number()? {
-                    count = number;
+                    match sign {
+                        1 => Direction::Forward(Count::All),
+                        _ => Direction::Backward(Count::All),
+                    }
+                } else {
+                    by(self.number()?.unwrap_or(1).saturating_mul(sign))
                 }
             }
-            "BACKWARD" | "PRIOR" | "FIRST" | "LAST" | "ABSOLUTE" => return Err(only_forward()),
-            _ => {
-                if let Some(number) = self.number()? {
-                    count = number;
-                }
-            }
-        }
+            _ => by(self.number()?.unwrap_or(1)),
+        };
         self.eat_any(&["FROM", "IN"]);
         let name = self.name()?;
-        self.end(Command::Fetch { name, count, moves })
+        self.end(Command::Fetch { name, direction, moves })
     }
 
-    fn number(&mut self) -> Parsed<Option<Count>> {
-        if self.peek() == Some(&Token::Minus) {
-            return Err(PgError::new("55000", "cursor can only scan forward"));
+    fn required_number(&mut self) -> Parsed<i64> {
+        match self.number()? {
+            Some(number) => Ok(number),
+            None => self.unexpected(),
         }
-        let Some(Token::Number(digits, _)) = self.peek() else {
-            return Ok(None);
+    }
+
+    fn number(&mut self) -> Parsed<Option<i64>> {
+        let sign = match self.peek() {
+            Some(Token::Minus) => -1,
+            Some(Token::Plus) => 1,
+            Some(Token::Number(..)) => 0,
+            _ => return Ok(None),
         };
-        let Ok(rows) = digits.parse() else {
+        self.at += usize::from(sign != 0);
+        let Some(Token::Number(digits, _)) = self.peek() else {
+            return self.unexpected();
+        };
+        let Ok(number) = digits.parse::<i64>() else {
             return self.unexpected();
         };
         self.at += 1;
-        Ok(Some(Count::Rows(rows)))
+        Ok(Some(if sign < 0 { -number } else { number }))
     }
 
     fn prepare(&mut self) -> Parsed<Command> {
@@ -674,6 +754,16 @@ impl Words<'_> {
                 format!("COPY {what} must be a single one-byte character"),
             )),
         }
+    }
+}
+
+/// `FETCH n`: backward if it is negative.
+fn by(rows: i64) -> Direction {
+    let count = Count::Rows(usize::try_from(rows.unsigned_abs()).unwrap_or(usize::MAX));
+    if rows < 0 {
+        Direction::Backward(count)
+    } else {
+        Direction::Forward(count)
     }
 }
 

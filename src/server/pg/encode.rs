@@ -3,7 +3,7 @@
 //! A batch is opened once ([`RowEncoder::open`]): each column becomes a [`Cells`], a typed array, so a cell costs one match and no
 //! allocation of its own; it is written where it is sent from. There is no I/O here.
 //!
-//! Text is as PostgreSQL 15 prints it with `DateStyle = ISO` and `IntervalStyle = postgres`; instants inside JSON are ISO-8601 in UTC.
+//! Text is as PostgreSQL 15 prints it with `IntervalStyle = postgres` and the session's [`Style`]; instants inside JSON are ISO-8601 in UTC.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -60,12 +60,127 @@ impl Zone {
     }
 }
 
+/// How a session wants values as text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style {
+    pub(super) zone: Zone,
+    pub(super) dates: DateStyle,
+    /// Above 0: the shortest digits that read back as the same number; else so many digits more than are always exact.
+    pub(super) extra_float_digits: i32,
+    /// `bytea_output = escape`.
+    pub(super) escapes_bytes: bool,
+}
+
+impl Style {
+    /// What answers of the door itself have, in which nothing depends on it.
+    pub(super) const PLAIN: Style = Style {
+        zone: Zone::Utc,
+        dates: DateStyle {
+            form: DateForm::Iso,
+            order: DateOrder::Mdy,
+        },
+        extra_float_digits: 1,
+        escapes_bytes: false,
+    };
+
+    /// Digits to round a number to that has `exact` reliable ones.
+    fn rounded(self, exact: i32) -> Option<usize> {
+        let digits = (exact + self.extra_float_digits).max(1);
+        (self.extra_float_digits <= 0).then(|| usize::try_from(digits).unwrap_or(1))
+    }
+}
+
+/// `DateStyle`: <https://www.postgresql.org/docs/15/datatype-datetime.html#DATATYPE-DATETIME-OUTPUT>.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct DateStyle {
+    form: DateForm,
+    order: DateOrder,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum DateForm {
+    #[default]
+    Iso,
+    Sql,
+    Postgres,
+    German,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum DateOrder {
+    #[default]
+    Mdy,
+    Dmy,
+    Ymd,
+}
+
+impl DateStyle {
+    /// What a value of the setting makes of the style that was set before.
+    pub(super) fn parse(value: &str, before: DateStyle) -> Option<DateStyle> {
+        let mut style = before;
+        let mut has_order = false;
+        for word in value.split(',') {
+            match word.trim().to_ascii_lowercase().as_str() {
+                "iso" => style.form = DateForm::Iso,
+                "sql" => style.form = DateForm::Sql,
+                "postgres" => style.form = DateForm::Postgres,
+                "german" => {
+                    style.form = DateForm::German;
+                    if !has_order {
+                        style.order = DateOrder::Dmy;
+                    }
+                }
+                "mdy" | "us" | "noneuro" | "noneuropean" => (style.order, has_order) = (DateOrder::Mdy, true),
+                "dmy" | "euro" | "european" => (style.order, has_order) = (DateOrder::Dmy, true),
+                "ymd" => (style.order, has_order) = (DateOrder::Ymd, true),
+                "default" => style = DateStyle::default(),
+                _ => return None,
+            }
+        }
+        Some(style)
+    }
+}
+
+impl std::fmt::Display for DateStyle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let form = match self.form {
+            DateForm::Iso => "ISO",
+            DateForm::Sql => "SQL",
+            DateForm::Postgres => "Postgres",
+            DateForm::German => "German",
+        };
+        let order = match self.order {
+            DateOrder::Mdy => "MDY",
+            DateOrder::Dmy => "DMY",
+            DateOrder::Ymd => "YMD",
+        };
+        write!(f, "{form}, {order}")
+    }
+}
+
 /// One column as described to the client.
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) type_oid: u32,
+    /// Precision and scale of a numeric that has them; -1 for all others.
+    modifier: i32,
     pub(super) binary: bool,
+}
+
+/// As `atttypmod` has it. What has all the digits there are is a sum or a product, and has no limit in PostgreSQL.
+fn type_modifier(data_type: &DataType) -> i32 {
+    let (precision, scale, widest) = match data_type {
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => (*precision, *scale, u8::MAX),
+        DataType::Decimal128(precision, scale) => (*precision, *scale, 38),
+        DataType::Decimal256(precision, scale) => (*precision, *scale, 76),
+        DataType::List(item) => return type_modifier(item.data_type()),
+        _ => return -1,
+    };
+    match u8::try_from(scale) {
+        Ok(scale) if precision < widest => (i32::from(precision) << 16 | i32::from(scale)) + 4,
+        _ => -1,
+    }
 }
 
 /// Columns of a schema under the result formats of a `Bind`: none is text, one is for all, else one a column.
@@ -79,6 +194,7 @@ pub(super) fn columns(schema: &Schema, formats: &[i16]) -> Vec<Column> {
         Column {
             name: field.name().clone(),
             type_oid: pg_type_oid(field.data_type()),
+            modifier: type_modifier(field.data_type()),
             binary: format == 1,
         }
     };
@@ -94,7 +210,7 @@ pub(super) fn row_description(out: &mut BytesMut, columns: &[Column]) {
             out.put_i16(0);
             out.put_u32(column.type_oid);
             out.put_i16(pg_type_len(column.type_oid));
-            out.put_i32(-1);
+            out.put_i32(column.modifier);
             out.put_i16(i16::from(column.binary));
         }
     });
@@ -109,11 +225,11 @@ pub(super) fn column_count(columns: usize) -> u16 {
 pub(super) struct RowEncoder {
     cells: Vec<Cells>,
     pub(super) rows: usize,
-    zone: Zone,
+    style: Style,
 }
 
 impl RowEncoder {
-    pub(super) fn open(batch: &RecordBatch, zone: Zone) -> Result<RowEncoder, QueryError> {
+    pub(super) fn open(batch: &RecordBatch, style: Style) -> Result<RowEncoder, QueryError> {
         let cells = batch
             .columns()
             .iter()
@@ -122,7 +238,7 @@ impl RowEncoder {
         Ok(RowEncoder {
             cells,
             rows: batch.num_rows(),
-            zone,
+            style,
         })
     }
 
@@ -131,7 +247,7 @@ impl RowEncoder {
         message(out, b'D', |out| {
             out.put_u16(column_count(self.cells.len()));
             for (cells, column) in self.cells.iter().zip(columns) {
-                sized(out, cells, row, column.binary, self.zone);
+                sized(out, cells, row, column.binary, self.style);
             }
         });
     }
@@ -140,7 +256,7 @@ impl RowEncoder {
     pub(super) fn binary_tuple(&self, row: usize, out: &mut BytesMut) {
         out.put_u16(column_count(self.cells.len()));
         for cells in &self.cells {
-            sized(out, cells, row, true, self.zone);
+            sized(out, cells, row, true, self.style);
         }
     }
 
@@ -154,12 +270,12 @@ impl RowEncoder {
         if cells.is_null(row) {
             return false;
         }
-        cells.text(row, out, self.zone);
+        cells.text(row, out, self.style);
         true
     }
 }
 
-fn sized(out: &mut BytesMut, cells: &Cells, row: usize, binary: bool, zone: Zone) {
+fn sized(out: &mut BytesMut, cells: &Cells, row: usize, binary: bool, style: Style) {
     if cells.is_null(row) {
         out.put_i32(-1);
         return;
@@ -167,9 +283,9 @@ fn sized(out: &mut BytesMut, cells: &Cells, row: usize, binary: bool, zone: Zone
     let at = out.len();
     out.put_i32(0);
     if binary {
-        cells.binary(row, out, zone)
+        cells.binary(row, out, style)
     } else {
-        cells.text(row, out, zone)
+        cells.text(row, out, style)
     }
     patch_length(out, at, at + 4);
 }
@@ -355,7 +471,7 @@ impl Cells {
         }
     }
 
-    fn text(&self, row: usize, out: &mut BytesMut, zone: Zone) {
+    fn text(&self, row: usize, out: &mut BytesMut, style: Style) {
         match self {
             Cells::Null => {}
             Cells::Bool(a) => out.put_u8(if a.value(row) { b't' } else { b'f' }),
@@ -364,22 +480,34 @@ impl Cells {
             Cells::Int8(a) => integer(out, a.value(row)),
             Cells::Oid(a) => integer(out, i64::from(a.value(row))),
             Cells::UInt8(a) => display(out, a.value(row)),
-            Cells::Float4(a) => float(out, f64::from(a.value(row)), &format_args!("{:e}", a.value(row)), 6),
-            Cells::Float8(a) => float(out, a.value(row), &format_args!("{:e}", a.value(row)), 15),
+            Cells::Float4(a) => {
+                let value = a.value(row);
+                match style.rounded(6) {
+                    Some(digits) => float(out, value.into(), &format_args!("{:.*e}", digits - 1, value), digits),
+                    None => float(out, value.into(), &format_args!("{value:e}"), 6),
+                }
+            }
+            Cells::Float8(a) => {
+                let value = a.value(row);
+                match style.rounded(15) {
+                    Some(digits) => float(out, value, &format_args!("{:.*e}", digits - 1, value), digits),
+                    None => float(out, value, &format_args!("{value:e}"), 15),
+                }
+            }
             Cells::Numeric(a) => out.put_slice(a.value_as_string(row).as_bytes()),
             Cells::WideNumeric(a) => out.put_slice(a.value_as_string(row).as_bytes()),
             Cells::Text(a) => out.put_slice(a.value(row).as_bytes()),
             Cells::LargeText(a) => out.put_slice(a.value(row).as_bytes()),
             Cells::TextView(a) => out.put_slice(a.value(row).as_bytes()),
-            Cells::Bytes(a) => hex(out, a.value(row)),
-            Cells::LargeBytes(a) => hex(out, a.value(row)),
-            Cells::BytesView(a) => hex(out, a.value(row)),
-            Cells::FixedBytes(a) => hex(out, a.value(row)),
-            Cells::Date(a) => date(out, i64::from(a.value(row))),
+            Cells::Bytes(a) => bytes(out, a.value(row), style),
+            Cells::LargeBytes(a) => bytes(out, a.value(row), style),
+            Cells::BytesView(a) => bytes(out, a.value(row), style),
+            Cells::FixedBytes(a) => bytes(out, a.value(row), style),
+            Cells::Date(a) => date(out, i64::from(a.value(row)), style.dates),
             Cells::Time(a) => time_of_day(out, a.value(row)),
             Cells::Instant { values, unit, zoned } => {
                 let micros = to_micros(values.value(row), *unit);
-                timestamp(out, micros, zoned.then_some(zone));
+                timestamp(out, micros, zoned.then_some(style.zone), style.dates);
             }
             Cells::Months(_) | Cells::DayTime(_) | Cells::MonthDayNano(_) | Cells::Elapsed { .. } => {
                 let (months, days, micros) = self.interval(row);
@@ -392,13 +520,13 @@ impl Cells {
                 ..
             } => {
                 let (start, end) = ranges[row];
-                array_text(out, items, start..end, *item_type, zone);
+                array_text(out, items, start..end, *item_type, style);
             }
             Cells::Json(array) => json(out, array, row),
         }
     }
 
-    fn binary(&self, row: usize, out: &mut BytesMut, zone: Zone) {
+    fn binary(&self, row: usize, out: &mut BytesMut, style: Style) {
         match self {
             Cells::Null => {}
             Cells::Bool(a) => out.put_u8(u8::from(a.value(row))),
@@ -411,7 +539,7 @@ impl Cells {
             Cells::Float8(a) => out.put_f64(a.value(row)),
             Cells::Numeric(a) => numeric(out, &a.value_as_string(row)),
             Cells::WideNumeric(a) => numeric(out, &a.value_as_string(row)),
-            Cells::Text(_) | Cells::LargeText(_) | Cells::TextView(_) => self.text(row, out, zone),
+            Cells::Text(_) | Cells::LargeText(_) | Cells::TextView(_) => self.text(row, out, style),
             Cells::Bytes(a) => out.put_slice(a.value(row)),
             Cells::LargeBytes(a) => out.put_slice(a.value(row)),
             Cells::BytesView(a) => out.put_slice(a.value(row)),
@@ -442,7 +570,7 @@ impl Cells {
                     out.put_i32(i32::try_from(end - start).unwrap_or(i32::MAX));
                     out.put_i32(1);
                     for item in start..end {
-                        sized(out, items, item, true, zone);
+                        sized(out, items, item, true, style);
                     }
                 }
             }
@@ -514,8 +642,8 @@ fn padded(out: &mut BytesMut, value: i64, width: usize) {
     integer(out, value);
 }
 
-/// Shortest digits that read back as the same number; exponents from `precision` digits on and below 1e-4, as `float8out` does.
-fn float(out: &mut BytesMut, value: f64, scientific: &std::fmt::Arguments<'_>, precision: i32) {
+/// The digits of `scientific` without zeros at the end; exponents from `precision` digits on and below 1e-4, as `float8out` does.
+fn float(out: &mut BytesMut, value: f64, scientific: &std::fmt::Arguments<'_>, precision: usize) {
     if value.is_nan() {
         return out.put_slice(b"NaN");
     }
@@ -531,7 +659,11 @@ fn float(out: &mut BytesMut, value: f64, scientific: &std::fmt::Arguments<'_>, p
     };
     out.put_slice(sign.as_bytes());
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    if exponent < -4 || exponent >= precision {
+    let digits = match digits.trim_end_matches('0') {
+        "" => "0",
+        significant => significant,
+    };
+    if exponent < -4 || usize::try_from(exponent).is_ok_and(|exponent| exponent >= precision) {
         let (first, rest) = digits.split_at(1);
         out.put_slice(first.as_bytes());
         if !rest.is_empty() {
@@ -563,6 +695,24 @@ fn float(out: &mut BytesMut, value: f64, scientific: &std::fmt::Arguments<'_>, p
     }
 }
 
+fn bytes(out: &mut BytesMut, bytes: &[u8], style: Style) {
+    if !style.escapes_bytes {
+        return hex(out, bytes);
+    }
+    for byte in bytes {
+        match byte {
+            b'\\' => out.put_slice(b"\\\\"),
+            b' '..=b'~' => out.put_u8(*byte),
+            other => {
+                out.put_u8(b'\\');
+                for shift in [6, 3, 0] {
+                    out.put_u8(b'0' + (other >> shift & 7));
+                }
+            }
+        }
+    }
+}
+
 fn hex(out: &mut BytesMut, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.put_slice(b"\\x");
@@ -589,18 +739,41 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
-fn civil_text(out: &mut BytesMut, year: i64, month: i64, day: i64) {
-    padded(out, year, 4);
-    out.put_u8(b'-');
-    padded(out, month, 2);
-    out.put_u8(b'-');
-    padded(out, day, 2);
+fn two(out: &mut BytesMut, value: i64) {
+    padded(out, value, 2);
 }
 
-fn date(out: &mut BytesMut, days: i64) {
+/// A day in the order of a style, with its own mark between the parts.
+fn day_text(out: &mut BytesMut, (year, month, day): (i64, i64, i64), style: DateStyle) {
+    let ((first, second), mark) = match (style.form, style.order) {
+        (DateForm::Iso, _) => {
+            padded(out, year, 4);
+            out.put_u8(b'-');
+            two(out, month);
+            out.put_u8(b'-');
+            return two(out, day);
+        }
+        (DateForm::German, _) => ((day, month), b'.'),
+        (DateForm::Sql, DateOrder::Dmy) => ((day, month), b'/'),
+        (DateForm::Sql, _) => ((month, day), b'/'),
+        (DateForm::Postgres, DateOrder::Dmy) => ((day, month), b'-'),
+        (DateForm::Postgres, _) => ((month, day), b'-'),
+    };
+    two(out, first);
+    out.put_u8(mark);
+    two(out, second);
+    out.put_u8(mark);
+    padded(out, year, 4);
+}
+
+/// The year before 1 is 1 BC.
+fn common_year(year: i64) -> i64 {
+    if year > 0 { year } else { 1 - year }
+}
+
+fn date(out: &mut BytesMut, days: i64, style: DateStyle) {
     let (year, month, day) = civil(days);
-    // The year before 1 is 1 BC.
-    civil_text(out, if year > 0 { year } else { 1 - year }, month, day);
+    day_text(out, (common_year(year), month, day), style);
     if year <= 0 {
         out.put_slice(b" BC");
     }
@@ -630,28 +803,67 @@ fn fraction(out: &mut BytesMut, micros: i64) {
     padded(out, value, width);
 }
 
-fn timestamp(out: &mut BytesMut, utc_micros: i64, zone: Option<Zone>) {
+fn timestamp(out: &mut BytesMut, utc_micros: i64, zone: Option<Zone>, style: DateStyle) {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let offset = zone.map_or(0, |zone| zone.offset_seconds(utc_micros));
     let local = utc_micros.saturating_add(i64::from(offset) * 1_000_000);
-    let (year, month, day) = civil(local.div_euclid(US_PER_DAY));
-    civil_text(out, if year > 0 { year } else { 1 - year }, month, day);
-    out.put_u8(b' ');
-    time_of_day(out, local.rem_euclid(US_PER_DAY));
-    if zone.is_some() {
-        out.put_u8(if offset < 0 { b'-' } else { b'+' });
-        let size = i64::from(offset.unsigned_abs());
-        padded(out, size / 3600, 2);
-        if size % 3600 != 0 {
-            out.put_u8(b':');
-            padded(out, size / 60 % 60, 2);
-            if size % 60 != 0 {
-                out.put_u8(b':');
-                padded(out, size % 60, 2);
-            }
+    let (days, of_day) = (local.div_euclid(US_PER_DAY), local.rem_euclid(US_PER_DAY));
+    let (year, month, day) = civil(days);
+    if style.form == DateForm::Postgres {
+        let place = |number: i64| usize::try_from(number).unwrap_or(0);
+        out.put_slice(DAYS[place(days.rem_euclid(7))].as_bytes());
+        let name = MONTHS[place(month - 1)];
+        if style.order == DateOrder::Dmy {
+            out.put_u8(b' ');
+            two(out, day);
+            out.put_u8(b' ');
+            out.put_slice(name.as_bytes());
+        } else {
+            out.put_u8(b' ');
+            out.put_slice(name.as_bytes());
+            out.put_u8(b' ');
+            two(out, day);
+        }
+        out.put_u8(b' ');
+        time_of_day(out, of_day);
+        out.put_u8(b' ');
+        padded(out, common_year(year), 4);
+    } else {
+        day_text(out, (common_year(year), month, day), style);
+        out.put_u8(b' ');
+        time_of_day(out, of_day);
+    }
+    if let Some(zone) = zone {
+        match (zone, style.form) {
+            (_, DateForm::Iso) => {}
+            (Zone::Utc, _) => out.put_slice(b" UTC"),
+            // PostgreSQL has an abbreviation here where the zone has one that people use.
+            (Zone::Other(_), _) => out.put_u8(b' '),
+        }
+        if style.form == DateForm::Iso || matches!(zone, Zone::Other(_)) {
+            offset_text(out, offset);
         }
     }
     if year <= 0 {
         out.put_slice(b" BC");
+    }
+}
+
+/// `+02`, `-03:30`.
+fn offset_text(out: &mut BytesMut, offset: i32) {
+    out.put_u8(if offset < 0 { b'-' } else { b'+' });
+    let size = i64::from(offset.unsigned_abs());
+    two(out, size / 3600);
+    if size % 3600 != 0 {
+        out.put_u8(b':');
+        two(out, size / 60 % 60);
+        if size % 60 != 0 {
+            out.put_u8(b':');
+            two(out, size % 60);
+        }
     }
 }
 
@@ -691,7 +903,7 @@ fn interval(out: &mut BytesMut, months: i32, days: i32, micros: i64) {
     }
 }
 
-fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, item_type: u32, zone: Zone) {
+fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, item_type: u32, style: Style) {
     out.put_u8(b'{');
     let start = range.start;
     for item in range {
@@ -703,7 +915,7 @@ fn array_text(out: &mut BytesMut, items: &Cells, range: std::ops::Range<usize>, 
             continue;
         }
         let at = out.len();
-        items.text(item, out, zone);
+        items.text(item, out, style);
         let written = &out[at..];
         let may_need_quotes = !matches!(
             item_type,
@@ -807,7 +1019,7 @@ fn json(out: &mut BytesMut, array: &ArrayRef, row: usize) {
                 }
                 let mut key = BytesMut::new();
                 if let Ok(cells) = Cells::open(entries.column(0)) {
-                    cells.text(entry, &mut key, Zone::Utc);
+                    cells.text(entry, &mut key, Style::PLAIN);
                 }
                 json_string(out, &String::from_utf8_lossy(&key));
                 out.put_slice(b": ");
@@ -825,7 +1037,7 @@ fn json(out: &mut BytesMut, array: &ArrayRef, row: usize) {
             let micros = to_micros(values.as_primitive::<arrow::datatypes::Int64Type>().value(row), *unit);
             let (year, month, day) = civil(micros.div_euclid(US_PER_DAY));
             out.put_u8(b'"');
-            civil_text(out, year, month, day);
+            day_text(out, (year, month, day), DateStyle::default());
             out.put_u8(b'T');
             let of_day = micros.rem_euclid(US_PER_DAY);
             time_of_day(out, of_day - of_day % 1_000_000);
@@ -841,7 +1053,7 @@ fn json(out: &mut BytesMut, array: &ArrayRef, row: usize) {
             Ok(Cells::Bool(a)) => out.put_slice(if a.value(0) { b"true" } else { b"false" }),
             Ok(cells @ (Cells::Float4(_) | Cells::Float8(_))) => {
                 let at = out.len();
-                cells.text(0, out, Zone::Utc);
+                cells.text(0, out, Style::PLAIN);
                 // JSON has no infinities.
                 if matches!(out[at..], [b'N', ..] | [b'I', ..] | [b'-', b'I', ..]) {
                     let word = String::from_utf8_lossy(&out[at..]).into_owned();
@@ -856,10 +1068,10 @@ fn json(out: &mut BytesMut, array: &ArrayRef, row: usize) {
                 | Cells::UInt8(_)
                 | Cells::Numeric(_)
                 | Cells::WideNumeric(_)),
-            ) => cells.text(0, out, Zone::Utc),
+            ) => cells.text(0, out, Style::PLAIN),
             Ok(cells) => {
                 let mut text = BytesMut::new();
-                cells.text(0, &mut text, Zone::Utc);
+                cells.text(0, &mut text, Style::PLAIN);
                 json_string(out, &String::from_utf8_lossy(&text));
             }
             Err(_) => out.put_slice(b"null"),
@@ -903,7 +1115,7 @@ mod tests {
 
     fn binary(array: ArrayRef) -> Vec<u8> {
         let mut out = BytesMut::new();
-        Cells::open(&array).unwrap().binary(0, &mut out, Zone::Utc);
+        Cells::open(&array).unwrap().binary(0, &mut out, Style::PLAIN);
         out.to_vec()
     }
 

@@ -11,8 +11,26 @@ use crate::server::query::QueryError;
 pub(super) struct PgError {
     pub(super) code: &'static str,
     pub(super) message: String,
+    /// What to do about it.
+    pub(super) hint: Option<&'static str>,
     /// The connection ends with it.
     pub(super) fatal: bool,
+}
+
+/// A warning: the statement goes on.
+pub(super) fn warning(out: &mut BytesMut, code: &str, text: &str) {
+    report(out, b'N', "WARNING", code, text, None);
+}
+
+fn report(out: &mut BytesMut, kind: u8, severity: &str, code: &str, text: &str, hint: Option<&str>) {
+    message(out, kind, |out| {
+        let fields = [(b'S', severity), (b'V', severity), (b'C', code), (b'M', text)];
+        for (field, value) in fields.into_iter().chain(hint.map(|hint| (b'H', hint))) {
+            out.put_u8(field);
+            put_text(out, value);
+        }
+        out.put_u8(0);
+    });
 }
 
 impl PgError {
@@ -20,7 +38,15 @@ impl PgError {
         PgError {
             code,
             message: message.into(),
+            hint: None,
             fatal: false,
+        }
+    }
+
+    pub(super) fn with_hint(self, hint: &'static str) -> Self {
+        PgError {
+            hint: Some(hint),
+            ..self
         }
     }
 
@@ -28,24 +54,14 @@ impl PgError {
         PgError {
             code,
             message: message.into(),
+            hint: None,
             fatal: true,
         }
     }
 
     pub(super) fn write(&self, out: &mut BytesMut) {
         let severity = if self.fatal { "FATAL" } else { "ERROR" };
-        message(out, b'E', |out| {
-            for (field, value) in [
-                (b'S', severity),
-                (b'V', severity),
-                (b'C', self.code),
-                (b'M', &self.message),
-            ] {
-                out.put_u8(field);
-                put_text(out, value);
-            }
-            out.put_u8(0);
-        });
+        report(out, b'E', severity, self.code, &self.message, self.hint);
     }
 }
 
@@ -55,6 +71,7 @@ impl From<QueryError> for PgError {
         PgError {
             code: status.sqlstate,
             message: error.to_string(),
+            hint: None,
             fatal: status.fatal,
         }
     }

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::command::Command;
+use super::command::{Command, Count, Direction};
 use super::encode::{columns, row_description};
 use super::error::{PgError, Stop};
 use super::params::parameter;
@@ -134,6 +134,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             formats: result_formats,
             state: PortalState::New,
             hold: false,
+            born: self.next_born(),
+            rewind: None,
         };
         self.portals.insert(portal, bound);
         bare(&mut self.wire.out, b'2');
@@ -159,8 +161,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn describe_portal(&mut self, name: &str) -> Result<(), Stop> {
         let portal = self.portals.get(name).ok_or_else(|| missing("34000", "portal", name))?;
         // An open one, as a cursor of DECLARE is from its beginning, knows its columns; its statement need not.
-        if let PortalState::Open(cursor) = &portal.state {
-            row_description(&mut self.wire.out, &columns(&cursor.schema, &portal.formats));
+        let open = match &portal.state {
+            PortalState::Open(cursor) => Some(&cursor.schema),
+            PortalState::Scroll(cursor) => Some(&cursor.schema),
+            PortalState::New | PortalState::Done => None,
+        };
+        if let Some(schema) = open {
+            row_description(&mut self.wire.out, &columns(schema, &portal.formats));
             return Ok(());
         }
         let (statement, formats) = (portal.statement.clone(), portal.formats.clone());
@@ -201,6 +208,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
             }
         }
+        if let PortalState::Scroll(cursor) = &mut portal.state {
+            let count = usize::try_from(max_rows).ok().filter(|rows| *rows > 0);
+            let count = count.map_or(Count::All, Count::Rows);
+            let columns = columns(&cursor.schema, &portal.formats);
+            let (wire, interrupts, direction) = (&mut self.wire, &mut self.interrupts, Direction::Forward(count));
+            let rows = cursor
+                .fetch(wire, interrupts, deadline, direction, Some(&columns))
+                .await?;
+            self.portals.insert(name.to_string(), portal);
+            match count {
+                Count::Rows(limit) if limit == rows => bare(&mut self.wire.out, b's'),
+                _ => command_complete(&mut self.wire.out, &format!("SELECT {rows}")),
+            }
+            return Ok(());
+        }
         let PortalState::Open(cursor) = &mut portal.state else {
             command_complete(&mut self.wire.out, "SELECT 0");
             self.portals.insert(name.to_string(), portal);
@@ -221,6 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             bare(&mut self.wire.out, b's');
         } else {
             portal.state = PortalState::Done;
+            self.take_settings()?;
             command_complete(&mut self.wire.out, &format!("SELECT {}", progress.rows));
         }
         self.portals.insert(name.to_string(), portal);

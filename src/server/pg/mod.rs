@@ -1,8 +1,9 @@
 //! The PostgreSQL door: connections, and what they may ask.
 //!
-//! Supported: protocol 3.0, simple and extended, text and binary; portals with row limits; cursors that move forward; `COPY … TO STDOUT`;
-//! `PREPARE`/`EXECUTE`; `SET`/`SHOW`/`RESET`; transactions as words without effect; cancel requests; TLS, SCRAM-SHA-256 with channel
-//! binding, certificates of clients. Not here: `COPY … FROM`, scrolling, notifications, function-call messages. Everything is read-only.
+//! Supported: protocol 3.0, simple and extended, text and binary; portals with row limits; cursors; `COPY … TO STDOUT`;
+//! `PREPARE`/`EXECUTE`; `SET`/`SHOW`/`RESET`; transactions and savepoints, which hold settings, cursors and errors, and nothing else; cancel
+//! requests; TLS, SCRAM-SHA-256 with channel binding, certificates of clients. Not here: `COPY … FROM`, notifications, function-call messages.
+//! Everything is read-only.
 //!
 //! A connection is one task. It owns its session, so nothing is shared between clients but the engine and the list of cancel keys.
 
@@ -12,6 +13,7 @@ mod error;
 mod extended;
 mod params;
 mod rows;
+mod scroll;
 mod session;
 mod settings;
 mod simple;
@@ -23,8 +25,7 @@ mod wire;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -37,6 +38,8 @@ use super::auth::{Peer, Refusal, Role};
 use super::query::QueryEngine;
 use super::security::Security;
 use super::tls::{HANDSHAKE, Inside, MaybeTls};
+use crate::catalog::SetConfig;
+use crate::catalog::activity::{Client, Door as Entrance};
 use error::{PgError, Stop};
 use rows::Interrupts;
 use session::{Session, Transaction};
@@ -74,6 +77,20 @@ impl Default for PgOptions {
             reserved_connections: 0,
             idle_timeout: None,
         }
+    }
+}
+
+impl PgOptions {
+    /// Whether a session has room beside others, or why not.
+    fn admit(&self, role: Role, others: usize) -> Result<(), &'static str> {
+        if others >= self.max_connections {
+            return Err("sorry, too many clients already");
+        }
+        let for_all = self.max_connections.saturating_sub(self.reserved_connections).max(1);
+        if !role.is_admin() && others >= for_all {
+            return Err("remaining connection slots are reserved for users with the role admin");
+        }
+        Ok(())
     }
 }
 
@@ -181,7 +198,14 @@ impl Door {
         let greeting = startup::greet(&mut wire, &mut peer.tls, &self.security);
         let introduction = match tokio::time::timeout_at(deadline, greeting).await {
             Ok(Ok(Greeting::Session(introduction))) => introduction,
-            Ok(Ok(Greeting::Cancel { pid, secret })) => return self.keys.cancel(pid, secret),
+            Ok(Ok(Greeting::Cancel { pid, secret })) => {
+                if self.keys.secret(pid) == secret {
+                    self.engine.activity().cancel(pid);
+                }
+                // Clients that asked in TLS take an end without its last word for a failure.
+                let _ = tokio::time::timeout(REFUSAL_GRACE, wire.shutdown()).await;
+                return;
+            }
             Ok(Err(Stop::Error(error))) => return refuse(&mut wire, &error).await,
             Ok(Err(Stop::Gone(reason))) => {
                 // A scan of ports, or a client that does not take our certificate.
@@ -203,26 +227,38 @@ impl Door {
             Ok(settings) => settings,
             Err(error) => return refuse(&mut wire, &error).await,
         };
-        let key = match self.keys.register(&self.options, identity.role) {
-            Ok(key) => key,
+        let client = Client {
+            door: Entrance::Pg,
+            user: identity.user.clone(),
+            is_admin: identity.role.is_admin(),
+            address: Some(address),
+            is_encrypted: peer.tls.is_some(),
+        };
+        let application_name = settings.get("application_name").unwrap_or_default();
+        let admit = |others| self.options.admit(identity.role, others);
+        let connected = match self.engine.activity().connect(client, application_name, admit) {
+            Ok(connected) => connected,
             Err(full) => return refuse(&mut wire, &PgError::fatal("53300", full)).await,
         };
         drop(newcomer);
-        startup::welcome(&mut wire.out, &mut settings, key.pid, key.secret);
+        let pid = connected.pid;
+        startup::welcome(&mut wire.out, &mut settings, pid, self.keys.secret(pid));
         let mut session = Session {
             wire,
-            interrupts: Interrupts {
-                cancels: key.cancels.clone(),
-                shutdown,
-            },
+            interrupts: Interrupts::new(connected.signals.clone(), shutdown),
             engine: Arc::clone(&self.engine),
             settings,
             transaction: Transaction::Idle,
+            born: 0,
+            marks: Vec::new(),
             statements: HashMap::new(),
             portals: HashMap::new(),
             identity,
             idle_timeout: self.options.idle_timeout,
-            pid: key.pid,
+            address,
+            connected,
+            is_active: false,
+            set_config: SetConfig::default(),
         };
         session.ready_for_query();
         match session.serve().await {
@@ -277,10 +313,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 biased;
                 request = self.wire.request() => request?,
                 error = idle => return Err(error.into()),
-                Ok(_) = self.interrupts.shutdown.wait_for(|stop| *stop) => {
-                    return Err(super::query::QueryError::ShuttingDown.into());
-                }
+                error = self.interrupts.ended() => return Err(error.into()),
             };
+            self.is_busy();
             match request {
                 Request::Terminate => return Ok(()),
                 Request::Sync => {
@@ -307,71 +342,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 }
 
-/// Who may cancel what.
+/// The secret that a client shows to cancel what a session runs.
 #[derive(Debug, Default)]
 struct CancelKeys {
-    next_pid: AtomicI32,
-    /// Keyed by the operating system's randomness, so one secret says nothing about another.
+    /// The operating system's randomness, so one secret says nothing about another.
     secrets: RandomState,
-    sessions: Mutex<HashMap<i32, (i32, watch::Sender<u64>)>>,
-}
-
-#[derive(Debug)]
-struct CancelKey<'a> {
-    keys: &'a CancelKeys,
-    pid: i32,
-    secret: i32,
-    cancels: watch::Receiver<u64>,
 }
 
 impl CancelKeys {
-    fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<i32, (i32, watch::Sender<u64>)>> {
-        // The map is whole after each operation, so a panic elsewhere does not spoil it.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a place, or says that there is none for this role.
-    fn register(&self, options: &PgOptions, role: Role) -> Result<CancelKey<'_>, &'static str> {
-        let mut sessions = self.sessions();
-        if sessions.len() >= options.max_connections {
-            return Err("sorry, too many clients already");
-        }
-        let for_all = options
-            .max_connections
-            .saturating_sub(options.reserved_connections)
-            .max(1);
-        if !role.is_admin() && sessions.len() >= for_all {
-            return Err("remaining connection slots are reserved for users with the role admin");
-        }
-        let pid = loop {
-            let pid = self.next_pid.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-            if pid > 0 && !sessions.contains_key(&pid) {
-                break pid;
-            }
-        };
+    fn secret(&self, pid: i32) -> i32 {
         let hash = self.secrets.hash_one(pid).to_be_bytes();
-        let secret = i32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
-        let (sender, cancels) = watch::channel(0);
-        sessions.insert(pid, (secret, sender));
-        Ok(CancelKey {
-            keys: self,
-            pid,
-            secret,
-            cancels,
-        })
-    }
-
-    fn cancel(&self, pid: i32, secret: i32) {
-        if let Some((expected, sender)) = self.sessions().get(&pid)
-            && *expected == secret
-        {
-            sender.send_modify(|count| *count += 1);
-        }
-    }
-}
-
-impl Drop for CancelKey<'_> {
-    fn drop(&mut self) {
-        self.keys.sessions().remove(&self.pid);
+        i32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
     }
 }

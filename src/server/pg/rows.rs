@@ -14,9 +14,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::command::CopyFormat;
-use super::encode::{Column, RowEncoder, Zone, column_count};
+use super::encode::{Column, RowEncoder, Style, column_count};
 use super::error::{PgError, Stop};
 use super::wire::{FLUSH_AT, Wire, bare, message};
+use crate::catalog::activity::Signals;
 use crate::server::query::{BatchStream, QueryError, RowStream};
 
 /// A moment and the limit it comes from.
@@ -25,15 +26,34 @@ pub(super) type Deadline = Option<(Instant, Duration)>;
 /// What may stop a statement from outside.
 #[derive(Debug)]
 pub(super) struct Interrupts {
-    /// Counts cancel requests for this connection.
-    pub(super) cancels: watch::Receiver<u64>,
-    pub(super) shutdown: watch::Receiver<bool>,
+    /// What is asked of this session from outside.
+    signals: watch::Receiver<Signals>,
+    /// Cancel requests that were heard of.
+    cancels: u64,
+    shutdown: watch::Receiver<bool>,
 }
 
 impl Interrupts {
+    pub(super) fn new(signals: watch::Receiver<Signals>, shutdown: watch::Receiver<bool>) -> Self {
+        Interrupts {
+            signals,
+            cancels: 0,
+            shutdown,
+        }
+    }
+
     /// A cancel that came while nothing ran is for nobody.
     pub(super) fn forget_cancels(&mut self) {
-        self.cancels.mark_unchanged();
+        self.cancels = self.signals.borrow().cancels;
+    }
+
+    /// Ends when the session has to: the server stops, or somebody terminated it.
+    pub(super) async fn ended(&mut self) -> QueryError {
+        tokio::select! {
+            Ok(_) = self.signals.wait_for(|signals| signals.is_terminated) => {}
+            Ok(_) = self.shutdown.wait_for(|stop| *stop) => {}
+        }
+        QueryError::ShuttingDown
     }
 
     async fn interrupted(&mut self, deadline: Deadline) -> QueryError {
@@ -46,8 +66,17 @@ impl Interrupts {
                 None => std::future::pending().await,
             }
         };
+        let seen = self.cancels;
+        let signalled = async {
+            let wanted = |signals: &Signals| signals.is_terminated || signals.cancels != seen;
+            // The sender lives as long as the session's entry, and that as long as the session.
+            self.signals.wait_for(wanted).await.map(|signals| *signals)
+        };
         tokio::select! {
-            Ok(()) = self.cancels.changed() => QueryError::Cancelled,
+            Ok(signals) = signalled => {
+                self.cancels = signals.cancels;
+                if signals.is_terminated { QueryError::ShuttingDown } else { QueryError::Cancelled }
+            }
             Ok(_) = self.shutdown.wait_for(|stop| *stop) => QueryError::ShuttingDown,
             error = timed_out => error,
         }
@@ -98,8 +127,10 @@ pub(super) struct Cursor {
     pub(super) schema: SchemaRef,
     source: Source,
     batch: Option<(RowEncoder, usize)>,
-    zone: Zone,
+    style: Style,
     finished: bool,
+    /// Rows that were asked for and given, from the beginning.
+    pub(super) given: usize,
 }
 
 /// What one run over a cursor did.
@@ -120,13 +151,14 @@ pub(super) enum Form<'a> {
 }
 
 impl Cursor {
-    pub(super) fn running(rows: RowStream, zone: Zone) -> Cursor {
+    pub(super) fn running(rows: RowStream, style: Style) -> Cursor {
         Cursor {
             schema: rows.schema,
             source: Source::Running(rows.batches),
             batch: None,
-            zone,
+            style,
             finished: false,
+            given: 0,
         }
     }
 
@@ -149,8 +181,9 @@ impl Cursor {
             schema,
             source: Source::Ready(Some(batch)),
             batch: None,
-            zone: Zone::Utc,
+            style: Style::PLAIN,
             finished: false,
+            given: 0,
         })
     }
 
@@ -166,6 +199,26 @@ impl Cursor {
             Source::Running(batches) => batches.next().await,
             Source::Ready(batch) => batch.take().map(Ok),
         }
+    }
+
+    /// The next batch, for those who keep it.
+    pub(super) async fn next_kept<S>(
+        &mut self,
+        wire: &mut Wire<S>,
+        interrupts: &mut Interrupts,
+        deadline: Deadline,
+    ) -> Result<Option<RecordBatch>, Stop>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.finished {
+            return Ok(None);
+        }
+        self.set_deadline(deadline);
+        let next = interrupts.guard(wire, deadline, self.next_batch()).await?;
+        self.set_deadline(None);
+        self.finished = !matches!(next, Some(Ok(_)));
+        Ok(next.transpose()?)
     }
 
     /// Sends up to `limit` rows.
@@ -198,6 +251,7 @@ impl Cursor {
                     }
                     *next += 1;
                     rows += 1;
+                    self.given += 1;
                     if wire.out.len() >= FLUSH_AT {
                         interrupts.flush(wire, deadline).await?;
                     }
@@ -209,7 +263,7 @@ impl Cursor {
                 break Ok(Progress { rows, suspended: false });
             }
             match interrupts.guard(wire, deadline, self.next_batch()).await? {
-                Some(Ok(batch)) => self.batch = Some((RowEncoder::open(&batch, self.zone)?, 0)),
+                Some(Ok(batch)) => self.batch = Some((RowEncoder::open(&batch, self.style)?, 0)),
                 Some(Err(error)) => {
                     self.finished = true;
                     break Err(error.into());

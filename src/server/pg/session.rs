@@ -4,6 +4,7 @@
 //! [`Session::finish`].
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +14,16 @@ use futures::StreamExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::command::{Command, CopyFormat, Count};
+use super::command::{Command, CopyFormat, Count, CursorOptions, Direction};
 use super::encode::{Column, columns};
-use super::error::{PgError, Stop};
+use super::error::{PgError, Stop, warning};
 use super::rows::{Cursor, Deadline, Form, Interrupts, copy_begin, copy_end, missing, text_schema};
+use super::scroll::Scroll;
 use super::settings::Settings;
 use super::wire::{Wire, command_complete, message, parameter_status};
-use crate::catalog::SessionVars;
+use crate::catalog::activity::{Connected, Door, SessionState};
 use crate::catalog::pg_types::{parameter_type, pg_type_by_name, pg_type_oid};
+use crate::catalog::{SessionVars, SetConfig};
 use crate::server::auth::Identity;
 use crate::server::query::{Prepared, QueryEngine, QueryError};
 
@@ -51,12 +54,24 @@ pub(super) struct Portal {
     pub(super) state: PortalState,
     /// Survives its transaction.
     pub(super) hold: bool,
+    /// Which one of the session's it is; a rollback ends those that came after what it goes back to.
+    pub(super) born: u64,
+    /// How the rows come again, for a cursor that was not told what directions it has.
+    pub(super) rewind: Option<Rewind>,
+}
+
+/// The query of a cursor.
+#[derive(Debug)]
+pub(super) struct Rewind {
+    sql: String,
+    prepared: Option<(Arc<Prepared>, Vec<ScalarValue>)>,
 }
 
 #[derive(Debug)]
 pub(super) enum PortalState {
     New,
     Open(Box<Cursor>),
+    Scroll(Box<Scroll>),
     Done,
 }
 
@@ -65,7 +80,11 @@ pub(super) enum PortalState {
 pub(super) enum Outcome {
     Rows(Box<Cursor>),
     Copy(Box<Cursor>, CopyFormat),
-    Fetch { name: String, count: Count, moves: bool },
+    Fetch {
+        name: String,
+        direction: Direction,
+        moves: bool,
+    },
     Tag(String),
 }
 
@@ -76,12 +95,22 @@ pub(super) struct Session<S> {
     pub(super) engine: Arc<QueryEngine>,
     pub(super) settings: Settings,
     pub(super) transaction: Transaction,
+    /// Portals made so far.
+    pub(super) born: u64,
+    /// [`Session::born`] when the transaction and each of its savepoints began.
+    pub(super) marks: Vec<u64>,
     pub(super) statements: HashMap<String, Statement>,
     pub(super) portals: HashMap<String, Portal>,
     pub(super) identity: Identity,
     /// The door's own limit.
     pub(super) idle_timeout: Option<Duration>,
-    pub(super) pid: i32,
+    pub(super) address: IpAddr,
+    /// The entry among all sessions.
+    pub(super) connected: Connected,
+    /// Whether that entry says that something runs.
+    pub(super) is_active: bool,
+    /// What statements ask for by calling `set_config`.
+    pub(super) set_config: SetConfig,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -93,9 +122,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             application_name: self.settings.get("application_name").unwrap_or_default().to_string(),
             time_zone: self.settings.get("TimeZone").unwrap_or("UTC").to_string(),
             search_path: self.settings.search_path(&self.identity.user),
-            backend_pid: self.pid,
+            backend_pid: self.connected.pid,
             settings: self.settings.changed(),
+            door: Door::Pg,
+            client_address: Some(self.address),
+            set_config: self.set_config.clone(),
         }
+    }
+
+    /// The client has asked for something.
+    pub(super) fn is_busy(&mut self) {
+        if !self.is_active {
+            self.is_active = true;
+            self.show_state(SessionState::Active);
+        }
+    }
+
+    fn show_state(&self, state: SessionState) {
+        let application_name = self.settings.get("application_name").unwrap_or_default();
+        self.connected.enter(state, application_name);
+    }
+
+    /// Settings that the statement has changed by calling `set_config`.
+    pub(super) fn take_settings(&mut self) -> Result<(), PgError> {
+        for new in self.set_config.take() {
+            self.settings.set(&new.name, new.value.as_deref(), new.is_local)?;
+        }
+        Ok(())
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -139,6 +192,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Transaction::Open => b'T',
             Transaction::Failed => b'E',
         };
+        self.is_active = false;
+        self.show_state(match self.transaction {
+            Transaction::Idle => SessionState::Idle,
+            Transaction::Open => SessionState::InTransaction,
+            Transaction::Failed => SessionState::FailedTransaction,
+        });
         for (name, value) in self.settings.news() {
             parameter_status(&mut self.wire.out, name, &value);
         }
@@ -151,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Stop::Error(error) => error,
             gone => return Err(gone),
         };
-        tracing::debug!(code = error.code, message = %error.message, pid = self.pid, "statement failed");
+        tracing::debug!(code = error.code, message = %error.message, pid = self.connected.pid, "statement failed");
         if self.transaction == Transaction::Open {
             self.transaction = Transaction::Failed;
         }
@@ -191,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let engine = Arc::clone(&self.engine);
         let work = engine.run_within(sql, &vars, timeout);
         let rows = self.interrupts.guard(&mut self.wire, None, work).await??;
-        Ok(Box::new(Cursor::running(rows, self.settings.zone())))
+        Ok(Box::new(Cursor::running(rows, self.settings.style())))
     }
 
     async fn execute(&mut self, prepared: &Prepared, params: Vec<ScalarValue>) -> Result<Box<Cursor>, Stop> {
@@ -199,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let engine = Arc::clone(&self.engine);
         let work = engine.execute(prepared, params, &vars, timeout);
         let rows = self.interrupts.guard(&mut self.wire, None, work).await??;
-        Ok(Box::new(Cursor::running(rows, self.settings.zone())))
+        Ok(Box::new(Cursor::running(rows, self.settings.style())))
     }
 
     /// The columns a command will answer with; `None` is no rows.
@@ -214,7 +273,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::ShowAll => Some(text_schema(&["name", "setting", "description"])),
             Command::Fetch { name, moves: false, .. } => match &self.portals.get(name)?.state {
                 PortalState::Open(cursor) => Some(Arc::clone(&cursor.schema)),
-                _ => None,
+                PortalState::Scroll(cursor) => Some(Arc::clone(&cursor.schema)),
+                PortalState::New | PortalState::Done => None,
             },
             Command::Execute { name, .. } => self.answer_schema(self.statements.get(name)?),
             _ => None,
@@ -236,10 +296,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }));
             }
             Command::CopyOut { sql, format } => return Ok(Outcome::Copy(self.query(sql).await?, format.clone())),
-            Command::Fetch { name, count, moves } => {
+            Command::Fetch { name, direction, moves } => {
                 return Ok(Outcome::Fetch {
                     name: name.clone(),
-                    count: *count,
+                    direction: *direction,
                     moves: *moves,
                 });
             }
@@ -260,6 +320,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Execute { name, arguments } => return self.execute_named(name, arguments.as_deref()).await,
             Command::Set { name, value, local } => {
                 self.settings.set(name, value.as_deref(), *local)?;
+                if *local && !self.settings.in_transaction() {
+                    self.warn("25P01", "SET LOCAL can only be used in transaction blocks");
+                }
+                "SET"
+            }
+            Command::Isolation(level) => {
+                self.set_isolation(*level)?;
                 "SET"
             }
             Command::Reset(name) => {
@@ -270,23 +337,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.settings.reset_all();
                 "RESET"
             }
-            Command::Begin { tag } => {
+            Command::Begin { tag, isolation } => {
                 if self.transaction == Transaction::Idle {
-                    self.transaction = Transaction::Open;
-                    self.settings.begin();
+                    self.begin_transaction();
+                } else {
+                    self.warn("25001", "there is already a transaction in progress");
                 }
+                self.set_isolation(*isolation)?;
                 tag
             }
-            Command::Commit => self.end_transaction(self.transaction != Transaction::Failed),
-            Command::Rollback => self.end_transaction(false),
-            Command::RollbackTo => {
+            Command::Commit { chain } => self.end_transaction(self.transaction != Transaction::Failed, *chain)?,
+            Command::Rollback { chain } => self.end_transaction(false, *chain)?,
+            Command::RollbackTo(name) => {
                 self.require_transaction("ROLLBACK TO SAVEPOINT")?;
+                let place = self.settings.rollback_to(name);
+                let place = place.ok_or_else(|| missing("3B001", "savepoint", name))?;
+                self.marks.truncate(place + 2);
+                self.forget_portals_since_mark();
                 self.transaction = Transaction::Open;
                 "ROLLBACK"
             }
-            Command::Savepoint { tag } => {
-                self.require_transaction(if *tag == "RELEASE" { "RELEASE SAVEPOINT" } else { tag })?;
-                tag
+            Command::Savepoint(name) => {
+                self.require_transaction("SAVEPOINT")?;
+                self.room_for(self.marks.len(), "savepoints")?;
+                self.settings.savepoint(name);
+                self.marks.push(self.born);
+                "SAVEPOINT"
+            }
+            Command::Release(name) => {
+                self.require_transaction("RELEASE SAVEPOINT")?;
+                let left = self.settings.release(name);
+                let left = left.ok_or_else(|| missing("3B001", "savepoint", name))?;
+                self.marks.truncate(left + 1);
+                "RELEASE"
             }
             Command::Accept { tag } => tag,
             Command::DiscardAll => {
@@ -298,8 +381,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.portals.clear();
                 "DISCARD ALL"
             }
-            Command::Declare { name, hold, sql } => {
-                self.declare(name, *hold, sql, prepared).await?;
+            Command::Declare { name, options, sql } => {
+                self.declare(name, *options, sql, prepared).await?;
                 "DECLARE CURSOR"
             }
             Command::CloseCursor(None) => {
@@ -337,11 +420,63 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
-    fn end_transaction(&mut self, commit: bool) -> &'static str {
+    fn begin_transaction(&mut self) {
+        self.transaction = Transaction::Open;
+        self.marks = vec![self.born];
+        self.settings.begin();
+    }
+
+    fn set_isolation(&mut self, level: Option<&'static str>) -> Result<(), PgError> {
+        match level {
+            Some(level) => self.settings.set("transaction_isolation", Some(level), true),
+            None => Ok(()),
+        }
+    }
+
+    fn end_transaction(&mut self, commit: bool, chain: bool) -> Result<&'static str, PgError> {
+        if self.transaction == Transaction::Idle {
+            if chain {
+                return Err(PgError::new(
+                    "25P01",
+                    "AND CHAIN can only be used in transaction blocks",
+                ));
+            }
+            self.warn("25P01", "there is no transaction in progress");
+        }
+        let isolation = self.settings.get("transaction_isolation").map(str::to_owned);
         self.settings.end(commit);
         self.transaction = Transaction::Idle;
+        if !commit {
+            self.marks.truncate(1);
+            self.forget_portals_since_mark();
+        }
+        self.marks.clear();
         self.portals.retain(|_, portal| portal.hold);
-        if commit { "COMMIT" } else { "ROLLBACK" }
+        if chain {
+            self.begin_transaction();
+            self.settings.set("transaction_isolation", isolation.as_deref(), true)?;
+        }
+        Ok(if commit { "COMMIT" } else { "ROLLBACK" })
+    }
+
+    /// Cursors that were declared in what is rolled back.
+    fn forget_portals_since_mark(&mut self) {
+        if let Some(mark) = self.marks.last() {
+            self.portals.retain(|_, portal| portal.born < *mark);
+        }
+    }
+
+    /// The number of a new portal.
+    pub(super) fn next_born(&mut self) -> u64 {
+        self.born += 1;
+        self.born - 1
+    }
+
+    /// Tells the client of something that is no error.
+    fn warn(&mut self, code: &str, text: &str) {
+        if self.settings.wants_warnings() {
+            warning(&mut self.wire.out, code, text);
+        }
     }
 
     /// After an implicit transaction only `WITH HOLD` cursors are left.
@@ -361,38 +496,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     async fn declare(
         &mut self,
         name: &str,
-        hold: bool,
+        options: CursorOptions,
         sql: &str,
         prepared: Option<(&Prepared, Vec<ScalarValue>)>,
     ) -> Result<(), Stop> {
-        if !hold {
+        if !options.hold {
             self.require_transaction("DECLARE CURSOR")?;
         }
         if self.portals.contains_key(name) {
             return Err(PgError::new("42P03", format!("cursor \"{name}\" already exists")).into());
         }
         self.room_for(self.portals.len(), "cursors")?;
-        let cursor = match prepared {
-            Some((prepared, params)) => self.execute(prepared, params).await?,
-            None => self.query(sql).await?,
+        let rewind = Rewind {
+            sql: sql.to_owned(),
+            prepared: prepared.map(|(prepared, params)| (Arc::new(prepared.clone()), params)),
         };
-        let statement = Statement {
-            command: None,
-            prepared: None,
-            parameter_oids: Vec::new(),
+        let cursor = self.open(&rewind).await?;
+        let state = match options.scroll {
+            Some(true) => {
+                let limit = self.engine.memory_of_one();
+                PortalState::Scroll(Box::new(Scroll::new(*cursor, self.settings.style(), limit)))
+            }
+            _ => PortalState::Open(cursor),
         };
-        let state = PortalState::Open(cursor);
-        self.portals.insert(
-            name.to_string(),
-            Portal {
-                statement,
-                params: Vec::new(),
-                formats: Vec::new(),
-                state,
-                hold,
+        let portal = Portal {
+            statement: Statement {
+                command: None,
+                prepared: None,
+                parameter_oids: Vec::new(),
             },
-        );
+            params: Vec::new(),
+            formats: if options.binary { vec![1] } else { Vec::new() },
+            state,
+            hold: options.hold,
+            born: self.next_born(),
+            rewind: options.scroll.is_none().then_some(rewind),
+        };
+        self.portals.insert(name.to_string(), portal);
         Ok(())
+    }
+
+    /// The rows of a cursor from their beginning, as of now.
+    async fn open(&mut self, rewind: &Rewind) -> Result<Box<Cursor>, Stop> {
+        match &rewind.prepared {
+            Some((prepared, params)) => self.execute(prepared, params.clone()).await,
+            None => self.query(&rewind.sql).await,
+        }
     }
 
     async fn prepare_named(&mut self, name: &str, types: &[String], sql: &str) -> Result<(), Stop> {
@@ -483,6 +632,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                         Form::DataRow(&columns),
                     )
                     .await?;
+                self.take_settings()?;
                 command_complete(&mut self.wire.out, &format!("SELECT {}", progress.rows));
             }
             Outcome::Copy(mut cursor, format) => {
@@ -499,8 +649,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 copy_end(&mut self.wire.out, &format, progress.rows);
                 command_complete(&mut self.wire.out, &format!("COPY {}", progress.rows));
             }
-            Outcome::Fetch { name, count, moves } => {
-                self.fetch(&name, count, moves, formats, describe, deadline).await?
+            Outcome::Fetch { name, direction, moves } => {
+                self.fetch(&name, direction, moves, formats, describe, deadline).await?
             }
         }
         Ok(())
@@ -509,35 +659,130 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     async fn fetch(
         &mut self,
         name: &str,
-        count: Count,
+        direction: Direction,
         moves: bool,
         formats: &[i16],
         describe: bool,
         deadline: Deadline,
     ) -> Result<(), Stop> {
-        let portal = self
+        let mut portal = self
             .portals
-            .get_mut(name)
+            .remove(name)
             .ok_or_else(|| missing("34000", "cursor", name))?;
-        let PortalState::Open(cursor) = &mut portal.state else {
-            return Err(missing("34000", "cursor", name));
-        };
-        let columns: Vec<Column> = columns(&cursor.schema, formats);
-        if describe && !moves {
-            super::encode::row_description(&mut self.wire.out, &columns);
+        let fetched = self
+            .fetch_from(&mut portal, direction, moves, formats, describe, deadline)
+            .await;
+        // One that failed is of no use any more; one that was asked for what it cannot do is.
+        if !matches!(portal.state, PortalState::Done) {
+            self.portals.insert(name.to_owned(), portal);
         }
-        let limit = match count {
-            Count::Rows(rows) => Some(rows),
-            Count::All => None,
-        };
-        let form = if moves { Form::Nothing } else { Form::DataRow(&columns) };
-        let progress = cursor
-            .send(&mut self.wire, &mut self.interrupts, deadline, limit, form)
-            .await?;
         let verb = if moves { "MOVE" } else { "FETCH" };
-        command_complete(&mut self.wire.out, &format!("{verb} {}", progress.rows));
+        command_complete(&mut self.wire.out, &format!("{verb} {}", fetched?));
         Ok(())
     }
+
+    async fn fetch_from(
+        &mut self,
+        portal: &mut Portal,
+        direction: Direction,
+        moves: bool,
+        formats: &[i16],
+        describe: bool,
+        deadline: Deadline,
+    ) -> Result<usize, Stop> {
+        let formats = match portal.formats.as_slice() {
+            [] => formats,
+            declared => declared,
+        };
+        let of = |schema: &SchemaRef| -> Vec<Column> { columns(schema, formats) };
+        match &mut portal.state {
+            PortalState::Scroll(cursor) => {
+                let columns = of(&cursor.schema);
+                if describe && !moves {
+                    super::encode::row_description(&mut self.wire.out, &columns);
+                }
+                let sent = cursor
+                    .fetch(
+                        &mut self.wire,
+                        &mut self.interrupts,
+                        deadline,
+                        direction,
+                        (!moves).then_some(&columns),
+                    )
+                    .await;
+                if sent.is_err() {
+                    portal.state = PortalState::Done;
+                }
+                sent
+            }
+            PortalState::Open(cursor) => {
+                let columns = of(&cursor.schema);
+                let plan = forward(direction, cursor.given)?;
+                if plan.rewinds && cursor.given > 0 {
+                    let Some(rewind) = &portal.rewind else {
+                        return Err(only_forward().into());
+                    };
+                    *cursor = self.open(rewind).await?;
+                }
+                if describe && !moves {
+                    super::encode::row_description(&mut self.wire.out, &columns);
+                }
+                let mut sent = 0;
+                for (limit, is_shown) in [(Some(plan.skip), false), (plan.take, true)] {
+                    let form = match is_shown && !moves {
+                        true => Form::DataRow(&columns),
+                        false => Form::Nothing,
+                    };
+                    let progress = cursor
+                        .send(&mut self.wire, &mut self.interrupts, deadline, limit, form)
+                        .await;
+                    match progress {
+                        Ok(progress) => sent = progress.rows,
+                        Err(stop) => {
+                            portal.state = PortalState::Done;
+                            return Err(stop);
+                        }
+                    }
+                }
+                Ok(sent)
+            }
+            PortalState::New | PortalState::Done => Err(PgError::new("55000", "the portal is not open").into()),
+        }
+    }
+}
+
+/// How a cursor that reads forward only does what is asked.
+#[derive(Debug, PartialEq, Eq)]
+struct Forward {
+    /// It begins anew.
+    rewinds: bool,
+    /// Rows it passes without a word.
+    skip: usize,
+    /// `None` is all.
+    take: Option<usize>,
+}
+
+fn forward(direction: Direction, given: usize) -> Result<Forward, PgError> {
+    let go = |rewinds, skip, take| Ok(Forward { rewinds, skip, take });
+    match direction {
+        Direction::Forward(Count::Rows(rows)) => go(false, 0, Some(rows)),
+        Direction::Forward(Count::All) => go(false, 0, None),
+        Direction::Relative(0) | Direction::Backward(Count::Rows(0)) => go(false, 0, Some(0)),
+        Direction::Relative(rows) if rows > 0 => go(false, usize::try_from(rows - 1).unwrap_or(usize::MAX), Some(1)),
+        // Before the first row, and the first one, are the places that mean the same in another run of the query.
+        Direction::Absolute(0) => go(true, 0, Some(0)),
+        Direction::Absolute(row) if row > 0 && usize::try_from(row).is_ok_and(|row| row > given) => {
+            go(false, usize::try_from(row).unwrap_or(usize::MAX) - given - 1, Some(1))
+        }
+        Direction::Absolute(1) => go(true, 0, Some(1)),
+        Direction::Backward(Count::All) => go(true, 0, Some(0)),
+        Direction::Absolute(_) | Direction::Relative(_) | Direction::Backward(_) => Err(only_forward()),
+    }
+}
+
+fn only_forward() -> PgError {
+    PgError::new("55000", "cursor can only scan forward")
+        .with_hint("Declare it with SCROLL option to enable backward scan.")
 }
 
 /// The oid of a type as `PREPARE` names it.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::encode::Zone;
+use super::encode::{DateStyle, Style, Zone};
 use super::error::PgError;
 use crate::catalog::{Parameter, parameters};
 
@@ -15,6 +15,7 @@ enum Kind {
     Text,
     Bool,
     Zone,
+    DateStyle,
     /// Milliseconds, or a number with a unit.
     Time,
     /// A number, which may have a unit.
@@ -66,8 +67,9 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
 fn kind(parameter: &Parameter) -> Kind {
     match (parameter.name, parameter.context, parameter.kind) {
         ("TimeZone", ..) => Kind::Zone,
-        // There is one encoding, and one form of bytea.
-        ("client_encoding" | "bytea_output", ..) => Kind::Fixed,
+        ("DateStyle", ..) => Kind::DateStyle,
+        // There is one encoding, and one form of intervals.
+        ("client_encoding" | "IntervalStyle", ..) => Kind::Fixed,
         (_, context, _) if !matches!(context, "user" | "superuser") => Kind::Fixed,
         (_, _, "bool") => Kind::Bool,
         (_, _, "integer") if parameter.unit == "ms" => Kind::Time,
@@ -99,6 +101,8 @@ pub(super) struct Settings {
     local: Values,
     /// `session` as it was when the transaction began.
     before_transaction: Option<Values>,
+    /// By savepoint: `session` and `local` as they were.
+    savepoints: Vec<(String, Values, Values)>,
     /// What the client was last told.
     told: Values,
 }
@@ -112,6 +116,7 @@ impl Settings {
             session: Values::new(),
             local: Values::new(),
             before_transaction: None,
+            savepoints: Vec::new(),
             told: Values::new(),
         }
     }
@@ -131,7 +136,11 @@ impl Settings {
             .get(&key)
             .or_else(|| self.session.get(&key))
             .or_else(|| self.initial.get(&key));
-        set.map(String::as_str).or(known.map(|known| known.default))
+        match set {
+            Some(value) => Some(value),
+            None if key == "transaction_isolation" => self.get("default_transaction_isolation"),
+            None => known.map(|known| known.default),
+        }
     }
 
     pub(super) fn show(&self, name: &str) -> Result<&str, PgError> {
@@ -152,6 +161,11 @@ impl Settings {
             return Ok(());
         };
         let value = match known {
+            Some(known) if matches!(known.kind, Kind::DateStyle) => {
+                let current = DateStyle::parse(self.get("DateStyle").unwrap_or_default(), DateStyle::default());
+                let style = DateStyle::parse(value, current.unwrap_or_default());
+                style.ok_or_else(|| invalid(known, value))?.to_string()
+            }
             Some(known) => check(known, value)?,
             None => value.to_string(),
         };
@@ -176,8 +190,35 @@ impl Settings {
         self.before_transaction = Some(self.session.clone());
     }
 
+    /// Whether `SET LOCAL` has a meaning.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.before_transaction.is_some()
+    }
+
+    pub(super) fn savepoint(&mut self, name: &str) {
+        let values = (name.to_owned(), self.session.clone(), self.local.clone());
+        self.savepoints.push(values);
+    }
+
+    /// Forgets a savepoint and those after it; the number of those that are left, or `None` if there is none of that name.
+    pub(super) fn release(&mut self, name: &str) -> Option<usize> {
+        let at = self.savepoints.iter().rposition(|(known, ..)| known == name)?;
+        self.savepoints.truncate(at);
+        Some(at)
+    }
+
+    /// Goes back to a savepoint, which stays; its place among savepoints, or `None` if there is none of that name.
+    pub(super) fn rollback_to(&mut self, name: &str) -> Option<usize> {
+        let at = self.savepoints.iter().rposition(|(known, ..)| known == name)?;
+        self.savepoints.truncate(at + 1);
+        let (_, session, local) = &self.savepoints[at];
+        (self.session, self.local) = (session.clone(), local.clone());
+        Some(at)
+    }
+
     pub(super) fn end(&mut self, commit: bool) {
         self.local.clear();
+        self.savepoints.clear();
         if let Some(before) = self.before_transaction.take()
             && !commit
         {
@@ -218,8 +259,21 @@ impl Settings {
         changed
     }
 
-    pub(super) fn zone(&self) -> Zone {
-        self.get("TimeZone").and_then(Zone::parse).unwrap_or(Zone::Utc)
+    /// How values are written as text.
+    pub(super) fn style(&self) -> Style {
+        let date_style = self.get("DateStyle").unwrap_or_default();
+        let float_digits = self.get("extra_float_digits").and_then(|digits| digits.parse().ok());
+        Style {
+            zone: self.get("TimeZone").and_then(Zone::parse).unwrap_or(Zone::Utc),
+            dates: DateStyle::parse(date_style, DateStyle::default()).unwrap_or_default(),
+            extra_float_digits: float_digits.unwrap_or(1),
+            escapes_bytes: self.get("bytea_output") == Some("escape"),
+        }
+    }
+
+    /// Whether the client wants to hear of warnings.
+    pub(super) fn wants_warnings(&self) -> bool {
+        self.get("client_min_messages") != Some("error")
     }
 
     /// `None`: never set, so the server's own limit holds. `Some(None)`: explicitly without limit.
@@ -244,15 +298,18 @@ fn unknown(name: &str) -> PgError {
     PgError::new("42704", format!("unrecognized configuration parameter \"{name}\""))
 }
 
+fn invalid(known: &Known, value: &str) -> PgError {
+    PgError::new(
+        "22023",
+        format!("invalid value for parameter \"{}\": \"{value}\"", known.name),
+    )
+}
+
 fn check(known: &Known, value: &str) -> Result<String, PgError> {
-    let invalid = || {
-        PgError::new(
-            "22023",
-            format!("invalid value for parameter \"{}\": \"{value}\"", known.name),
-        )
-    };
+    let invalid = || invalid(known, value);
     match known.kind {
-        Kind::Text => Ok(value.to_string()),
+        // What has no form of its own, or one that depends on what is set.
+        Kind::Text | Kind::DateStyle => Ok(value.to_string()),
         Kind::Bool => match value.to_ascii_lowercase().as_str() {
             "on" | "true" | "yes" | "1" | "t" => Ok("on".into()),
             "off" | "false" | "no" | "0" | "f" => Ok("off".into()),
@@ -299,7 +356,7 @@ fn check(known: &Known, value: &str) -> Result<String, PgError> {
                 return Ok(known.default.to_string());
             }
             match known.name {
-                "client_encoding" | "bytea_output" => Err(PgError::new(
+                "client_encoding" | "IntervalStyle" => Err(PgError::new(
                     "0A000",
                     format!("{} can only be {}", known.name, known.default),
                 )),

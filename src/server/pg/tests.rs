@@ -42,8 +42,8 @@ impl TestDoor {
     async fn open() -> Self {
         let limits = QueryLimits {
             timeout: None,
-            memory_bytes: 256 << 20,
-            wait_for_logs: Duration::from_secs(10),
+            memory_bytes: Some(256 << 20),
+            ..QueryLimits::default()
         };
         let engine = QueryEngine::start_with(Arc::new(session), limits).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -414,10 +414,12 @@ async fn a_failed_transaction_accepts_only_its_end() {
     );
     client.batch_execute("ROLLBACK").await.unwrap();
     client
-        .batch_execute("BEGIN; SAVEPOINT a; RELEASE SAVEPOINT a")
+        .batch_execute("BEGIN; SAVEPOINT a; SAVEPOINT b; RELEASE SAVEPOINT b")
         .await
         .unwrap();
-    assert_eq!(fails_with(&client, "SELEC").await, "42601");
+    assert_eq!(fails_with(&client, "RELEASE b").await, "3B001");
+    assert_eq!(fails_with(&client, "SELEC").await, "25P02");
+    assert_eq!(fails_with(&client, "ROLLBACK TO b").await, "3B001");
     client
         .batch_execute("ROLLBACK TO SAVEPOINT a; SELECT 1; COMMIT")
         .await
@@ -452,6 +454,152 @@ async fn settings_belong_to_one_session_and_roll_back() {
         .unwrap();
     assert_eq!(texts(&client, "SHOW application_name").await, [""]);
     assert!(texts(&client, "SHOW ALL").await.contains(&"TimeZone".to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn savepoints_hold_settings_and_cursors() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    let declare = |name: &str| format!("DECLARE {name} CURSOR FOR SELECT 1");
+    client
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        .await
+        .unwrap();
+    assert_eq!(texts(&client, "SHOW transaction_isolation").await, ["repeatable read"]);
+    client.batch_execute(&declare("before")).await.unwrap();
+    client
+        .batch_execute("SET application_name = 'one'; SAVEPOINT a")
+        .await
+        .unwrap();
+    client.batch_execute(&declare("after")).await.unwrap();
+    client
+        .batch_execute("SET application_name = 'two'; ROLLBACK TO a")
+        .await
+        .unwrap();
+    assert_eq!(texts(&client, "SHOW application_name").await, ["one"]);
+    assert_eq!(texts(&client, "FETCH before").await, ["1"]);
+    client.batch_execute("SAVEPOINT c").await.unwrap();
+    assert_eq!(fails_with(&client, "FETCH after").await, "34000");
+    client
+        .batch_execute("ROLLBACK TO c; DECLARE held CURSOR WITH HOLD FOR SELECT 2")
+        .await
+        .unwrap();
+    client.batch_execute("COMMIT AND CHAIN").await.unwrap();
+    assert_eq!(texts(&client, "SHOW transaction_isolation").await, ["repeatable read"]);
+    client.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(texts(&client, "SHOW transaction_isolation").await, ["read committed"]);
+    assert_eq!(texts(&client, "FETCH held").await, ["2"]);
+    assert_eq!(fails_with(&client, "FETCH before").await, "34000");
+    // What is held by a transaction that fails is not held.
+    client
+        .batch_execute("BEGIN; DECLARE lost CURSOR WITH HOLD FOR SELECT 3; ROLLBACK")
+        .await
+        .unwrap();
+    assert_eq!(fails_with(&client, "FETCH lost").await, "34000");
+    assert_eq!(fails_with(&client, "COMMIT AND CHAIN").await, "25P01");
+    client
+        .batch_execute("SET default_transaction_isolation = 'serializable'")
+        .await
+        .unwrap();
+    assert_eq!(texts(&client, "SHOW transaction_isolation").await, ["serializable"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_scroll_where_they_are_told_to() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    let rows = "SELECT value FROM generate_series(1, 20000) t(value)";
+    client
+        .batch_execute(&format!("BEGIN; DECLARE s SCROLL CURSOR FOR {rows}; DECLARE n NO SCROLL CURSOR FOR {rows}; DECLARE d CURSOR FOR {rows}; SAVEPOINT all"))
+        .await
+        .unwrap();
+    for (fetch, expected) in [
+        ("FETCH ABSOLUTE 12000 FROM s", vec!["12000"]),
+        ("FETCH BACKWARD 2 FROM s", vec!["11999", "11998"]),
+        ("FETCH RELATIVE -7998 FROM s", vec!["4000"]),
+        ("FETCH LAST FROM s", vec!["20000"]),
+        ("FETCH NEXT FROM s", vec![]),
+        ("FETCH PRIOR FROM s", vec!["20000"]),
+        ("FETCH FIRST FROM s", vec!["1"]),
+        ("FETCH 0 FROM s", vec!["1"]),
+        ("FETCH -1 FROM s", vec![]),
+        ("FETCH 1 FROM s", vec!["1"]),
+        ("FETCH 3 FROM d", vec!["1", "2", "3"]),
+        ("FETCH RELATIVE 2 FROM d", vec!["5"]),
+        ("FETCH ABSOLUTE 7 FROM d", vec!["7"]),
+        ("FETCH FIRST FROM d", vec!["1"]),
+        ("FETCH 1 FROM n", vec!["1"]),
+    ] {
+        assert_eq!(texts(&client, fetch).await, expected, "{fetch}");
+    }
+    // What postgres_fdw sends to begin a cursor anew.
+    client.batch_execute("MOVE BACKWARD ALL IN d").await.unwrap();
+    assert_eq!(texts(&client, "FETCH 2 FROM d").await, ["1", "2"]);
+    for fetch in [
+        "FETCH PRIOR FROM d",
+        "FETCH FIRST FROM n",
+        "FETCH ABSOLUTE 1 FROM n",
+        "FETCH BACKWARD 1 FROM n",
+    ] {
+        assert_eq!(fails_with(&client, fetch).await, "55000", "{fetch}");
+        client.batch_execute("ROLLBACK TO all").await.unwrap();
+    }
+    assert_eq!(
+        texts(&client, "FETCH 1 FROM n").await,
+        ["2"],
+        "an error of use does not end a cursor"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_change_how_values_are_written() {
+    let door = TestDoor::open().await;
+    let client = door.client().await;
+    let moment = "SELECT TIMESTAMPTZ '2026-11-21 06:07:08.5Z' AS m, DATE '2026-11-21' AS d, 0.1::double precision + 0.2::double precision AS f, 1e300::double precision AS g, decode('5c00ff41', 'hex') AS b";
+    let row = async |settings: &str| -> Vec<String> {
+        let messages = client.simple_query(&format!("{settings}; {moment}")).await.unwrap();
+        let row = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some((0..5).map(|at| row.get(at).unwrap().to_owned()).collect()),
+            _ => None,
+        });
+        row.unwrap()
+    };
+    // What a PostgreSQL 15 answers to the same.
+    assert_eq!(
+        row("SET TimeZone = 'UTC'").await,
+        [
+            "2026-11-21 06:07:08.5+00",
+            "2026-11-21",
+            "0.30000000000000004",
+            "1e+300",
+            "\\x5c00ff41"
+        ]
+    );
+    assert_eq!(
+        row("SET DateStyle = 'SQL, DMY'; SET extra_float_digits = 0; SET bytea_output = 'escape'").await,
+        [
+            "21/11/2026 06:07:08.5 UTC",
+            "21/11/2026",
+            "0.3",
+            "1e+300",
+            "\\\\\\000\\377A"
+        ]
+    );
+    assert_eq!(
+        row("SET DateStyle = 'Postgres'; SET extra_float_digits = -12").await[..3],
+        ["Sat 21 Nov 06:07:08.5 2026 UTC", "21-11-2026", "0.3"]
+    );
+    assert_eq!(
+        row("SET DateStyle = 'MDY'").await[..2],
+        ["Sat Nov 21 06:07:08.5 2026 UTC", "11-21-2026"]
+    );
+    assert_eq!(
+        row("SET DateStyle = 'German'").await[..2],
+        ["21.11.2026 06:07:08.5 UTC", "21.11.2026"]
+    );
+    assert_eq!(texts(&client, "SHOW DateStyle").await, ["German, DMY"]);
+    assert_eq!(fails_with(&client, "SET DateStyle = 'Martian'").await, "22023");
+    assert_eq!(fails_with(&client, "SET IntervalStyle = 'iso_8601'").await, "0A000");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version
 use axum::response::Response;
 use datafusion::scalar::ScalarValue;
 
+use crate::catalog::activity::Door;
 use crate::catalog::{SessionVars, SnapshotSource};
 use crate::config::RestConfig;
 use crate::history::{AttemptRows, History, Snapshot};
@@ -92,6 +93,7 @@ impl Rest {
     pub(super) fn new(engine: Arc<QueryEngine>, history: Arc<History>, config: &RestConfig) -> Self {
         let vars = SessionVars {
             application_name: "rest".into(),
+            door: Door::Http,
             ..SessionVars::default()
         };
         Rest {

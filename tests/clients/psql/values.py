@@ -44,10 +44,11 @@ def read(path):
 
 
 copied = [[unescape(cell) for cell in line.split("\t")] for line in read(sys.argv[3]).split("\n")[:-1]]
-selected = read(sys.argv[4]).removesuffix("\n").split("\x1e")
+selected = read(sys.argv[4]).removesuffix("\n")
+selected = selected.split("\x1e") if rows else selected.splitlines()
 selected = [[None if cell == "\x1d" else cell for cell in row.split("\x1f")] for row in selected]
 for seen in copied, selected:
-    assert len(seen) == len(rows) > 0, f"{len(seen)} rows and not {len(rows)}: {seen[:2]}"
+    assert len(seen) == len(rows), f"{len(seen)} rows and not {len(rows)}: {seen[:2]}"
     for at, (cells, row) in enumerate(zip(seen, rows)):
         for (name, ty), cell, wanted in zip(columns, cells, row, strict=True):
             if value(cell, ty) != expected(wanted, ty):

@@ -141,6 +141,8 @@ class Table:
 
     def __init__(self, table):
         self.schema, self.name, self.is_view = table["schema"], table["name"], table["is_view"]
+        # Its rows change with every statement; there are none to compare.
+        self.is_live = table["is_live"]
         self.columns, self.sql = table["columns"], table["sql"]
         self.full_name = f"{self.schema}.{self.name}"
         self.types = [column["type"] for column in self.columns]

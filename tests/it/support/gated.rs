@@ -126,9 +126,10 @@ impl GatedServer {
         let limits = QueryLimits {
             wait_for_logs: given.wait_for_logs,
             timeout: None,
-            memory_bytes: 256 << 20,
+            memory_bytes: Some(256 << 20),
+            ..QueryLimits::default()
         };
-        let engine = QueryEngine::start(Arc::new(catalog), limits).expect("threads");
+        let engine = QueryEngine::start(Arc::new(catalog), limits, &std::env::temp_dir()).expect("threads");
         let (stop, stopped) = watch::channel(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let pg_address = listener.local_addr().expect("an address");

@@ -2,6 +2,9 @@
 //!
 //! A table is a [`SystemTable`]: its definition and its rows. Adding one is an implementation and a line in [`tables`].
 
+mod queries;
+mod sessions;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -9,8 +12,12 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicr
 use datafusion::catalog::TableProvider;
 use datafusion::error::Result;
 
-use super::Setting;
+use queries::QUERIES;
+use sessions::SESSIONS;
+
+use super::activity::Activity;
 use super::fixed::FixedTable;
+use super::{SessionVars, Setting};
 use crate::cache::KeyValue;
 use crate::history::Snapshot;
 use crate::table::{Column, Rows, TableDef, Type, Value};
@@ -18,26 +25,35 @@ use crate::table::{Column, Rows, TableDef, Type, Value};
 /// One table of `system`.
 pub(crate) trait SystemTable: Debug + Send + Sync {
     fn def(&self) -> &'static TableDef;
-    /// The rows as of a snapshot, in the columns of [`Self::def`].
-    fn rows(&self, snapshot: &Snapshot) -> Result<RecordBatch>;
+    /// The rows as of a snapshot, in the columns of [`Self::def`], as the one may see them who asks.
+    fn rows(&self, snapshot: &Snapshot, vars: &SessionVars) -> Result<RecordBatch>;
 }
 
-/// All of them.
-pub(crate) fn tables(settings: Vec<Setting>) -> Vec<Arc<dyn SystemTable>> {
+/// All of them, as they are described.
+pub static SYSTEM_TABLES: &[&TableDef] = &[&EVENT_LOGS, &QUERIES, &SCANS, &SEGMENTS, &SESSIONS, &SETTINGS];
+
+/// All of them, in the same order.
+pub(crate) fn tables(settings: Vec<Setting>, activity: &Arc<Activity>) -> Vec<Arc<dyn SystemTable>> {
     vec![
         Arc::new(EventLogs),
+        Arc::new(queries::Queries(Arc::clone(activity))),
         Arc::new(Scans),
         Arc::new(Segments),
+        Arc::new(sessions::Sessions(Arc::clone(activity))),
         Arc::new(Settings(settings)),
     ]
 }
 
 /// The adapter: a system table with the rows of a snapshot.
-pub(crate) fn provider(table: &dyn SystemTable, snapshot: &Snapshot) -> Result<Arc<dyn TableProvider>> {
-    Ok(FixedTable::table(table.rows(snapshot)?))
+pub(crate) fn provider(
+    table: &dyn SystemTable,
+    snapshot: &Snapshot,
+    vars: &SessionVars,
+) -> Result<Arc<dyn TableProvider>> {
+    Ok(FixedTable::table(table.rows(snapshot, vars)?))
 }
 
-pub static EVENT_LOGS: TableDef = TableDef {
+static EVENT_LOGS: TableDef = TableDef {
     schema: "system",
     name: "event_logs",
     grain: "one row per file or directory seen in the sources, listed as an application or not",
@@ -141,7 +157,7 @@ impl SystemTable for EventLogs {
         &EVENT_LOGS
     }
 
-    fn rows(&self, snapshot: &Snapshot) -> Result<RecordBatch> {
+    fn rows(&self, snapshot: &Snapshot, _vars: &SessionVars) -> Result<RecordBatch> {
         let logs = &snapshot.event_logs;
         let micros = |ms: Option<i64>| ms.and_then(|ms| ms.checked_mul(1000));
         let text = |value: fn(&crate::history::LogEntry) -> Option<&str>| -> ArrayRef {
@@ -175,7 +191,7 @@ impl SystemTable for EventLogs {
     }
 }
 
-pub static SCANS: TableDef = TableDef {
+static SCANS: TableDef = TableDef {
     schema: "system",
     name: "scans",
     grain: "one row per scan of the sources, of the last thousand",
@@ -251,7 +267,7 @@ impl SystemTable for Scans {
         &SCANS
     }
 
-    fn rows(&self, snapshot: &Snapshot) -> Result<RecordBatch> {
+    fn rows(&self, snapshot: &Snapshot, _vars: &SessionVars) -> Result<RecordBatch> {
         let mut rows = Rows::new(&SCANS, 16);
         for scan in snapshot.scans.scans() {
             let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
@@ -273,7 +289,7 @@ impl SystemTable for Scans {
     }
 }
 
-pub static SEGMENTS: TableDef = TableDef {
+static SEGMENTS: TableDef = TableDef {
     schema: "system",
     name: "segments",
     grain: "one row per file of the column cache",
@@ -329,7 +345,7 @@ impl SystemTable for Segments {
         &SEGMENTS
     }
 
-    fn rows(&self, snapshot: &Snapshot) -> Result<RecordBatch> {
+    fn rows(&self, snapshot: &Snapshot, _vars: &SessionVars) -> Result<RecordBatch> {
         let mut rows = Rows::new(&SEGMENTS, 16);
         let cache = snapshot.cache.as_ref().map(|cache| cache.snapshot());
         let long = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -357,7 +373,7 @@ impl SystemTable for Segments {
     }
 }
 
-pub static SETTINGS: TableDef = TableDef {
+static SETTINGS: TableDef = TableDef {
     schema: "system",
     name: "settings",
     grain: "one row per setting of the gateway",
@@ -390,7 +406,7 @@ impl SystemTable for Settings {
         &SETTINGS
     }
 
-    fn rows(&self, _snapshot: &Snapshot) -> Result<RecordBatch> {
+    fn rows(&self, _snapshot: &Snapshot, _vars: &SessionVars) -> Result<RecordBatch> {
         let text = |value: fn(&Setting) -> &str| -> ArrayRef {
             Arc::new(
                 self.0
