@@ -170,7 +170,7 @@ check 'savepoints' 'RELEASE' 'begin' 'savepoint a' 'rollback to a' 'release a' '
 begin=$(date +%s%N)
 output=$(timeout 60 psql -X -c "set statement_timeout = '700ms'" -c "$endless" 2>&1)
 took=$((($(date +%s%N) - begin) / 1000000))
-grep -q 'canceling statement due to statement timeout' <<<"$output" && [ $took -gt 600 ] && [ $took -lt 8000 ]
+grep -q 'canceling statement due to statement timeout' <<<"$output" && [ $took -gt 600 ] && [ $took -lt 30000 ]
 report 'statement_timeout' $? "$took ms: $output"
 begin=$(date +%s%N)
 # Not below timeout(1), so that the signal goes to psql.
@@ -179,7 +179,7 @@ sleep 1.5
 kill -INT $!
 wait $!
 took=$((($(date +%s%N) - begin) / 1000000))
-grep -q 'canceling statement due to user request' "$scratch/cancelled" && [ $took -lt 9000 ]
+grep -q 'canceling statement due to user request' "$scratch/cancelled" && [ $took -lt 30000 ]
 report 'Ctrl-C ends the statement' $? "$took ms: $(cat "$scratch/cancelled")"
 
 while IFS='|' read -r typed wanted; do

@@ -133,7 +133,7 @@ class Cancelled:
 
     def __exit__(self, *_):
         took = time.monotonic() - self.begin
-        assert 0.5 < took < 8, f"it took {took:.1f} s"
+        assert 0.5 < took < 30, f"it took {took:.1f} s"
 
 
 class Table:
