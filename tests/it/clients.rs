@@ -117,18 +117,23 @@ impl Documented {
 fn sources() -> &'static [PathBuf; 2] {
     static SOURCES: OnceLock<[PathBuf; 2]> = OnceLock::new();
     SOURCES.get_or_init(|| {
-        let made_up = target("clients/logs");
+        let made_up = target("logs");
         advice::write_logs_with_findings(&made_up);
         [fixtures().join("logs"), made_up]
     })
 }
 
-/// A new folder where cargo builds.
+/// A new folder where cargo builds, of this process alone; those of processes that ended are removed.
 fn target(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if path.exists() {
-        fs::remove_dir_all(&path).expect("the folder is ours");
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
+    fs::create_dir_all(&all).expect("a folder where cargo builds");
+    for old in fs::read_dir(&all).expect("just made").flatten() {
+        if !Path::new("/proc").join(old.file_name()).exists() {
+            // Another process may remove it too.
+            let _ = fs::remove_dir_all(old.path());
+        }
     }
+    let path = all.join(std::process::id().to_string()).join(name);
     fs::create_dir_all(&path).expect("a folder where cargo builds");
     path
 }
@@ -145,7 +150,7 @@ fn rows_without_a_server() -> &'static Path {
         for table in &tables {
             let _ = writeln!(script, "select '{}' as rows_of;\n{};", table.full_name(), table.sql());
         }
-        let folder = target("clients/rows");
+        let folder = target("rows");
         let file = folder.join("all.sql");
         fs::write(&file, script).expect("room for a script");
         let cache = tempfile::tempdir().expect("a temporary directory");
@@ -550,7 +555,7 @@ fn scripts_beside_the_checkout() {
         shared.join("spark-conformance/events"),
         fixtures().join("damaged"),
     ]);
-    let libraries = target("clients/shared").display().to_string();
+    let libraries = target("shared").display().to_string();
     let port = gateway.server.pg.port().to_string();
     gateway.environment = vec![
         ("GW_PORT", port),
