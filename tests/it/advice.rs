@@ -213,6 +213,57 @@ async fn serve(logs: Vec<Log>) -> (tempfile::TempDir, Server, Session) {
     (directory, server, session)
 }
 
+/// Writes logs that every view of `advice` has a row of, and that have what the recorded logs lack, for tests that want no table empty.
+pub(crate) fn write_logs_with_findings(directory: &Path) {
+    let one = |name: &str| Log::start(&format!("finding-{name}")).executor("1", 4, 0);
+    let read = |duration: i64, input: i64| Task {
+        duration,
+        input,
+        ..TASK
+    };
+    let with = |task: Task| [task; 2];
+    let mut process = one("miscellaneous-process").end(LATE);
+    process.lines.insert(
+        3,
+        json!({"Event": "org.apache.spark.scheduler.SparkListenerMiscellaneousProcessAdded", "time": START, "processId": "yarn-am",
+            "info": {"hostPort": "localhost:1234", "cores": 1, "logUrlInfo": {"stdout": "http://localhost/stdout"}}}),
+    );
+    let mut logs = vec![
+        one("skew")
+            .stage(&three_and(read(10_000, 64 * MIB), read(80_000, 512 * MIB)))
+            .end(LATE),
+        one("spill")
+            .stage(&with(Task {
+                spilled: 512 * MIB,
+                ..read(1000, GIB)
+            }))
+            .end(LATE),
+        one("gc")
+            .stage(&with(Task {
+                gc: 20_000,
+                heap: GIB,
+                ..read(100_000, 1)
+            }))
+            .end(LATE),
+        one("idle").removed("1", 2 * HOUR).end(LATE),
+        one("memory").stage(&with(Task { heap: GIB, ..TASK })).end(HOUR),
+        one("small").stage(&[read(100, KIB); 200]).end(LATE),
+        one("large").stage(&with(read(1000, 512 * MIB))).end(LATE),
+        one("slow")
+            .job(5000, &[(0, None, &[Task { launch: 60_000, ..TASK }])])
+            .end(LATE),
+        process,
+    ];
+    for run in 0..3 {
+        let app_id = format!("finding-recurring-{run}");
+        let log = Log::start_as(&app_id, "nightly", START, 1024).executor("1", 400, 0);
+        logs.push(log.stage(&[read(HOUR, 1); 3]).end(HOUR));
+    }
+    for log in &logs {
+        log.write(directory);
+    }
+}
+
 /// Four tasks, the last of which differs.
 fn three_and(task: Task, last: Task) -> [Task; 4] {
     [task, task, task, last]

@@ -41,6 +41,8 @@ mod cache_random;
 /// Rows outlive the process: restarts, compaction, what changed meanwhile.
 mod cache_restarts;
 
+/// Real PostgreSQL clients in their own languages, and a PostgreSQL server with `postgres_fdw`.
+mod clients;
 /// Counts and sums of generated corpora.
 mod corpus;
 /// Logs with something wrong: what `check` says, and that the good ones beside them are served.

@@ -225,6 +225,22 @@ impl Server {
         kilobytes.expect("the size in kB") * 1024
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// CPU time that it used so far.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(path).expect("the server runs, on Linux");
+        // Behind the name, which may have spaces, come the state and then numbers; user and system time are the 14th and 15th of all.
+        let (_, numbers) = stat.rsplit_once(')').expect("a name in brackets");
+        let ticks = numbers.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        // A tick that programs see is a hundredth of a second on Linux, whatever the kernel counts in.
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Asks the server to stop, as a service manager would.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         let pid = rustix::process::Pid::from_child(&self.child);

@@ -26,8 +26,12 @@ impl Session {
     }
 
     pub(crate) async fn connect(server: SocketAddr) -> Session {
+        Session::connect_as(server, "test").await
+    }
+
+    pub(crate) async fn connect_as(server: SocketAddr, user: &str) -> Session {
         let (host, port) = (server.ip(), server.port());
-        let config = format!("host={host} port={port} user=test dbname=spark");
+        let config = format!("host={host} port={port} user={user} dbname=spark");
         let (client, connection) = tokio_postgres::connect(&config, NoTls)
             .await
             .expect("the server answers");
