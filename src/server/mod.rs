@@ -2,6 +2,7 @@
 
 pub mod auth;
 mod error;
+pub mod flight;
 mod health;
 pub mod http;
 mod parameters;

@@ -744,9 +744,10 @@ fn nothing_listens_beyond_this_machine_unless_somebody_can_log_in() {
     let setup = Setup::with_users();
     let logs = setup.path("logs");
     let serve = |door: &str, users: &str| {
-        let other = if door == "--pg" { "--http" } else { "--pg" };
+        let others = ["--pg", "--flight", "--http"].into_iter().filter(|other| *other != door);
         let mut child = program(setup.dir.path())
-            .args(["serve", &logs, door, "0.0.0.0:0", other, "off"])
+            .args(["serve", &logs, door, "0.0.0.0:0"])
+            .args(others.flat_map(|other| [other, "off"]))
             .env("SPARKGATE_AUTH__USERS_FILE", users)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -763,7 +764,7 @@ fn nothing_listens_beyond_this_machine_unless_somebody_can_log_in() {
     };
     setup.write("nobody", "# nobody yet\n");
     setup.write("mistake", "user alice\n");
-    for door in ["--pg", "--http"] {
+    for door in ["--pg", "--flight", "--http"] {
         let (line, _) = serve(door, &setup.path("users"));
         assert!(line.starts_with(&format!("ready {}=0.0.0.0:", &door[2..])), "{line}");
         for (users, part) in [
@@ -827,6 +828,8 @@ fn wrong_settings_are_named_before_anything_is_opened() {
                 "sparkgate.toml",
                 "--pg",
                 "127.0.0.1:0",
+                "--flight",
+                "off",
                 "--http",
                 "off",
             ])
