@@ -18,6 +18,8 @@ mod service;
 mod session;
 mod sql_info;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod ticket;
 
 use std::net::SocketAddr;

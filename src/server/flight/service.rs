@@ -21,7 +21,7 @@ use arrow_flight::sql::{
 };
 use arrow_flight::{
     Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightData, FlightDescriptor,
-    FlightEndpoint, FlightInfo, RenewFlightEndpointRequest, Ticket,
+    FlightEndpoint, FlightInfo, IpcMessage, RenewFlightEndpointRequest, Ticket,
 };
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
@@ -142,9 +142,17 @@ impl Service {
         schema: &Schema,
         order: Order,
     ) -> Result<Response<FlightInfo>, Status> {
-        let (ticket, expires) = self.tickets.issue(order)?;
+        let schema = schema_bytes(schema)?;
+        let schema_of_rows = match order.sql {
+            Some(_) => schema.to_vec(),
+            None => Vec::new(),
+        };
+        let (ticket, expires) = self.tickets.issue(Order {
+            schema: schema_of_rows,
+            ..order
+        })?;
         let info = FlightInfo {
-            schema: schema_bytes(schema)?,
+            schema,
             ordered: true,
             ..FlightInfo::new()
         };
@@ -184,14 +192,16 @@ impl Service {
             .ok_or_else(|| error::of_query(&QueryError::Cancelled))?;
         let answer = match &order.sql {
             Some(sql) => {
+                let sql = sql.clone();
                 let rows = tokio::select! {
-                    rows = self.run(&caller, &order, sql) => rows,
+                    rows = self.run(&caller, &order, &sql) => rows,
                     () = reader.cancelled() => Err(QueryError::Cancelled),
                 };
                 let rows = rows.map_err(|error| error::of_query(&error))?;
                 // How results are packed is the reader's to say, who may not be who ordered them.
                 let compression = caller.options.codec().or(order.options.codec());
-                Answer::of_rows(rows, compression, self.ends(reader), caller.busy)?
+                let schema = Schema::try_from(IpcMessage(order.schema.into())).map_err(error::internal)?;
+                Answer::of_rows(rows, Arc::new(schema), compression, self.ends(reader), caller.busy)?
             }
             None => {
                 let batch = self.metadata(&order.command).await?;

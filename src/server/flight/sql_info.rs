@@ -20,7 +20,7 @@ const KEYWORDS: &[&str] = &["ILIKE", "LIMIT", "OFFSET", "QUALIFY", "RETURNING"];
 
 const NUMERIC_FUNCTIONS: &[&str] = &[
     "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "cot", "degrees", "exp", "floor", "ln", "log", "log10",
-    "pi", "power", "radians", "random", "round", "sign", "sin", "sqrt", "tan", "trunc",
+    "pi", "power", "radians", "random", "round", "signum", "sin", "sqrt", "tan", "trunc",
 ];
 
 const STRING_FUNCTIONS: &[&str] = &[
@@ -31,7 +31,7 @@ const STRING_FUNCTIONS: &[&str] = &[
 
 const SYSTEM_FUNCTIONS: &[&str] = &["coalesce", "current_database", "current_schema", "nullif", "version"];
 
-const DATETIME_FUNCTIONS: &[&str] = &["date_part", "date_trunc", "extract", "now", "to_char", "to_timestamp"];
+const DATETIME_FUNCTIONS: &[&str] = &["date_part", "date_trunc", "now", "to_char", "to_timestamp"];
 
 /// One bit for each.
 fn bits(values: &[i32]) -> i32 {

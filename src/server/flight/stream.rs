@@ -139,14 +139,22 @@ impl Drop for Answer {
 }
 
 impl Answer {
-    /// The rows of a statement.
+    /// The rows of a statement, in the schema that was promised for them.
     pub(super) fn of_rows(
         rows: RowStream,
+        schema: SchemaRef,
         compression: Option<CompressionType>,
         ends: Ends,
         busy: Arc<Busy>,
     ) -> Result<Answer, Status> {
-        let schema = client_schema(&rows.schema);
+        let names = |schema: &Schema| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        if names(&schema) != names(&rows.schema) {
+            return Err(error::internal(format!(
+                "the rows have the columns {:?}, and {:?} were promised",
+                names(&rows.schema),
+                names(&schema)
+            )));
+        }
         let of_client = Arc::clone(&schema);
         let batches = rows
             .batches

@@ -27,16 +27,19 @@ pub(super) struct Order {
     pub(super) expires_ms: i64,
     #[prost(message, required, tag = "4")]
     pub(super) options: Options,
-    /// A statement; or else
+    /// A statement,
     #[prost(string, optional, tag = "5")]
     pub(super) sql: Option<String>,
     /// the values of its parameters (a stream of IPC with one row of the types that were bound),
     #[prost(bytes = "vec", tag = "6")]
     pub(super) parameters: Vec<u8>,
-    /// and the prepared statement that may still be there.
+    /// and the prepared statement that may still be there;
     #[prost(bytes = "vec", tag = "7")]
     pub(super) prepared: Vec<u8>,
-    /// a command about metadata, as it came.
+    /// The schema that was promised for it, which may say less than that of its rows: that of `?` can be null, that of `1` cannot.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(super) schema: Vec<u8>,
+    /// or else a command about metadata, as it came.
     #[prost(bytes = "vec", tag = "8")]
     pub(super) command: Vec<u8>,
 }

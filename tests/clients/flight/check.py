@@ -7,19 +7,17 @@ it should be is an exception. Values that a test expects come as KEY=VALUE.
 """
 
 import datetime
-import json
+import os
 import sys
 import threading
 import time
 
 import adbc_driver_flightsql
 import adbc_driver_flightsql.dbapi as dbapi
-import adbc_driver_manager
 import pyarrow
 import pyarrow.flight as flight
 
 OPTIONS = adbc_driver_flightsql.DatabaseOptions
-AUTOCOMMIT = {"autocommit": True}
 
 
 def connect(address, tls=None, **kwargs):
@@ -81,11 +79,8 @@ def statements(address):
                 table = cursor.fetch_arrow_table()
                 if schema != "system":
                     same(table.num_rows, rows(connection, f'select count(*) from {schema}."{name}"')[0][0], name)
-                same(table.schema.remove_metadata(), connection.adbc_get_table_schema(name, db_schema_filter=schema)
-                     .remove_metadata().__class__([f.remove_metadata() for f in
-                                                   connection.adbc_get_table_schema(name, db_schema_filter=schema)])
-                     if False else pyarrow.schema([f.remove_metadata() for f in
-                                                   connection.adbc_get_table_schema(name, db_schema_filter=schema)]), name)
+                described = connection.adbc_get_table_schema(name, db_schema_filter=schema)
+                same(table.schema, pyarrow.schema([f.remove_metadata() for f in described]), name)
         # A reader, batch by batch.
         with connection.cursor() as cursor:
             cursor.execute("select task_id, stage_id from tasks")
@@ -173,7 +168,7 @@ def objects(address):
         kinds = {t["table_name"]: t["table_type"] for t in tables["public"]["db_schema_tables"]}
         same(set(kinds.values()), {"TABLE"})
         same({t["table_type"] for t in tables["advice"]["db_schema_tables"]}, {"VIEW"})
-        views = schemas(depth="tables", table_types=["VIEW"])
+        views = schemas(depth="tables", table_types_filter=["VIEW"])
         same(set(t["table_name"] for t in views["advice"]["db_schema_tables"]), set(expected["advice"]))
         some = schemas(depth="tables", table_name_filter="stage%", db_schema_filter="public")
         same(sorted(t["table_name"] for t in some["public"]["db_schema_tables"]), ["stage_executors", "stages"])
@@ -190,7 +185,7 @@ def objects(address):
         metadata = connection.adbc_get_table_schema("tasks").field("launch_time").metadata
         same(metadata[b"ARROW:FLIGHT:SQL:TYPE_NAME"], b"timestamp with time zone")
         assert metadata[b"ARROW:FLIGHT:SQL:REMARKS"], metadata
-        fails(lambda: connection.adbc_get_table_schema("nowhere"), "nowhere")
+        fails(lambda: connection.adbc_get_table_schema("nowhere"), "No table found")
 
 
 def errors(address):
@@ -209,8 +204,8 @@ def errors(address):
         same(rows(connection, "select 1"), [(1,)])
 
 
-def cancel(address, running=None):
-    """An endless statement is cancelled, by the driver and by vanishing; the gateway is asked whether it still runs."""
+def cancel(address):
+    """An endless statement is cancelled by the driver."""
     endless = "select sum(a.task_id * b.task_id % 7) from tasks a, tasks b, tasks c, tasks d"
     with connect(address) as connection, connection.cursor() as cursor:
         outcome = []
@@ -249,7 +244,8 @@ def session(address):
         same(rows(connection, "select current_setting('TimeZone')"), [("Asia/Kolkata",)])
         same(rows(connection, "select extract(hour from timestamptz '2026-01-01T00:00:00Z')::int"), [(5,)])
         set_option("statement_timeout", "300ms")
-        fails(lambda: rows(connection, "select sum(a.task_id * b.task_id % 7) from tasks a, tasks b, tasks c, tasks d"), "statement timeout", "57014")
+        fails(lambda: rows(connection, "select sum(a.task_id * b.task_id % 7) from public.tasks a, public.tasks b, public.tasks c, public.tasks d"),
+              "statement timeout", "57014")
         set_option("statement_timeout", "0")
         fails(lambda: set_option("colour", "red"))
         with connect(address) as other:
@@ -266,8 +262,6 @@ def frames(address):
         frame = pandas.read_sql(query, connection)
         same([tuple(row) for row in frame[["app_id", "num_tasks"]].itertuples(index=False)], [(r[0], r[3]) for r in expected])
         same(str(frame["start_time"].dt.tz), "UTC")
-        frame = pandas.read_sql("select stage_id from stages where stage_id > ?", connection, params=(1,))
-        assert (frame["stage_id"] > 1).all() and len(frame)
         frame = polars.read_database(query, connection)
         same([(r["app_id"], r["num_tasks"]) for r in frame.to_dicts()], [(r[0], r[3]) for r in expected])
         same(str(frame.schema["start_time"]), "Datetime(time_unit='us', time_zone='UTC')")
@@ -415,15 +409,15 @@ def keys(address):
         same((infos[0], infos[3], infos[8], infos[9]), ("Sparkgate", True, 0, True))
         # What is said is so.
         with connect(address) as connection:
-            functions = {
-                "numeric": (infos[509], "1"), "string": (infos[510], "'a'"), "system": (infos[511], ""), "datetime": (infos[512], ""),
-            }
-            for kind, (names, _) in functions.items():
-                for name in names:
-                    try:
-                        rows(connection, f"select {name}()")
-                    except Exception as error:  # noqa: BLE001
-                        assert f"{name} does not exist" not in str(error) and "Invalid function" not in str(error), (kind, name, str(error))
+            # Without the arguments it wants, a function that is there says so in other words than one that is not.
+            missing = []
+            for name in infos[509] + infos[510] + infos[511] + infos[512]:
+                try:
+                    rows(connection, f"select {name}()")
+                except Exception as error:  # noqa: BLE001
+                    if f"function {name} does not exist" in str(error):
+                        missing.append(name)
+            same(missing, [])
             same(rows(connection, "select x from (values (1), (null), (2)) t(x) order by x"), [(1,), (2,), (None,)])
             same(rows(connection, "select x from (values (1), (null), (2)) t(x) order by x desc"), [(None,), (2,), (1,)])
             same(rows(connection, "select 1 as \"MiXed\", 2 as MiXed")[0], (1, 2))
@@ -512,7 +506,7 @@ def token_only(address, user, password):
         fails(lambda: statement_info(client, "select 1", options), "28000", kind=flight.FlightUnauthenticatedError)
 
 
-def slow(address, rows_wanted=None):
+def slow(address):
     """Begins an endless result and reads one batch of it; waits for a line; then goes without a word, or reads to the end of it."""
     client = flight.connect(f"grpc://{address}")
     info = statement_info(client, "select a.*, b.status as s from tasks a, tasks b, tasks c, tasks d")
@@ -528,7 +522,6 @@ def slow(address, rows_wanted=None):
         print(f"ended {fails(read_on)}", flush=True)
     elif line == "vanish":
         # No goodbye: the system closes the socket.
-        import os
         os._exit(0)
 
 
