@@ -172,7 +172,7 @@ async fn a_time_out_covers_the_rows() {
         let ticket = info.endpoint[0].ticket.clone().unwrap();
         let ended = match client.do_get(ticket).await {
             Ok(batches) => end(batches).await,
-            Err(arrow::error::ArrowError::IpcError(text)) => Err((Code::DeadlineExceeded, text)),
+            Err(FlightError::Tonic(status)) => Err((status.code(), status.message().to_owned())),
             Err(other) => panic!("{other}"),
         };
         let (code, message) = ended.unwrap_err();

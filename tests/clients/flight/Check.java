@@ -189,11 +189,13 @@ public final class Check {
     }
 
     /** Instants are instants, whatever zone this machine, the calendar or the session is in; nulls are nulls. */
-    static void times(Connection connection) throws Exception {
+    static void times(String url, Properties properties) throws Exception {
         Instant expected = Instant.parse("2026-11-21T06:30:15.123456Z");
         String sql = "select timestamptz '2026-11-21T06:30:15.123456Z' as at, null::timestamptz as nothing, date '2026-11-21' as day";
         for (String zone : new String[] {"UTC", "Asia/Kolkata", "America/New_York"}) {
             TimeZone.setDefault(TimeZone.getTimeZone(zone));
+            // The driver takes the machine's zone when it connects.
+            Connection connection = DriverManager.getConnection(url, properties);
             ResultSet results = connection.createStatement().executeQuery(sql);
             same(results.next(), true, "a row");
             // The driver has milliseconds where an instant goes through java.sql.Timestamp's old constructor.
@@ -208,6 +210,7 @@ public final class Check {
                 same(rows(statement.executeQuery()), query(connection, "select count(*) from jobs where submission_time >= '2026-11-21T06:30:15.123456Z'"),
                     "a parameter in " + zone);
             }
+            connection.close();
         }
         TimeZone.setDefault(TimeZone.getTimeZone("UTC"));
     }
@@ -232,7 +235,7 @@ public final class Check {
                         case "metadata": metadata(connection); break;
                         case "statements": statements(connection); break;
                         case "parameters": parameters(connection); break;
-                        case "times": times(connection); break;
+                        case "times": times(arguments[1], properties); break;
                         case "user": user(connection); break;
                         default: throw new AssertionError("no check " + one);
                     }
