@@ -908,14 +908,26 @@ mod tests {
                 "source /no/such/directory does not exist",
             ),
             (
-                &["serve", "/no/such/directory", "--pg", "127.0.0.1:0", "--flight", "off", "--http", "off"],
+                &[
+                    "serve",
+                    "/no/such/directory",
+                    "--pg",
+                    "127.0.0.1:0",
+                    "--flight",
+                    "off",
+                    "--http",
+                    "off",
+                ],
                 "source /no/such/directory does not exist",
             ),
             (&["check", "s3://bucket/logs"], "s3:// is not built yet"),
             (&["serve", "x", "--http", "0.0.0.0:18080"], "nobody could log in"),
             (&["serve", "x", "--flight", "0.0.0.0:32010"], "nobody could log in"),
             (&["serve", "x", "--pg", "192.168.0.1:5433"], "nobody could log in"),
-            (&["serve", "x", "--pg", "off", "--flight", "off", "--http", "off"], "no door is open"),
+            (
+                &["serve", "x", "--pg", "off", "--flight", "off", "--http", "off"],
+                "no door is open",
+            ),
             (
                 &["check", "x", "--config", "/no/such/file.toml"],
                 "cannot read the configuration file",
@@ -947,7 +959,16 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = taken.local_addr().unwrap().to_string();
         let logs = tempfile::tempdir().unwrap();
-        let ran = ran(&["serve", logs.path().to_str().unwrap(), "--pg", &addr, "--flight", "off", "--http", "off"]);
+        let ran = ran(&[
+            "serve",
+            logs.path().to_str().unwrap(),
+            "--pg",
+            &addr,
+            "--flight",
+            "off",
+            "--http",
+            "off",
+        ]);
         assert_eq!(ran.code, 1);
         let expected = format!("sparkgate: cannot listen on {addr}: the port is in use; stop what listens there");
         assert!(ran.err.starts_with(&expected), "{}", ran.err);

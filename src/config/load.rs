@@ -421,7 +421,10 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
     if config.flight.max_message_bytes < SMALLEST_MESSAGE_LIMIT {
         return invalid(
             "flight.max_message_bytes",
-            format!("{} is too little for a statement; at least 64KiB", config.flight.max_message_bytes),
+            format!(
+                "{} is too little for a statement; at least 64KiB",
+                config.flight.max_message_bytes
+            ),
         );
     }
     if config.http.max_connections == 0 {

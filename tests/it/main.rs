@@ -49,6 +49,8 @@ mod damaged;
 mod discovery;
 /// Pages made from the code.
 mod docs;
+/// The Flight SQL door with ADBC, pyarrow, pandas, polars and Arrow's JDBC driver.
+mod flight;
 /// Logs that grow while they are served.
 mod growing_log;
 /// psql and tokio-postgres on every table: descriptions, errors, cancel, text and binary values.

@@ -334,19 +334,15 @@ impl Auth {
     /// What [`Auth::admit_again`] compares: another value once the user has another password, or is no user any more.
     pub fn stamp(&self, user: &str) -> [u8; 32] {
         let users = self.users.as_ref().map(UsersFile::current).unwrap_or_default();
-        let password = users.user(user).map(|user| user.password.as_ref().map(Verifier::to_string));
+        let password = users
+            .user(user)
+            .map(|user| user.password.as_ref().map(Verifier::to_string));
         sign(&self.secret, format!("stamp\0{user}\0{password:?}").as_bytes())
     }
 
     /// Somebody who logged in before and got a token of the door's own for it. `stamp` is of that log-in: whoever was taken out of the file
     /// or has got another password since has to log in again, and the rules of now hold.
-    pub fn admit_again(
-        &self,
-        peer: &Peer,
-        database: &str,
-        user: &str,
-        stamp: &[u8; 32],
-    ) -> Result<Identity, Refusal> {
+    pub fn admit_again(&self, peer: &Peer, database: &str, user: &str, stamp: &[u8; 32]) -> Result<Identity, Refusal> {
         match self.method(peer, database, user)? {
             Method::Certificate => self.by_certificate(peer, user),
             Method::Trust => Ok(self.trusted(user)),

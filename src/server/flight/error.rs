@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn a_status_has_the_sqlstate_twice() {
-        let status = of_query(&QueryError::UnknownTable { name: "no\twhere".into() });
+        let status = of_query(&QueryError::UnknownTable {
+            name: "no\twhere".into(),
+        });
         assert_eq!(status.code(), Code::NotFound);
         assert_eq!(
             status.message(),

@@ -76,14 +76,23 @@ impl Gate {
                 stamp,
                 session,
             } => {
-                let admitted = self.security.auth.admit_again(&connection.peer, DATABASE, &user, &stamp);
-                (admitted.map_err(|refusal| error::of_refusal(&refusal))?, session, Some(id))
+                let admitted = self
+                    .security
+                    .auth
+                    .admit_again(&connection.peer, DATABASE, &user, &stamp);
+                (
+                    admitted.map_err(|refusal| error::of_refusal(&refusal))?,
+                    session,
+                    Some(id),
+                )
             }
             Found::Over => return Err(error::of_refusal(&Refusal::WrongToken)),
             Found::NotOurs => {
                 let identity = self.log_in(connection, credentials).await?;
                 let session = connection.session(&identity.user).ok_or_else(|| {
-                    overloaded("too many users on one connection; log in by a handshake, or with connections of their own")
+                    overloaded(
+                        "too many users on one connection; log in by a handshake, or with connections of their own",
+                    )
                 })?;
                 (identity, session, None)
             }
@@ -135,7 +144,9 @@ fn authorization(metadata: &MetadataMap) -> String {
     if let Some(header) = header {
         return header.to_owned();
     }
-    let token = metadata.get_bin("auth-token-bin").and_then(|value| value.to_bytes().ok());
+    let token = metadata
+        .get_bin("auth-token-bin")
+        .and_then(|value| value.to_bytes().ok());
     let token = token.and_then(|token| String::from_utf8(token.to_vec()).ok());
     token.map_or_else(String::new, |token| format!("Bearer {token}"))
 }
@@ -208,7 +219,10 @@ impl FlightService for Gate {
             Credentials::Token(token) => {
                 match self.tokens.find(token) {
                     Found::Session { user, stamp, .. } => {
-                        let admitted = self.security.auth.admit_again(&connection.peer, DATABASE, &user, &stamp);
+                        let admitted = self
+                            .security
+                            .auth
+                            .admit_again(&connection.peer, DATABASE, &user, &stamp);
                         admitted.map_err(|refusal| error::of_refusal(&refusal))?;
                     }
                     Found::Over => return Err(error::of_refusal(&Refusal::WrongToken)),
@@ -242,10 +256,7 @@ impl FlightService for Gate {
         Ok(Response::new(stream::empty().boxed()))
     }
 
-    async fn get_flight_info(
-        &self,
-        mut request: Request<FlightDescriptor>,
-    ) -> Result<Response<FlightInfo>, Status> {
+    async fn get_flight_info(&self, mut request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
         self.enter(&mut request).await?;
         check_descriptor(request.get_ref())?;
         FlightService::get_flight_info(&self.service, request).await
@@ -278,10 +289,7 @@ impl FlightService for Gate {
         self.service.fetch(request).await
     }
 
-    async fn do_put(
-        &self,
-        mut request: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoPutStream>, Status> {
+    async fn do_put(&self, mut request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
         self.enter(&mut request).await?;
         FlightService::do_put(&self.service, request).await
     }

@@ -249,7 +249,9 @@ impl Metadata {
                         about.insert("REMARKS", comment.clone());
                     }
                 }
-                let about = about.into_iter().map(|(key, value)| (format!("ARROW:FLIGHT:SQL:{key}"), value));
+                let about = about
+                    .into_iter()
+                    .map(|(key, value)| (format!("ARROW:FLIGHT:SQL:{key}"), value));
                 Field::clone(field).with_metadata(about.collect())
             });
             Ok::<_, QueryError>(Arc::new(Schema::new(fields.collect::<Vec<_>>())))

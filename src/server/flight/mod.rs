@@ -90,8 +90,8 @@ pub async fn serve(
     options: FlightOptions,
     shutdown: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let gate = Gate::new(engine, Arc::clone(&security), options.clone(), shutdown.clone())
-        .map_err(std::io::Error::other)?;
+    let gate =
+        Gate::new(engine, Arc::clone(&security), options.clone(), shutdown.clone()).map_err(std::io::Error::other)?;
     // Compressed messages are taken, and none is sent: what clients of gRPC say they take says nothing about what they want, and batches
     // have a compression of their own for those who ask (`compression`).
     let service = FlightServiceServer::new(gate)

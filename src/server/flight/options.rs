@@ -124,12 +124,12 @@ impl Options {
             }
         };
         set("TimeZone", self.time_zone.clone());
-        set("search_path", (!self.schemas.is_empty()).then(|| self.schemas.join(", ")));
-        set("application_name", self.application_name.clone());
         set(
-            "statement_timeout",
-            self.timeout_ms.map(|limit| format!("{limit}ms")),
+            "search_path",
+            (!self.schemas.is_empty()).then(|| self.schemas.join(", ")),
         );
+        set("application_name", self.application_name.clone());
+        set("statement_timeout", self.timeout_ms.map(|limit| format!("{limit}ms")));
         let defaults = SessionVars::default();
         SessionVars {
             user: identity.user.clone(),
@@ -288,7 +288,10 @@ mod tests {
         };
         let vars = decoded.vars(&identity, "some driver");
         assert_eq!(vars.search_path, ["advice", "public"]);
-        assert_eq!((vars.time_zone.as_str(), vars.user.as_str()), ("Europe/Berlin", "alice"));
+        assert_eq!(
+            (vars.time_zone.as_str(), vars.user.as_str()),
+            ("Europe/Berlin", "alice")
+        );
         assert_eq!(vars.application_name, "notebook");
         assert_eq!(options.timeout(), Some(Some(Duration::from_millis(1500))));
         for name in NAMES {
@@ -310,7 +313,10 @@ mod tests {
             ("statement_timeout", "soon"),
             ("time_zone", "Mars/Olympus"),
         ] {
-            assert!(matches!(options.set(name, Some(value)), Err(Refused::Value(_))), "{name}");
+            assert!(
+                matches!(options.set(name, Some(value)), Err(Refused::Value(_))),
+                "{name}"
+            );
         }
         assert_eq!(options, Options::default());
         assert_eq!(header("statement_timeout"), "x-sparkgate-statement-timeout");

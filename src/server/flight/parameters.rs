@@ -113,9 +113,15 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Vec<DataType>, Vec<ScalarValue>), 
         message: "a ticket without the row of its parameters".into(),
     };
     let row = row.filter(|row| row.num_rows() == 1).ok_or_else(missing)?;
-    let values = row.columns().iter().map(|column| ScalarValue::try_from_array(column, 0));
+    let values = row
+        .columns()
+        .iter()
+        .map(|column| ScalarValue::try_from_array(column, 0));
     let values = values.collect::<Result<_, _>>()?;
-    Ok((row.columns().iter().map(|column| column.data_type().clone()).collect(), values))
+    Ok((
+        row.columns().iter().map(|column| column.data_type().clone()).collect(),
+        values,
+    ))
 }
 
 fn defect(error: ArrowError) -> QueryError {
@@ -135,7 +141,10 @@ mod tests {
         for (sql, expected) in [
             ("select 1", "select 1"),
             ("select ?", "select $1"),
-            ("select * from t where a > ? and b=?", "select * from t where a > $1 and b=$2"),
+            (
+                "select * from t where a > ? and b=?",
+                "select * from t where a > $1 and b=$2",
+            ),
             (
                 "select '?', \"a?\" /* ? */ from t where a = ? -- ?",
                 "select '?', \"a?\" /* ? */ from t where a = $1 -- ?",
@@ -176,7 +185,8 @@ mod tests {
                 ScalarValue::Boolean(None)
             ]
         );
-        let large = RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1_i64 << 40])) as ArrayRef)]).unwrap();
+        let large =
+            RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1_i64 << 40])) as ArrayRef)]).unwrap();
         let error = cast_row(&large, &[DataType::Int32]).unwrap_err();
         assert!(error.to_string().starts_with("parameter $1: "), "{error}");
     }

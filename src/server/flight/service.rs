@@ -101,12 +101,24 @@ impl Service {
     /// All actions there are.
     pub(super) fn actions(&self) -> BoxStream<'static, Result<ActionType, Status>> {
         let actions = [
-            (CREATE_PREPARED, "Prepares a statement: ActionCreatePreparedStatementRequest"),
-            (CLOSE_PREPARED, "Closes a prepared statement: ActionClosePreparedStatementRequest"),
+            (
+                CREATE_PREPARED,
+                "Prepares a statement: ActionCreatePreparedStatementRequest",
+            ),
+            (
+                CLOSE_PREPARED,
+                "Closes a prepared statement: ActionClosePreparedStatementRequest",
+            ),
             (CANCEL_FLIGHT_INFO, "Cancels a result: CancelFlightInfoRequest"),
             (CANCEL_QUERY, "The same for older clients: ActionCancelQueryRequest"),
-            (RENEW_FLIGHT_ENDPOINT, "Gives a ticket another lifetime: RenewFlightEndpointRequest"),
-            (SET_SESSION_OPTIONS, "Sets options of the session: SetSessionOptionsRequest"),
+            (
+                RENEW_FLIGHT_ENDPOINT,
+                "Gives a ticket another lifetime: RenewFlightEndpointRequest",
+            ),
+            (
+                SET_SESSION_OPTIONS,
+                "Sets options of the session: SetSessionOptionsRequest",
+            ),
             (GET_SESSION_OPTIONS, "Options of the session: GetSessionOptionsRequest"),
             (CLOSE_SESSION, "Ends the session and its token: CloseSessionRequest"),
         ];
@@ -279,9 +291,16 @@ impl Service {
 
     /// Cancels the results that endpoints stand for.
     fn cancel(&self, info: &FlightInfo, caller: &Caller) -> Result<(), Status> {
-        let tickets: Vec<&Ticket> = info.endpoint.iter().filter_map(|endpoint| endpoint.ticket.as_ref()).collect();
+        let tickets: Vec<&Ticket> = info
+            .endpoint
+            .iter()
+            .filter_map(|endpoint| endpoint.ticket.as_ref())
+            .collect();
         if tickets.is_empty() {
-            return Err(error::invalid("22023", "there is nothing to cancel: the FlightInfo has no ticket"));
+            return Err(error::invalid(
+                "22023",
+                "there is nothing to cancel: the FlightInfo has no ticket",
+            ));
         }
         for ticket in tickets {
             // A result may take longer than its ticket is good.
@@ -297,7 +316,9 @@ impl Service {
         for (name, value) in request.session_options {
             let value = value.as_text();
             let mut changed = caller.session.options();
-            let outcome = changed.set(&name, value.as_deref()).map_err(|refused| OptionError::from(&refused));
+            let outcome = changed
+                .set(&name, value.as_deref())
+                .map_err(|refused| OptionError::from(&refused));
             let outcome = match outcome {
                 Ok(()) if name == "schema" => self.check_schemas(&changed).await?,
                 other => other,
@@ -325,24 +346,25 @@ impl Service {
         })
     }
 
-    async fn bind(
-        &self,
-        caller: &Caller,
-        statement: &Statement,
-        row: &RecordBatch,
-    ) -> Result<Bound, Status> {
+    async fn bind(&self, caller: &Caller, statement: &Statement, row: &RecordBatch) -> Result<Bound, Status> {
         let inferred = &statement.prepared.parameter_types;
         if row.num_columns() != inferred.len() {
             return Err(error::invalid(
                 "08P01",
-                &format!("{} parameters given, the statement has {}", row.num_columns(), inferred.len()),
+                &format!(
+                    "{} parameters given, the statement has {}",
+                    row.num_columns(),
+                    inferred.len()
+                ),
             ));
         }
         let types = parameters::types_for(inferred, &row.schema());
         let mut prepared = Arc::clone(&statement.prepared);
         if types != *inferred {
             let declared: Vec<_> = types.iter().cloned().map(Some).collect();
-            let again = self.prepare(caller, &statement.options, &statement.sql, &declared).await;
+            let again = self
+                .prepare(caller, &statement.options, &statement.sql, &declared)
+                .await;
             prepared = Arc::new(again.map_err(|error| error::of_query(&error))?);
         }
         let encoded = parameters::cast_row(row, &prepared.parameter_types).and_then(|row| parameters::encode(&row));
@@ -360,7 +382,10 @@ fn endpoint(ticket: Ticket, expires: i64) -> FlightEndpoint {
 }
 
 fn no_update() -> Status {
-    error::invalid("42809", "the statement returns rows: ask for them as for a query, not as for an update")
+    error::invalid(
+        "42809",
+        "the statement returns rows: ask for them as for a query, not as for an update",
+    )
 }
 
 fn no_transactions() -> Status {
@@ -373,9 +398,12 @@ fn no_substrait() -> Status {
 
 /// The message of an action: as it is, or in an `Any`, which clients do as they like.
 fn unpack<M: Message + Default>(body: &Bytes) -> Result<M, Status> {
-    let packed = Any::decode(&**body).ok().filter(|any| any.type_url.starts_with("type.googleapis.com/"));
+    let packed = Any::decode(&**body)
+        .ok()
+        .filter(|any| any.type_url.starts_with("type.googleapis.com/"));
     let message = packed.map_or_else(|| body.clone(), |any| any.value);
-    M::decode(message).map_err(|error| error::invalid("08P01", &format!("the action's message cannot be read: {error}")))
+    M::decode(message)
+        .map_err(|error| error::invalid("08P01", &format!("the action's message cannot be read: {error}")))
 }
 
 fn one_result(message: &impl Message) -> Response<ActionStream> {
@@ -387,7 +415,9 @@ fn one_result(message: &impl Message) -> Response<ActionStream> {
 
 /// The one row of values that a client binds; `None` if it sends none.
 async fn bound_row(request: Request<PeekableFlightDataStream>) -> Result<Option<RecordBatch>, Status> {
-    let messages = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
+    let messages = request
+        .into_inner()
+        .map_err(|status| FlightError::Tonic(Box::new(status)));
     let mut batches = FlightRecordBatchStream::new_from_flight_data(messages);
     let mut row: Option<RecordBatch> = None;
     while let Some(batch) = batches.next().await {
@@ -447,7 +477,10 @@ impl FlightSqlService for Service {
         if bound.is_none() && !statement.prepared.parameter_types.is_empty() {
             return Err(error::invalid(
                 "08P01",
-                &format!("the statement has {} parameters without values", statement.prepared.parameter_types.len()),
+                &format!(
+                    "the statement has {} parameters without values",
+                    statement.prepared.parameter_types.len()
+                ),
             ));
         }
         let prepared = bound.as_ref().map_or(&statement.prepared, |bound| &bound.prepared);
@@ -557,7 +590,9 @@ impl FlightSqlService for Service {
         _: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let what = command.type_url();
-        Err(error::not_supported(&format!("{what:?} is no command of Flight SQL that gives rows")))
+        Err(error::not_supported(&format!(
+            "{what:?} is no command of Flight SQL that gives rows"
+        )))
     }
 
     async fn do_put_error_callback(
@@ -574,7 +609,9 @@ impl FlightSqlService for Service {
         message: Any,
     ) -> Result<Response<<Self as FlightService>::DoPutStream>, Status> {
         let what = message.type_url;
-        Err(error::not_supported(&format!("DoPut: {what:?} is no command of Flight SQL that takes rows")))
+        Err(error::not_supported(&format!(
+            "DoPut: {what:?} is no command of Flight SQL that takes rows"
+        )))
     }
 
     async fn do_put_statement_update(
@@ -663,7 +700,8 @@ impl FlightSqlService for Service {
         request: Request<Action>,
     ) -> Result<(), Status> {
         let caller = caller(&request)?;
-        self.statements.close(&query.prepared_statement_handle, &caller.identity.user);
+        self.statements
+            .close(&query.prepared_statement_handle, &caller.identity.user);
         Ok(())
     }
 
@@ -729,7 +767,10 @@ impl FlightSqlService for Service {
             }
             RENEW_FLIGHT_ENDPOINT => {
                 let request: RenewFlightEndpointRequest = unpack(&action.body)?;
-                let ticket = request.endpoint.and_then(|endpoint| endpoint.ticket).unwrap_or_default();
+                let ticket = request
+                    .endpoint
+                    .and_then(|endpoint| endpoint.ticket)
+                    .unwrap_or_default();
                 let order = self.tickets.read(&ticket, &caller.identity.user)?;
                 let (ticket, expires) = self.tickets.issue(order)?;
                 Ok(one_result(&endpoint(ticket, expires)))
@@ -751,7 +792,9 @@ impl FlightSqlService for Service {
                     status: CloseStatus::Closed as i32,
                 }))
             }
-            other => Err(error::not_supported(&format!("there is no action {other:?}; ListActions names those there are"))),
+            other => Err(error::not_supported(&format!(
+                "there is no action {other:?}; ListActions names those there are"
+            ))),
         }
     }
 

@@ -8,9 +8,9 @@ use arrow_flight::sql::metadata::{
 };
 use arrow_flight::sql::{
     Nullable, Searchable, SqlInfo, SqlNullOrdering, SqlOuterJoinsSupportLevel, SqlSupportedCaseSensitivity,
-    SqlSupportedGroupBy, SqlSupportedResultSetConcurrency, SqlSupportedResultSetType, SqlSupportedSubqueries, SqlSupportedTransaction,
-    SqlSupportedUnions, SqlSupportsConvert, SqlTransactionIsolationLevel, SupportedSqlGrammar, XdbcDataType,
-    XdbcDatetimeSubcode,
+    SqlSupportedGroupBy, SqlSupportedResultSetConcurrency, SqlSupportedResultSetType, SqlSupportedSubqueries,
+    SqlSupportedTransaction, SqlSupportedUnions, SqlSupportsConvert, SqlTransactionIsolationLevel, SupportedSqlGrammar,
+    XdbcDataType, XdbcDatetimeSubcode,
 };
 
 use super::FlightOptions;
@@ -24,9 +24,33 @@ const NUMERIC_FUNCTIONS: &[&str] = &[
 ];
 
 const STRING_FUNCTIONS: &[&str] = &[
-    "ascii", "btrim", "character_length", "chr", "concat", "concat_ws", "initcap", "left", "length", "lower", "lpad",
-    "ltrim", "octet_length", "position", "regexp_replace", "repeat", "replace", "reverse", "right", "rpad", "rtrim",
-    "split_part", "starts_with", "strpos", "substr", "translate", "upper",
+    "ascii",
+    "btrim",
+    "character_length",
+    "chr",
+    "concat",
+    "concat_ws",
+    "initcap",
+    "left",
+    "length",
+    "lower",
+    "lpad",
+    "ltrim",
+    "octet_length",
+    "position",
+    "regexp_replace",
+    "repeat",
+    "replace",
+    "reverse",
+    "right",
+    "rpad",
+    "rtrim",
+    "split_part",
+    "starts_with",
+    "strpos",
+    "substr",
+    "translate",
+    "upper",
 ];
 
 const SYSTEM_FUNCTIONS: &[&str] = &["coalesce", "current_database", "current_schema", "nullif", "version"];
@@ -156,7 +180,10 @@ pub(super) fn infos(options: &FlightOptions) -> Result<SqlInfoData, FlightError>
             SqlSupportedTransaction::None as i32,
         ),
         // Of prepared statements that nobody uses.
-        (SqlInfo::FlightSqlServerStatementTimeout, milliseconds(options.token_lifetime)),
+        (
+            SqlInfo::FlightSqlServerStatementTimeout,
+            milliseconds(options.token_lifetime),
+        ),
         (SqlInfo::FlightSqlServerTransactionTimeout, 0),
         (
             SqlInfo::SqlIdentifierCase,
@@ -204,7 +231,10 @@ pub(super) fn infos(options: &FlightOptions) -> Result<SqlInfoData, FlightError>
         ),
         (
             SqlInfo::SqlSupportedUnions,
-            bits(&[SqlSupportedUnions::SqlUnion as i32, SqlSupportedUnions::SqlUnionAll as i32]),
+            bits(&[
+                SqlSupportedUnions::SqlUnion as i32,
+                SqlSupportedUnions::SqlUnionAll as i32,
+            ]),
         ),
         (
             SqlInfo::SqlSupportedTransactionsIsolationLevels,
@@ -303,8 +333,18 @@ pub(super) fn types() -> Result<XdbcTypeInfoData, FlightError> {
         number("smallint", XdbcDataType::XdbcSmallint, 5, 0),
         number("real", XdbcDataType::XdbcReal, 7, 0),
         number("double precision", XdbcDataType::XdbcDouble, 15, 0),
-        time("date", XdbcDataType::XdbcDate, 10, Some(XdbcDatetimeSubcode::XdbcSubcodeYear)),
-        time("time", XdbcDataType::XdbcTime, 15, Some(XdbcDatetimeSubcode::XdbcSubcodeTime)),
+        time(
+            "date",
+            XdbcDataType::XdbcDate,
+            10,
+            Some(XdbcDatetimeSubcode::XdbcSubcodeYear),
+        ),
+        time(
+            "time",
+            XdbcDataType::XdbcTime,
+            15,
+            Some(XdbcDatetimeSubcode::XdbcSubcodeTime),
+        ),
         time("timestamp", XdbcDataType::XdbcTimestamp, 26, Some(subcode)),
         time(
             "timestamp with time zone",

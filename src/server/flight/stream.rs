@@ -92,7 +92,12 @@ fn pieces(batch: RecordBatch) -> Vec<RecordBatch> {
         .columns()
         .iter()
         // What a type does not say is what its buffers hold.
-        .map(|column| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_buffer_memory_size()))
+        .map(|column| {
+            column
+                .to_data()
+                .get_slice_memory_size()
+                .unwrap_or_else(|_| column.get_buffer_memory_size())
+        })
         .sum();
     let rows = batch.num_rows();
     let count = bytes.div_ceil(MESSAGE_BYTES).max(1);
@@ -147,7 +152,13 @@ impl Answer {
         ends: Ends,
         busy: Arc<Busy>,
     ) -> Result<Answer, Status> {
-        let names = |schema: &Schema| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        let names = |schema: &Schema| {
+            schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect::<Vec<_>>()
+        };
         if names(&schema) != names(&rows.schema) {
             return Err(error::internal(format!(
                 "the rows have the columns {:?}, and {:?} were promised",
@@ -218,7 +229,10 @@ async fn send(
                 // Nobody is there who could be told anything.
                 Ok(Err(_)) => return Ok(()),
                 Err(_) => {
-                    tracing::info!(?stall_timeout, "a client of Flight SQL takes nothing of its result, which ends");
+                    tracing::info!(
+                        ?stall_timeout,
+                        "a client of Flight SQL takes nothing of its result, which ends"
+                    );
                     return Err(error::with_sqlstate(
                         tonic::Code::DeadlineExceeded,
                         "57014",
@@ -281,7 +295,10 @@ mod tests {
         let types: Vec<_> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
         assert_eq!(types, [DataType::Utf8, DataType::Utf8, DataType::Int64]);
         let plain = client_batch(&batch, &schema).unwrap();
-        assert_eq!(plain.column(0).as_string::<i32>(), &StringArray::from(vec!["a", "b", "a"]));
+        assert_eq!(
+            plain.column(0).as_string::<i32>(),
+            &StringArray::from(vec!["a", "b", "a"])
+        );
         assert!(plain.column(1).is_null(1));
         let nested = DataType::LargeList(Arc::new(Field::new("item", DataType::Utf8View, true)));
         assert_eq!(plain_type(&nested), DataType::new_list(DataType::Utf8, true));

@@ -82,7 +82,11 @@ impl TestDoor {
     async fn nothing_runs_within_a_second(&self) {
         let since = Instant::now();
         while self.engine.running() > 0 {
-            assert!(since.elapsed() < Duration::from_secs(1), "{} statements still run", self.engine.running());
+            assert!(
+                since.elapsed() < Duration::from_secs(1),
+                "{} statements still run",
+                self.engine.running()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -153,7 +157,10 @@ async fn a_cancelled_result_ends_for_all_its_readers() {
         r#type: "CancelFlightInfo".into(),
         body: request.encode_to_vec().into(),
     };
-    FlightServiceClient::new(door.channel().await).do_action(action).await.unwrap();
+    FlightServiceClient::new(door.channel().await)
+        .do_action(action)
+        .await
+        .unwrap();
     for batches in [one, two] {
         let (code, message) = end(batches).await.unwrap_err();
         assert_eq!(code, Code::Cancelled, "{message}");
@@ -177,7 +184,10 @@ async fn a_time_out_covers_the_rows() {
         };
         let (code, message) = ended.unwrap_err();
         assert_eq!(code, Code::DeadlineExceeded, "{message}");
-        assert!(message.contains("statement timeout") && message.contains("57014"), "{message}");
+        assert!(
+            message.contains("statement timeout") && message.contains("57014"),
+            "{message}"
+        );
         door.nothing_runs_within_a_second().await;
     }
 }
@@ -205,7 +215,11 @@ async fn a_client_that_takes_nothing_loses_its_result_and_is_told_so() {
 async fn a_slow_reader_gets_everything() {
     let door = TestDoor::open(FlightOptions::default()).await;
     let mut client = door.client().await;
-    let info = info(&mut client, "SELECT value, repeat('x', 1000) FROM generate_series(1, 30000) t(value)").await;
+    let info = info(
+        &mut client,
+        "SELECT value, repeat('x', 1000) FROM generate_series(1, 30000) t(value)",
+    )
+    .await;
     let mut batches = fetch(&mut client, &info).await;
     let mut rows = 0;
     while let Some(batch) = batches.next().await {
@@ -240,7 +254,10 @@ async fn one_connection_too_many_is_told_so() {
     info(&mut one, "SELECT 1").await;
     info(&mut two, "SELECT 1").await;
     let refused = three.execute("SELECT 1".into(), None).await.unwrap_err().to_string();
-    assert!(refused.contains("too many clients already") && refused.contains("53300"), "{refused}");
+    assert!(
+        refused.contains("too many clients already") && refused.contains("53300"),
+        "{refused}"
+    );
     drop(one);
     let since = Instant::now();
     loop {
@@ -257,7 +274,10 @@ async fn one_connection_too_many_is_told_so() {
 async fn closed_after(address: SocketAddr, within: Duration) -> Option<Duration> {
     let mut socket = TcpStream::connect(address).await.unwrap();
     // The preface, and empty settings.
-    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    socket
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .unwrap();
     let begun = Instant::now();
     let mut bytes = [0; 1024];
     let closed = async { while !matches!(socket.read(&mut bytes).await, Ok(0) | Err(_)) {} };
@@ -273,7 +293,9 @@ async fn who_never_says_who_they_are_is_left_and_so_is_who_asks_nothing() {
         ..FlightOptions::default()
     };
     let door = TestDoor::open_with(options, login, None).await;
-    let after = closed_after(door.address, Duration::from_secs(5)).await.expect("it is closed");
+    let after = closed_after(door.address, Duration::from_secs(5))
+        .await
+        .expect("it is closed");
     assert!(after >= login - Duration::from_millis(50), "{after:?}");
     // A result that takes longer than the idle time is no idleness.
     let mut client = door.client().await;

@@ -96,7 +96,12 @@ impl Tickets {
 
     /// As [`Tickets::read`], whether it is still good or not.
     pub(super) fn open(&self, ticket: &Ticket, user: &str) -> Result<Order, Status> {
-        let unknown = || error::invalid("26000", "this is no ticket of this server: get another with GetFlightInfo");
+        let unknown = || {
+            error::invalid(
+                "26000",
+                "this is no ticket of this server: get another with GetFlightInfo",
+            )
+        };
         let any = Any::decode(&*ticket.ticket).map_err(|_| unknown())?;
         let handle: TicketStatementQuery = any.unpack().ok().flatten().ok_or_else(unknown)?;
         let body = self.seal.open(&handle.statement_handle).ok_or_else(unknown)?;

@@ -163,7 +163,14 @@ impl Server {
         let stderr = std::fs::File::create(cache.path().join(STDERR)).expect("a file in a new directory");
         let mut child = program(cache.path())
             .args([OsStr::new("serve"), logs.as_os_str()])
-            .args(["--pg", "127.0.0.1:0", "--flight", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args([
+                "--pg",
+                "127.0.0.1:0",
+                "--flight",
+                "127.0.0.1:0",
+                "--http",
+                "127.0.0.1:0",
+            ])
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -196,7 +203,9 @@ impl Server {
             Err(_) => {
                 let _ = child.kill();
                 let status = child.wait();
-                panic!("serve printed no line `ready pg=… flight=… http=…` within {READY_WITHIN:?} (ended: {status:?})");
+                panic!(
+                    "serve printed no line `ready pg=… flight=… http=…` within {READY_WITHIN:?} (ended: {status:?})"
+                );
             }
         }
     }
