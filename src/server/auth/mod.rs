@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tokio::sync::Semaphore;
 
 use crate::config::AuthConfig;
@@ -37,6 +37,11 @@ use users::{User, Users, UsersFile};
 const PASSWORD_CHECKS: usize = 2;
 /// Passwords that were right lately, as keyed hashes; one costs 32 bytes.
 const MOST_VERIFIED: usize = 1000;
+/// Clients written in Go leave the padding out.
+const LENIENT_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// What a user is called who did not say who they are, and did not have to.
 const ANONYMOUS: &str = "anonymous";
 
@@ -81,7 +86,7 @@ impl<'a> Credentials<'a> {
             return Credentials::Token(value);
         }
         if scheme.eq_ignore_ascii_case("basic") {
-            *decoded = BASE64
+            *decoded = LENIENT_BASE64
                 .decode(value)
                 .ok()
                 .and_then(|bytes| String::from_utf8(bytes).ok())
