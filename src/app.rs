@@ -27,6 +27,7 @@ use crate::config::{self, CacheLocation, Config, ConfigError, DoorAddr, Loaded, 
 use crate::history::{CacheHandle, History, HistoryOptions, LogState, ScanSummary, Snapshot, Source, SourceError};
 use crate::output::{self, OutputError};
 use crate::server::auth::{self, Role, UsersError};
+use crate::server::flight::{self, FlightOptions};
 use crate::server::http::{self, HttpOptions};
 use crate::server::pg::{self, PgOptions};
 use crate::server::query::{QueryEngine, QueryError, QueryLimits};
@@ -182,9 +183,9 @@ fn command(
 
 fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn Write + Send)) -> Result<(), AppError> {
     let config = &loaded.config;
-    if (config.pg.addr, config.http.addr) == (DoorAddr::Off, DoorAddr::Off) {
+    if [config.pg.addr, config.flight.addr, config.http.addr] == [DoorAddr::Off; 3] {
         return Err(AppError::Usage(
-            "no door is open: give --pg or --http an address, such as 127.0.0.1:5433".into(),
+            "no door is open: give --pg, --flight or --http an address, such as 127.0.0.1:5433".into(),
         ));
     }
     let security = Arc::new(security(config)?);
@@ -215,6 +216,20 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
             let (engine, security) = (Arc::clone(&engine), Arc::clone(&security));
             doors.spawn(pg::serve(listener, engine, security, options, shutdown.clone()));
             open.push(format!("pg={addr}"));
+        }
+        if let DoorAddr::At(addr) = config.flight.addr {
+            let (listener, addr) = listen("flight", addr).await?;
+            let options = FlightOptions {
+                max_connections: config.flight.max_connections as usize,
+                idle_timeout: config.flight.idle_timeout.0,
+                stall_timeout: config.flight.stall_timeout.0,
+                token_lifetime: config.flight.token_lifetime.0,
+                ticket_lifetime: config.flight.ticket_lifetime.0,
+                max_message_bytes: usize::try_from(config.flight.max_message_bytes.0).unwrap_or(usize::MAX),
+            };
+            let (engine, security) = (Arc::clone(&engine), Arc::clone(&security));
+            doors.spawn(flight::serve(listener, engine, security, options, shutdown.clone()));
+            open.push(format!("flight={addr}"));
         }
         if let DoorAddr::At(addr) = config.http.addr {
             let (listener, addr) = listen("http", addr).await?;
@@ -277,16 +292,18 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
 /// Reads users, rules and certificates, and refuses doors that anybody could come in by.
 fn security(config: &Config) -> Result<Security, AppError> {
     let security = Security::open(&config.auth, &config.tls)?;
-    for door in [config.pg.addr, config.http.addr] {
+    for door in [config.pg.addr, config.flight.addr, config.http.addr] {
         if let DoorAddr::At(addr) = door {
             security.auth.check_address(addr).map_err(SecurityError::from)?;
         }
     }
-    if let DoorAddr::At(addr) = config.http.addr
-        && !addr.ip().is_loopback()
-        && !config.tls.require_tls
-    {
-        tracing::warn!(%addr, "HTTP carries passwords and tokens in clear unless clients use TLS; set [tls] require_tls");
+    for (name, door) in [("Flight SQL", config.flight.addr), ("HTTP", config.http.addr)] {
+        if let DoorAddr::At(addr) = door
+            && !addr.ip().is_loopback()
+            && !config.tls.require_tls
+        {
+            tracing::warn!(%addr, "{name} carries passwords and tokens in clear unless clients use TLS; set [tls] require_tls");
+        }
     }
     Ok(security)
 }
@@ -902,17 +919,26 @@ mod tests {
                 "source /no/such/directory does not exist",
             ),
             (
-                &["serve", "/no/such/directory", "--pg", "127.0.0.1:0", "--http", "off"],
+                &[
+                    "serve",
+                    "/no/such/directory",
+                    "--pg",
+                    "127.0.0.1:0",
+                    "--flight",
+                    "off",
+                    "--http",
+                    "off",
+                ],
                 "source /no/such/directory does not exist",
             ),
             (&["check", "s3://bucket/logs"], "s3:// is not built yet"),
             (&["serve", "x", "--http", "0.0.0.0:18080"], "nobody could log in"),
-            (
-                &["serve", "x", "--flight", "127.0.0.1:32010"],
-                "Arrow Flight SQL is not built yet",
-            ),
+            (&["serve", "x", "--flight", "0.0.0.0:32010"], "nobody could log in"),
             (&["serve", "x", "--pg", "192.168.0.1:5433"], "nobody could log in"),
-            (&["serve", "x", "--pg", "off", "--http", "off"], "no door is open"),
+            (
+                &["serve", "x", "--pg", "off", "--flight", "off", "--http", "off"],
+                "no door is open",
+            ),
             (
                 &["check", "x", "--config", "/no/such/file.toml"],
                 "cannot read the configuration file",
@@ -944,7 +970,16 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = taken.local_addr().unwrap().to_string();
         let logs = tempfile::tempdir().unwrap();
-        let ran = ran(&["serve", logs.path().to_str().unwrap(), "--pg", &addr, "--http", "off"]);
+        let ran = ran(&[
+            "serve",
+            logs.path().to_str().unwrap(),
+            "--pg",
+            &addr,
+            "--flight",
+            "off",
+            "--http",
+            "off",
+        ]);
         assert_eq!(ran.code, 1);
         let expected = format!("sparkgate: cannot listen on {addr}: the port is in use; stop what listens there");
         assert!(ran.err.starts_with(&expected), "{}", ran.err);

@@ -71,7 +71,7 @@ class Server:
                             f"-Dspark.history.fs.logDirectory=file:{corpus}", f"-Dspark.history.ui.port={self.port}",
                             "-Dspark.history.fs.update.interval=3600s", "org.apache.spark.deploy.history.HistoryServer"]
         else:
-            self.command = [args.sparkgate, "serve", corpus, "--pg", "off", "--http", f"127.0.0.1:{self.port}",
+            self.command = [args.sparkgate, "serve", corpus, "--pg", "off", "--flight", "off", "--http", f"127.0.0.1:{self.port}",
                             "--scan-interval", "1h"]
         self.started = time.monotonic()
         with open(self.log, "wb") as log:

@@ -55,7 +55,7 @@ certificate = "$work/server.pem"
 key = "$work/server.key"
 X
 "$binary" serve "$corpora/big" "$corpora/medium" "$corpora/many" --config "$work/sparkgate.toml" --cache "$work/cache" \
-  --pg 127.0.0.1:0 --http off > "$work/ready" 2> "$work/gateway.log" &
+  --pg 127.0.0.1:0 --flight off --http off > "$work/ready" 2> "$work/gateway.log" &
 echo $! > "$work/gateway.pid"
 until grep -q ready "$work/ready"; do sleep 0.2; kill -0 "$(cat "$work/gateway.pid")"; done
 gateway_port=$(sed -n 's/.*pg=[0-9.]*:\([0-9]*\).*/\1/p' "$work/ready")

@@ -154,7 +154,7 @@ class Server:
     """`sparkgate serve`, from its start to its end."""
 
     def __init__(self, args, corpus, cache):
-        self.command = [args.binary, "serve", corpus, "--cache", cache, "--pg", "127.0.0.1:0", "--http", "127.0.0.1:0",
+        self.command = [args.binary, "serve", corpus, "--cache", cache, "--pg", "127.0.0.1:0", "--flight", "off", "--http", "127.0.0.1:0",
                         "--scan-interval", "1h"]
         self.log = os.path.join(args.out, "server.log")
         before = time.monotonic()

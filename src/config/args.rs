@@ -88,7 +88,7 @@ pub struct ServeArgs {
     /// Where the PostgreSQL wire listens; `off` switches it off, port 0 takes a free one [default: 127.0.0.1:5433].
     #[arg(long, value_name = "ADDR")]
     pub pg: Option<String>,
-    /// Where Arrow Flight SQL listens (not built yet) [default: off].
+    /// Where Arrow Flight SQL listens; port 0 takes a free one, `off` switches it off [default: 127.0.0.1:32010].
     #[arg(long, value_name = "ADDR")]
     pub flight: Option<String>,
     /// Where Spark's REST API listens; `off` switches it off, port 0 takes a free one [default: 127.0.0.1:18080].

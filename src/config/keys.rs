@@ -221,7 +221,45 @@ pub static KEYS: &[Key] = &[
         name: "flight.addr",
         form: KeyForm::Text,
         flag: Some("--flight"),
-        doc: "Where Arrow Flight SQL listens. Not built yet: anything but `off` is refused.",
+        doc: "Where Arrow Flight SQL listens: `ADDRESS:PORT`, port 0 takes a free one, `off` switches it off. An address that other machines \
+              can reach needs `[auth] users_file`, or `[tls] client_ca` with a rule for certificates.",
+    },
+    Key {
+        name: "flight.max_connections",
+        form: KeyForm::Number,
+        flag: None,
+        doc: "Connections at one time, each with up to 100 requests; calls of one more are refused with the gRPC code RESOURCE_EXHAUSTED. At \
+              least 1.",
+    },
+    Key {
+        name: "flight.idle_timeout",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "A connection without a request for this long is closed; `off` never closes one. Clients of gRPC connect again by themselves.",
+    },
+    Key {
+        name: "flight.stall_timeout",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "A client that takes nothing of a result for this long loses it: a statement that waits for its reader holds memory and files.",
+    },
+    Key {
+        name: "flight.token_lifetime",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "How long after their last use the tokens of log-ins, the options of their sessions and prepared statements are kept.",
+    },
+    Key {
+        name: "flight.ticket_lifetime",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "How long a result can be fetched after a client asked where it is.",
+    },
+    Key {
+        name: "flight.max_message_bytes",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "The largest message that is taken from a client, such as a statement with its parameters.",
     },
     Key {
         name: "http.addr",

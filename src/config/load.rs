@@ -70,12 +70,6 @@ pub enum ConfigError {
     Section { place: String, section: String },
     #[error("{place}: {message}")]
     Invalid { place: String, message: String },
-    #[error("{place}: {what} is not built yet; leave it out{instead}")]
-    NotBuilt {
-        place: String,
-        what: &'static str,
-        instead: &'static str,
-    },
     #[error(
         "{place}: {addr} can be reached from other machines, and nobody could log in: make users with `sparkgate user add NAME \
          --users-file FILE` and name the file in [auth] users_file, or use an address of this machine alone, such as \
@@ -370,6 +364,8 @@ fn text(value: &Value) -> String {
 const SHORTEST_SCAN_INTERVAL: Duration = Duration::from_millis(100);
 /// A client on a slow network has to be able to answer.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
+/// Statements of tools are that long.
+const SMALLEST_MESSAGE_LIMIT: ByteSize = ByteSize(64 << 10);
 /// A statement needs some batches in memory to make any progress.
 const SMALLEST_MEMORY_LIMIT: ByteSize = ByteSize(1 << 20);
 
@@ -382,15 +378,11 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
         })
     };
 
-    if config.flight.addr != DoorAddr::Off {
-        let what = "Arrow Flight SQL";
-        return Err(ConfigError::NotBuilt {
-            place: place("flight.addr"),
-            what,
-            instead: " or set it to off",
-        });
-    }
-    for (name, addr) in [("pg.addr", config.pg.addr), ("http.addr", config.http.addr)] {
+    for (name, addr) in [
+        ("pg.addr", config.pg.addr),
+        ("flight.addr", config.flight.addr),
+        ("http.addr", config.http.addr),
+    ] {
         if let DoorAddr::At(addr) = addr
             && !addr.ip().is_loopback()
             && config.auth.users_file.is_empty()
@@ -426,23 +418,40 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
     if config.pg.max_connections == 0 {
         return invalid("pg.max_connections", "nobody could connect; at least 1".into());
     }
+    if config.flight.max_connections == 0 {
+        return invalid("flight.max_connections", "nobody could connect; at least 1".into());
+    }
+    if config.flight.max_message_bytes < SMALLEST_MESSAGE_LIMIT {
+        return invalid(
+            "flight.max_message_bytes",
+            format!(
+                "{} is too little for a statement; at least 64KiB",
+                config.flight.max_message_bytes
+            ),
+        );
+    }
     if config.http.max_connections == 0 {
         return invalid("http.max_connections", "nobody could connect; at least 1".into());
     }
     for (name, span) in [
         ("auth.timeout", config.auth.timeout),
+        ("flight.stall_timeout", config.flight.stall_timeout),
+        ("flight.token_lifetime", config.flight.token_lifetime),
+        ("flight.ticket_lifetime", config.flight.ticket_lifetime),
         ("http.idle_timeout", config.http.idle_timeout),
     ] {
         if span.0 < SHORTEST_TIMEOUT {
             return invalid(name, format!("{span} is too short for anybody; at least 100ms"));
         }
     }
-    if config.pg.idle_timeout.0.is_some_and(|limit| limit < SHORTEST_TIMEOUT) {
-        let message = format!(
-            "{} is too short for anybody; at least 100ms, or \"off\"",
-            config.pg.idle_timeout
-        );
-        return invalid("pg.idle_timeout", message);
+    for (name, limit) in [
+        ("pg.idle_timeout", config.pg.idle_timeout),
+        ("flight.idle_timeout", config.flight.idle_timeout),
+    ] {
+        if limit.0.is_some_and(|limit| limit < SHORTEST_TIMEOUT) {
+            let message = format!("{limit} is too short for anybody; at least 100ms, or \"off\"");
+            return invalid(name, message);
+        }
     }
     if let Command::User(_) = command {
         return match config.auth.users_file.is_empty() {
@@ -552,7 +561,13 @@ mod tests {
                 "pg.max_connections=7 (file)",
                 "pg.reserved_connections=3 (default)",
                 "pg.idle_timeout=off (default)",
-                "flight.addr=off (default)",
+                "flight.addr=127.0.0.1:32010 (default)",
+                "flight.max_connections=300 (default)",
+                "flight.idle_timeout=off (default)",
+                "flight.stall_timeout=5m (default)",
+                "flight.token_lifetime=1h (default)",
+                "flight.ticket_lifetime=10m (default)",
+                "flight.max_message_bytes=16MiB (default)",
                 "http.addr=127.0.0.1:18080 (default)",
                 "http.max_connections=500 (default)",
                 "http.idle_timeout=1m (default)",
@@ -638,10 +653,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_or_not_safe_is_refused() {
-        assert_eq!(
-            error(&["serve", "x", "--flight", "127.0.0.1:32010"], &[]),
-            "--flight: Arrow Flight SQL is not built yet; leave it out or set it to off"
-        );
+        assert!(error(&["serve", "x", "--flight", "0.0.0.0:32010"], &[]).contains("nobody could log in"));
         assert!(error(&["serve", "x"], &[("SPARKGATE_HTTP__ADDR", "0.0.0.0:0")]).contains("nobody could log in"));
         assert_eq!(
             error(&["serve", "x", "--pg", "0.0.0.0:5433"], &[]),

@@ -158,16 +158,31 @@ impl Default for PgConfig {
     }
 }
 
-/// `[flight]`: Arrow Flight SQL; not built yet, so only `off` is taken.
+/// `[flight]`: Arrow Flight SQL.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlightConfig {
     pub addr: DoorAddr,
+    pub max_connections: u32,
+    pub idle_timeout: TimeLimit,
+    pub stall_timeout: Span,
+    pub token_lifetime: Span,
+    pub ticket_lifetime: Span,
+    pub max_message_bytes: ByteSize,
 }
 
 impl Default for FlightConfig {
     fn default() -> Self {
-        FlightConfig { addr: DoorAddr::Off }
+        let minutes = |minutes: u64| Span(std::time::Duration::from_secs(60 * minutes));
+        FlightConfig {
+            addr: DoorAddr::At(std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 32010))),
+            max_connections: 300,
+            idle_timeout: TimeLimit(None),
+            stall_timeout: minutes(5),
+            token_lifetime: minutes(60),
+            ticket_lifetime: minutes(10),
+            max_message_bytes: ByteSize(16 << 20),
+        }
     }
 }
 

@@ -16,8 +16,6 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -37,7 +35,7 @@ use super::query::QueryEngine;
 use super::rest::{self, Rest};
 use super::security::Security;
 use super::stall::Unstalled;
-use super::tls::{HANDSHAKE, Inside, MaybeTls};
+use super::tls::Inside;
 use crate::config::RestConfig;
 use crate::history::History;
 
@@ -164,10 +162,14 @@ async fn connection(
 ) {
     let deadline = Instant::now() + security.timeout.min(idle_timeout);
     let opened = tokio::select! {
-        opened = tokio::time::timeout_at(deadline, open(socket, address, &security)) => opened,
+        opened = tokio::time::timeout_at(deadline, security.accept(socket, address.ip(), Inside::Http)) => opened,
         () = stopped(&mut shutdown) => return,
     };
-    let Ok(Some((stream, peer))) = opened else { return };
+    let (stream, peer) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return tracing::debug!(%address, %error, "no TLS"),
+        Err(_) => return,
+    };
     let asker = Asker(Arc::new(peer));
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -190,30 +192,6 @@ async fn connection(
     if let Err(error) = ended {
         tracing::debug!(%address, %error, "a connection ended");
     }
-}
-
-/// The connection, in TLS if the client begins with that.
-async fn open(socket: TcpStream, address: SocketAddr, security: &Security) -> Option<(MaybeTls, Peer)> {
-    let address = address.ip();
-    if let Some(tls) = &security.tls {
-        let mut first = [0];
-        if socket.peek(&mut first).await.ok()? == 1 && first[0] == HANDSHAKE {
-            return match tls.accept(socket, Inside::Http, false).await {
-                Ok((stream, tls)) => Some((
-                    stream,
-                    Peer {
-                        address,
-                        tls: Some(tls),
-                    },
-                )),
-                Err(error) => {
-                    tracing::debug!(%address, %error, "no TLS");
-                    None
-                }
-            };
-        }
-    }
-    Some((MaybeTls::Plain(socket), Peer { address, tls: None }))
 }
 
 /// An answer that is not compressed.
@@ -276,29 +254,10 @@ async fn let_in(security: &Security, parts: &Parts) -> Result<Option<Identity>, 
     let header = parts.headers.get(header::AUTHORIZATION);
     let header = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut decoded = String::new();
-    let log_in = security.auth.log_in(peer, DATABASE, credentials(header, &mut decoded));
+    let credentials = Credentials::of_header(header, &mut decoded);
+    let log_in = security.auth.log_in(peer, DATABASE, credentials);
     let in_time = tokio::time::timeout(security.timeout, log_in).await;
     in_time.unwrap_or(Err(Refusal::TimedOut)).map(Some)
-}
-
-/// What an `Authorization` header brings; a form that is not known brings nothing.
-fn credentials<'a>(header: &'a str, decoded: &'a mut String) -> Credentials<'a> {
-    let (scheme, value) = header.split_once(' ').unwrap_or_default();
-    let value = value.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Credentials::Token(value);
-    }
-    if scheme.eq_ignore_ascii_case("basic") {
-        *decoded = BASE64
-            .decode(value)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .unwrap_or_default();
-        if let Some((user, password)) = decoded.split_once(':') {
-            return Credentials::Password { user, password };
-        }
-    }
-    Credentials::None
 }
 
 fn refused(refusal: &Refusal) -> Response {

@@ -4,6 +4,7 @@ pub mod auth;
 mod error;
 mod execution;
 mod explain;
+pub mod flight;
 mod health;
 pub mod http;
 mod memory;

@@ -1,9 +1,13 @@
 //! What all doors have in common before they listen to anybody: authentication, TLS, and how long a log-in may take.
 
+use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::auth::{Auth, AuthError};
-use super::tls::{Tls, TlsError};
+use tokio::net::TcpStream;
+
+use super::auth::{Auth, AuthError, Peer};
+use super::tls::{HANDSHAKE, Inside, MaybeTls, Tls, TlsError};
 use crate::config::{AuthConfig, TlsConfig};
 
 /// Wrong settings of `[auth]` or `[tls]`: for the operator to put right.
@@ -37,5 +41,17 @@ impl Security {
             require_tls,
             timeout,
         })
+    }
+    /// A new connection, in TLS if the client begins with that, and who is at its other end.
+    pub async fn accept(&self, socket: TcpStream, address: IpAddr, inside: Inside) -> io::Result<(MaybeTls, Peer)> {
+        if let Some(tls) = &self.tls {
+            let mut first = [0];
+            if socket.peek(&mut first).await? == 1 && first[0] == HANDSHAKE {
+                let (stream, tls) = tls.accept(socket, inside, false).await?;
+                let tls = Some(tls);
+                return Ok((stream, Peer { address, tls }));
+            }
+        }
+        Ok((MaybeTls::Plain(socket), Peer { address, tls: None }))
     }
 }

@@ -1,6 +1,6 @@
 //! The codes of an error, decided once for every door.
 //!
-//! PostgreSQL's SQLSTATE and HTTP statuses are here; gRPC codes (Flight SQL) become a further column of this table when that door opens.
+//! PostgreSQL's SQLSTATE, HTTP statuses and the codes of gRPC (Flight SQL) are columns of one table.
 //! Clients branch on these codes. `XX000` means a bug of ours and nothing else.
 
 use super::auth::{Refusal, ScramError};
@@ -15,6 +15,25 @@ pub struct WireStatus {
     pub fatal: bool,
     /// REST runs statements of its own, so an error is never the client's: 503 where trying again later may help, else 500.
     pub http: u16,
+    pub grpc: Grpc,
+}
+
+/// The codes of gRPC that errors have here, <https://grpc.io/docs/guides/status-codes/>; the numbers are those of the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Grpc {
+    Cancelled = 1,
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    NotFound = 5,
+    PermissionDenied = 7,
+    ResourceExhausted = 8,
+    FailedPrecondition = 9,
+    OutOfRange = 11,
+    Unimplemented = 12,
+    Internal = 13,
+    Unavailable = 14,
+    Unauthenticated = 16,
 }
 
 const fn error(sqlstate: &'static str) -> WireStatus {
@@ -22,12 +41,14 @@ const fn error(sqlstate: &'static str) -> WireStatus {
         sqlstate,
         fatal: false,
         http: 500,
+        grpc: Grpc::InvalidArgument,
     }
 }
 
 const fn for_now(sqlstate: &'static str) -> WireStatus {
     WireStatus {
         http: 503,
+        grpc: Grpc::Unavailable,
         ..error(sqlstate)
     }
 }
@@ -39,15 +60,21 @@ const fn fatal(sqlstate: &'static str) -> WireStatus {
     }
 }
 
+impl WireStatus {
+    const fn grpc(self, grpc: Grpc) -> WireStatus {
+        WireStatus { grpc, ..self }
+    }
+}
+
 impl QueryError {
     /// The one table.
     pub fn status(&self) -> WireStatus {
         match self {
             QueryError::Syntax { .. } => error("42601"),
             QueryError::TooComplex => error("54001"),
-            QueryError::UnknownTable { .. } => error("42P01"),
-            QueryError::UnknownColumn { .. } => error("42703"),
-            QueryError::UnknownFunction { .. } => error("42883"),
+            QueryError::UnknownTable { .. } => error("42P01").grpc(Grpc::NotFound),
+            QueryError::UnknownColumn { .. } => error("42703").grpc(Grpc::NotFound),
+            QueryError::UnknownFunction { .. } => error("42883").grpc(Grpc::NotFound),
             QueryError::UnknownParameter { .. } => error("42P02"),
             QueryError::AmbiguousColumn { .. } => error("42702"),
             QueryError::DuplicateColumn { .. } => error("42701"),
@@ -57,19 +84,22 @@ impl QueryError {
             QueryError::DivisionByZero => error("22012"),
             QueryError::InvalidText { .. } => error("22P02"),
             QueryError::InvalidDatetime { .. } => error("22007"),
-            QueryError::OutOfRange { .. } => error("22003"),
+            QueryError::OutOfRange { .. } => error("22003").grpc(Grpc::OutOfRange),
             QueryError::InvalidParameter { .. } => error("22023"),
             QueryError::Data { .. } => error("22000"),
+            QueryError::Raised { code: "42501", .. } => error("42501").grpc(Grpc::PermissionDenied),
             QueryError::Raised { code, .. } => error(code),
-            QueryError::TimedOut { .. } | QueryError::NotReadYet { .. } | QueryError::Cancelled => for_now("57014"),
-            QueryError::ReadOnly { .. } => error("25006"),
-            QueryError::NotSupported { .. } => error("0A000"),
-            QueryError::TooLarge { .. } => error("54000"),
-            QueryError::OutOfMemory { .. } => for_now("53200"),
-            QueryError::Overloaded { .. } => for_now("53300"),
+            QueryError::TimedOut { .. } => for_now("57014").grpc(Grpc::DeadlineExceeded),
+            QueryError::NotReadYet { .. } => for_now("57014"),
+            QueryError::Cancelled => for_now("57014").grpc(Grpc::Cancelled),
+            QueryError::ReadOnly { .. } => error("25006").grpc(Grpc::FailedPrecondition),
+            QueryError::NotSupported { .. } => error("0A000").grpc(Grpc::Unimplemented),
+            QueryError::TooLarge { .. } => error("54000").grpc(Grpc::ResourceExhausted),
+            QueryError::OutOfMemory { .. } => for_now("53200").grpc(Grpc::ResourceExhausted),
+            QueryError::Overloaded { .. } => for_now("53300").grpc(Grpc::ResourceExhausted),
             QueryError::Storage { .. } => for_now("58030"),
             QueryError::ShuttingDown => fatal("57P01"),
-            QueryError::Internal { .. } => error("XX000"),
+            QueryError::Internal { .. } => error("XX000").grpc(Grpc::Internal),
         }
     }
 }
@@ -77,22 +107,25 @@ impl QueryError {
 impl Refusal {
     /// Here it is the client who is wrong: 401 if it may try again with something else, 403 if that is of no use.
     pub fn status(&self) -> WireStatus {
-        let refused = |sqlstate, http| WireStatus {
+        let refused = |sqlstate, http, grpc| WireStatus {
             http,
+            grpc,
             ..fatal(sqlstate)
         };
         match self {
-            Refusal::WrongPassword(_) => refused("28P01", 401),
-            Refusal::WrongToken | Refusal::PasswordNeeded => refused("28000", 401),
-            Refusal::NoRule(_) | Refusal::Rejected(_) => refused("28000", 403),
-            Refusal::CertificateNeeded | Refusal::WrongCertificate(_) => refused("28000", 403),
-            Refusal::Scram(ScramError::Malformed(_)) => refused("08P01", 400),
-            Refusal::Scram(ScramError::NoRandomness(_)) | Refusal::Internal(_) => fatal("XX000"),
-            Refusal::Scram(ScramError::ChannelBinding | ScramError::WrongProof) => refused("28000", 401),
+            Refusal::WrongPassword(_) => refused("28P01", 401, Grpc::Unauthenticated),
+            Refusal::WrongToken | Refusal::PasswordNeeded => refused("28000", 401, Grpc::Unauthenticated),
+            Refusal::NoRule(_) | Refusal::Rejected(_) => refused("28000", 403, Grpc::PermissionDenied),
+            Refusal::CertificateNeeded | Refusal::WrongCertificate(_) => refused("28000", 403, Grpc::Unauthenticated),
+            Refusal::Scram(ScramError::Malformed(_)) => refused("08P01", 400, Grpc::InvalidArgument),
+            Refusal::Scram(ScramError::NoRandomness(_)) | Refusal::Internal(_) => fatal("XX000").grpc(Grpc::Internal),
+            Refusal::Scram(ScramError::ChannelBinding | ScramError::WrongProof) => {
+                refused("28000", 401, Grpc::Unauthenticated)
+            }
             // Too Many Requests: it waited because of wrong passwords before.
-            Refusal::TimedOut => refused("57014", 429),
+            Refusal::TimedOut => refused("57014", 429, Grpc::DeadlineExceeded),
             // Upgrade Required.
-            Refusal::NotEncrypted => refused("28000", 426),
+            Refusal::NotEncrypted => refused("28000", 426, Grpc::PermissionDenied),
         }
     }
 }

@@ -65,6 +65,7 @@ pub enum TlsError {
 pub enum Inside {
     Postgres,
     Http,
+    Grpc,
 }
 
 impl Inside {
@@ -72,6 +73,7 @@ impl Inside {
         match self {
             Inside::Postgres => b"postgresql",
             Inside::Http => b"http/1.1",
+            Inside::Grpc => b"h2",
         }
     }
 }
@@ -81,6 +83,7 @@ impl Inside {
 struct Loaded {
     postgres: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
+    grpc: Arc<ServerConfig>,
     end_point: Option<Vec<u8>>,
 }
 
@@ -148,6 +151,7 @@ impl Tls {
         let config = match inside {
             Inside::Postgres => Arc::clone(&loaded.postgres),
             Inside::Http => Arc::clone(&loaded.http),
+            Inside::Grpc => Arc::clone(&loaded.grpc),
         };
         let stream = TlsAcceptor::from(config).accept(socket).await?;
         let (_, connection) = stream.get_ref();
@@ -239,6 +243,7 @@ fn load(certificate: &Path, key: &Path, client_ca: Option<&Path>, min: TlsVersio
     Ok(Loaded {
         postgres: with(Inside::Postgres),
         http: with(Inside::Http),
+        grpc: with(Inside::Grpc),
         end_point,
     })
 }

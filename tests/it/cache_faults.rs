@@ -62,7 +62,7 @@ fn a_cache_that_cannot_be_made_ends_with_1_and_says_what_to_do() {
                 ])
                 .args(if command == "sql" { &["-c", "select 1"][..] } else { &[] })
                 .args(if command == "serve" {
-                    &["--pg", "127.0.0.1:0", "--http", "off"][..]
+                    &["--pg", "127.0.0.1:0", "--flight", "off", "--http", "off"][..]
                 } else {
                     &[]
                 })
@@ -435,7 +435,7 @@ async fn one_process_writes_and_others_read() {
     for command in ["serve", "ingest", "cache compact", "cache clear"] {
         let words: Vec<&str> = command.split(' ').collect();
         let rest = if command == "serve" {
-            &["--pg", "127.0.0.1:0", "--http", "off"][..]
+            &["--pg", "127.0.0.1:0", "--flight", "off", "--http", "off"][..]
         } else {
             &[]
         };

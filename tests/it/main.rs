@@ -51,6 +51,8 @@ mod damaged;
 mod discovery;
 /// Pages made from the code.
 mod docs;
+/// The Flight SQL door with ADBC, pyarrow, pandas, polars and Arrow's JDBC driver.
+mod flight;
 /// Logs that grow while they are served.
 mod growing_log;
 /// What statements may use, who may end them, and what `system.queries` says of them.

@@ -17,12 +17,12 @@ use crate::support::pg::code;
 use crate::support::{Finished, Server, program};
 
 /// Everybody has to log in, on this machine too.
-const ALL_LOG_IN: &str = "[auth]\nrules = [\"host all all all scram-sha-256\"]\nusers_file = \"users\"\n";
-const TLS: &str = "[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n";
+pub(crate) const ALL_LOG_IN: &str = "[auth]\nrules = [\"host all all all scram-sha-256\"]\nusers_file = \"users\"\n";
+pub(crate) const TLS: &str = "[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n";
 
 /// A directory with what a server is configured by, and without logs.
-struct Setup {
-    dir: tempfile::TempDir,
+pub(crate) struct Setup {
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Setup {
@@ -33,7 +33,7 @@ impl Setup {
     }
 
     /// alice is an admin, bob a reader, carol has no password.
-    fn with_users() -> Setup {
+    pub(crate) fn with_users() -> Setup {
         let setup = Setup::new();
         setup.add(&["alice", "--role", "admin"], "wonderland");
         setup.add(&["bob"], "builder's password");
@@ -41,7 +41,7 @@ impl Setup {
         setup
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().expect("UTF-8").to_owned()
     }
 
@@ -71,19 +71,19 @@ impl Setup {
         finished(&child.wait_with_output().expect("the program ends"))
     }
 
-    fn add(&self, args: &[&str], password: &str) {
+    pub(crate) fn add(&self, args: &[&str], password: &str) {
         let done = self.user(&[&["add"], args].concat(), password);
         assert!(done.status.success(), "{}", done.stderr);
     }
 
-    fn token(&self, args: &[&str]) -> String {
+    pub(crate) fn token(&self, args: &[&str]) -> String {
         let done = self.user(&[&["token"], args].concat(), "");
         assert!(done.status.success(), "{}", done.stderr);
         done.stdout.trim().to_owned()
     }
 
     /// File names in the configuration are of this directory.
-    fn start(&self, config: &str) -> Server {
+    pub(crate) fn start(&self, config: &str) -> Server {
         let here = format!("\"{}/", self.dir.path().display());
         let mut text = config.to_owned();
         for name in ["users", "server.pem", "server.key", "ca.pem"] {
@@ -97,7 +97,7 @@ impl Setup {
     }
 
     /// A server's certificate of a new authority, which is `ca.pem`; the authority.
-    fn certificate(&self) -> Issuer<'static, KeyPair> {
+    pub(crate) fn certificate(&self) -> Issuer<'static, KeyPair> {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -109,7 +109,7 @@ impl Setup {
     }
 
     /// `NAME.pem` and `NAME.key`, for a common name.
-    fn signed(&self, authority: &Issuer<'static, KeyPair>, name: &str, common_name: &str) {
+    pub(crate) fn signed(&self, authority: &Issuer<'static, KeyPair>, name: &str, common_name: &str) {
         let key = KeyPair::generate().expect("a key");
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).expect("names");
@@ -744,9 +744,12 @@ fn nothing_listens_beyond_this_machine_unless_somebody_can_log_in() {
     let setup = Setup::with_users();
     let logs = setup.path("logs");
     let serve = |door: &str, users: &str| {
-        let other = if door == "--pg" { "--http" } else { "--pg" };
+        let others = ["--pg", "--flight", "--http"]
+            .into_iter()
+            .filter(|other| *other != door);
         let mut child = program(setup.dir.path())
-            .args(["serve", &logs, door, "0.0.0.0:0", other, "off"])
+            .args(["serve", &logs, door, "0.0.0.0:0"])
+            .args(others.flat_map(|other| [other, "off"]))
             .env("SPARKGATE_AUTH__USERS_FILE", users)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -763,7 +766,7 @@ fn nothing_listens_beyond_this_machine_unless_somebody_can_log_in() {
     };
     setup.write("nobody", "# nobody yet\n");
     setup.write("mistake", "user alice\n");
-    for door in ["--pg", "--http"] {
+    for door in ["--pg", "--flight", "--http"] {
         let (line, _) = serve(door, &setup.path("users"));
         assert!(line.starts_with(&format!("ready {}=0.0.0.0:", &door[2..])), "{line}");
         for (users, part) in [
@@ -827,6 +830,8 @@ fn wrong_settings_are_named_before_anything_is_opened() {
                 "sparkgate.toml",
                 "--pg",
                 "127.0.0.1:0",
+                "--flight",
+                "off",
                 "--http",
                 "off",
             ])

@@ -78,6 +78,7 @@ const DOORS: &[(&str, &[&str], &str)] = &[
         "only the Flight SQL door knows its protocol",
     ),
     ("tonic", &["server/flight"], "only the Flight SQL door knows gRPC"),
+    ("prost", &["server/flight"], "only the Flight SQL door knows gRPC"),
     (
         "axum",
         &["server/http", "server/health", "server/rest"],

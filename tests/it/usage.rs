@@ -153,26 +153,29 @@ fn doors_that_cannot_open_are_named() {
     let (_dir, logs) = empty();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = taken.local_addr().expect("an address").to_string();
-    for (door, other) in [("--pg", "--http"), ("--http", "--pg")] {
-        let args = ["serve", &logs, door, &addr, other, "off"];
+    let doors = [
+        ["--pg", "--flight", "--http"],
+        ["--flight", "--http", "--pg"],
+        ["--http", "--pg", "--flight"],
+    ];
+    for [door, other, third] in doors {
+        let args = ["serve", &logs, door, &addr, other, "off", third, "off"];
         says(&args, &[], 1, &[&addr, "in use", door]);
     }
     for open in ["0.0.0.0:5433", "[::]:5433", "192.168.0.1:5433"] {
-        for (door, other) in [("--pg", "--http"), ("--http", "--pg")] {
-            let args = ["serve", &logs, door, open, other, "off"];
+        for [door, other, third] in doors {
+            let args = ["serve", &logs, door, open, other, "off", third, "off"];
             says(&args, &[], 2, &[door, open, "nobody could log in"]);
         }
     }
     let from_outside = [("SPARKGATE_PG__ADDR", "0.0.0.0:1")];
     says(
-        &["serve", &logs, "--http", "off"],
+        &["serve", &logs, "--flight", "off", "--http", "off"],
         &from_outside,
         2,
         &["SPARKGATE_PG__ADDR", "0.0.0.0:1"],
     );
-    let flight = ["serve", &logs, "--http", "off", "--flight", "127.0.0.1:0"];
-    says(&flight, &[], 2, &["--flight", "not built yet"]);
-    let none = ["serve", &logs, "--pg", "off", "--http", "off"];
+    let none = ["serve", &logs, "--pg", "off", "--flight", "off", "--http", "off"];
     says(&none, &[], 2, &["no door is open"]);
     says(&["serve", &logs, "--pg", "5433"], &[], 2, &["--pg", "5433"]);
 }

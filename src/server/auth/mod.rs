@@ -7,6 +7,7 @@
 
 mod rules;
 mod scram;
+mod seal;
 mod throttle;
 mod users;
 
@@ -18,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tokio::sync::Semaphore;
 
 use crate::config::AuthConfig;
@@ -25,6 +28,7 @@ pub use rules::Method;
 use rules::Rules;
 pub use scram::{Exchange, NoRandomness, SCRAM, SCRAM_PLUS, ScramError, Verifier};
 use scram::{fill_random, sign};
+pub use seal::{Seal, random};
 use throttle::Throttle;
 pub use users::{Listed, Role, UsersError, add_token, check_new_name, list, remove_token, remove_user, set_user};
 use users::{User, Users, UsersFile};
@@ -33,6 +37,11 @@ use users::{User, Users, UsersFile};
 const PASSWORD_CHECKS: usize = 2;
 /// Passwords that were right lately, as keyed hashes; one costs 32 bytes.
 const MOST_VERIFIED: usize = 1000;
+/// Clients written in Go leave the padding out.
+const LENIENT_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// What a user is called who did not say who they are, and did not have to.
 const ANONYMOUS: &str = "anonymous";
 
@@ -66,6 +75,28 @@ pub enum Credentials<'a> {
     None,
     Password { user: &'a str, password: &'a str },
     Token(&'a str),
+}
+
+impl<'a> Credentials<'a> {
+    /// What an `Authorization` header brings; a form that is not known brings nothing.
+    pub fn of_header(header: &'a str, decoded: &'a mut String) -> Credentials<'a> {
+        let (scheme, value) = header.split_once(' ').unwrap_or_default();
+        let value = value.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Credentials::Token(value);
+        }
+        if scheme.eq_ignore_ascii_case("basic") {
+            *decoded = LENIENT_BASE64
+                .decode(value)
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .unwrap_or_default();
+            if let Some((user, password)) = decoded.split_once(':') {
+                return Credentials::Password { user, password };
+            }
+        }
+        Credentials::None
+    }
 }
 
 impl fmt::Debug for Credentials<'_> {
@@ -302,6 +333,33 @@ impl Auth {
             },
             Credentials::Token(token) => self.by_token(peer, database, token),
             Credentials::None => self.without_credentials(peer, database),
+        }
+    }
+
+    /// What [`Auth::admit_again`] compares: another value once the user has another password, or is no user any more.
+    pub fn stamp(&self, user: &str) -> [u8; 32] {
+        let users = self.users.as_ref().map(UsersFile::current).unwrap_or_default();
+        let password = users
+            .user(user)
+            .map(|user| user.password.as_ref().map(Verifier::to_string));
+        sign(&self.secret, format!("stamp\0{user}\0{password:?}").as_bytes())
+    }
+
+    /// Somebody who logged in before and got a token of the door's own for it. `stamp` is of that log-in: whoever was taken out of the file
+    /// or has got another password since has to log in again, and the rules of now hold.
+    pub fn admit_again(&self, peer: &Peer, database: &str, user: &str, stamp: &[u8; 32]) -> Result<Identity, Refusal> {
+        match self.method(peer, database, user)? {
+            Method::Certificate => self.by_certificate(peer, user),
+            Method::Trust => Ok(self.trusted(user)),
+            Method::Reject => Err(Refusal::Rejected(described(peer, user, database))),
+            Method::Scram if self.stamp(user) != *stamp => Err(self.failed(peer, user, Refusal::WrongToken)),
+            Method::Scram => {
+                let users = self.users.as_ref().map(UsersFile::current).unwrap_or_default();
+                Ok(Identity {
+                    user: user.to_owned(),
+                    role: users.user(user).map_or(Role::Reader, |user| user.role),
+                })
+            }
         }
     }
 

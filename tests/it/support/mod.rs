@@ -143,6 +143,7 @@ pub(crate) fn copy_logs(from: &Path, to: &Path, leave_out: &[&str]) {
 pub(crate) struct Server {
     child: Child,
     pub(crate) pg: SocketAddr,
+    pub(crate) flight: SocketAddr,
     pub(crate) http: SocketAddr,
     cache: tempfile::TempDir,
 }
@@ -162,7 +163,14 @@ impl Server {
         let stderr = std::fs::File::create(cache.path().join(STDERR)).expect("a file in a new directory");
         let mut child = program(cache.path())
             .args([OsStr::new("serve"), logs.as_os_str()])
-            .args(["--pg", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args([
+                "--pg",
+                "127.0.0.1:0",
+                "--flight",
+                "127.0.0.1:0",
+                "--http",
+                "127.0.0.1:0",
+            ])
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -174,21 +182,30 @@ impl Server {
         // Reads on after the line, so that the server never blocks on a full pipe.
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let (Some(pg), Some(http)) = (ready_address(&line, "pg"), ready_address(&line, "http")) {
-                    let _ = send.send((pg, http));
+                let doors = ["pg", "flight", "http"].map(|door| ready_address(&line, door));
+                if let [Some(pg), Some(flight), Some(http)] = doors {
+                    let _ = send.send([pg, flight, http]);
                 }
             }
         });
         match receive.recv_timeout(READY_WITHIN) {
-            Ok((pg, http)) => {
-                let server = Server { child, pg, http, cache };
+            Ok([pg, flight, http]) => {
+                let server = Server {
+                    child,
+                    pg,
+                    flight,
+                    http,
+                    cache,
+                };
                 server.until_all_is_read();
                 server
             }
             Err(_) => {
                 let _ = child.kill();
                 let status = child.wait();
-                panic!("serve printed no line `ready pg=… http=…` within {READY_WITHIN:?} (ended: {status:?})");
+                panic!(
+                    "serve printed no line `ready pg=… flight=… http=…` within {READY_WITHIN:?} (ended: {status:?})"
+                );
             }
         }
     }
