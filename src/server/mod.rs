@@ -16,6 +16,7 @@ pub mod query;
 mod rest;
 mod rewrite;
 pub mod security;
+mod series;
 mod spill;
 mod sql_text;
 mod stall;

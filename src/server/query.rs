@@ -41,6 +41,7 @@ use super::memory::{SharedMemory, StatementPool, share_of_machine};
 use super::parameters::infer_parameter_types;
 use super::places::{Place, Places};
 use super::program::{Program, Programs, parameter_types};
+use super::series::SeriesInOrder;
 use super::spill::SpillDirectory;
 use super::sql_text::split_statements;
 use super::statement::{Parsed, allow_only_reads, plan, planned};
@@ -475,6 +476,7 @@ impl Resources {
         Ok(SessionStateBuilder::new_from_existing(state)
             .with_config(config)
             .with_runtime_env(env)
+            .with_physical_optimizer_rule(Arc::new(SeriesInOrder))
             .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
             .build())
     }
