@@ -54,6 +54,7 @@ rules = ["host all all all scram-sha-256"]
 certificate = "$work/server.pem"
 key = "$work/server.key"
 X
+"$binary" ingest "$corpora/big" "$corpora/medium" "$corpora/many" --cache "$work/cache" > "$work/ingest.log" 2>&1
 "$binary" serve "$corpora/big" "$corpora/medium" "$corpora/many" --config "$work/sparkgate.toml" --cache "$work/cache" \
   --pg 127.0.0.1:0 --flight off --http off > "$work/ready" 2> "$work/gateway.log" &
 echo $! > "$work/gateway.pid"

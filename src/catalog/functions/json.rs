@@ -621,7 +621,7 @@ fn each(zone: Zone, a: &[ScalarValue], as_text: bool) -> Result<ScalarValue> {
 }
 
 fn build_object(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
-    if a.len() % 2 != 0 {
+    if !a.len().is_multiple_of(2) {
         return raise("22023", "argument list must have even number of elements");
     }
     let mut object = Map::new();

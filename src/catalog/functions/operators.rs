@@ -225,7 +225,7 @@ fn cast_to(zone: Zone, a: &[ScalarValue]) -> Result<ScalarValue> {
         let clock = values::local(micros, zone.0)?;
         let on_clock = ScalarValue::TimestampMicrosecond(Some(values::micros(clock)), None);
         if !matches!(target, DataType::Timestamp(_, Some(_))) {
-            return Ok(on_clock.cast_to(&target)?);
+            return on_clock.cast_to(&target);
         }
     } else if matches!(target, DataType::Timestamp(_, Some(_))) {
         let clock = super::time::clock(zone, value)?;

@@ -294,7 +294,6 @@ fn bytes(zone: Zone, arguments: &[ScalarValue], at: usize) -> Vec<u8> {
 }
 
 /// RFC 1321. No crate of this program has it, and clients use it for keys, not for secrets.
-#[expect(clippy::many_single_char_names, reason = "the names of the RFC")]
 fn md5(message: &[u8]) -> [u8; 16] {
     const SHIFTS: [u32; 16] = [7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21];
     let mut state: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];

@@ -452,7 +452,7 @@ fn normalise_type(ty: &mut DataType) {
             None
         }
         // Microseconds, as PostgreSQL has them.
-        DataType::Timestamp(None, zone) => Some(DataType::Timestamp(Some(6), zone.clone())),
+        DataType::Timestamp(None, zone) => Some(DataType::Timestamp(Some(6), *zone)),
         _ => None,
     };
     if let Some(plain) = plain {
@@ -829,7 +829,7 @@ fn is_set(expr: &Expr) -> bool {
 }
 
 fn has_set(expr: &mut Expr) -> bool {
-    is_set(expr) || parts(expr).into_iter().any(|part| has_set(part))
+    is_set(expr) || parts(expr).into_iter().any(has_set)
 }
 
 /// Puts `unnest` around a set, wherever it is in an expression.
@@ -864,7 +864,7 @@ fn table_function(factor: &mut TableFactor) {
             alias,
             with_ordinality,
             ..
-        } if is_system_name(name) && !alias.as_ref().is_some_and(|alias| alias.name.value == SERIES) => {
+        } if is_system_name(name) && alias.as_ref().is_none_or(|alias| alias.name.value != SERIES) => {
             let Some(arguments) = args.args.iter().map(plain_argument).collect::<Option<Vec<_>>>() else {
                 return;
             };

@@ -79,8 +79,8 @@ impl Statements {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a statement; gives it back if there are too many.
-    pub(super) fn insert(&self, handle: Bytes, statement: Statement) -> Result<Arc<Statement>, Statement> {
+    /// Keeps a statement; `None` if there are too many.
+    pub(super) fn insert(&self, handle: Bytes, statement: Statement) -> Option<Arc<Statement>> {
         let mut entries = self.entries();
         let is_mine = |entry: &Entry| entry.statement.user == statement.user;
         if entries.len() >= MOST || entries.values().filter(|entry| is_mine(entry)).count() >= MOST_OF_A_USER {
@@ -94,7 +94,7 @@ impl Statements {
                 entries.remove(&oldest);
             }
             if entries.len() >= MOST {
-                return Err(statement);
+                return None;
             }
         }
         let statement = Arc::new(statement);
@@ -103,7 +103,7 @@ impl Statements {
             used: Instant::now(),
         };
         entries.insert(handle, entry);
-        Ok(statement)
+        Some(statement)
     }
 
     pub(super) fn find(&self, handle: &[u8], user: &str) -> Option<Arc<Statement>> {

@@ -681,7 +681,7 @@ impl FlightSqlService for Service {
         let parameter_schema = schema_bytes(&parameters::schema(&prepared.parameter_types))?;
         let handle = Bytes::copy_from_slice(&random::<16>().map_err(error::internal)?);
         let statement = Statement::new(&caller.identity.user, sql, caller.options.clone(), prepared);
-        if self.statements.insert(handle.clone(), statement).is_err() {
+        if self.statements.insert(handle.clone(), statement).is_none() {
             return Err(error::of_query(&QueryError::Overloaded {
                 message: "too many prepared statements; close those that are not needed".into(),
             }));
