@@ -5,8 +5,8 @@
 //!   client leaves suspended is not running.
 //! - Dropping a [`RowStream`] aborts its work; nothing else is needed for a cancel or for a client that went away.
 //! - Rows wait in a channel of `BATCHES_IN_FLIGHT`, so a slow client slows its statement down instead of filling memory.
-//! - What reads more than the catalog takes one of [`QueryLimits::max_concurrent`] places (see [`super::places`]), has a share of memory (see
-//!   [`super::memory`]) and spills to disk beyond it. Each statement is an entry of `system.queries`.
+//! - What reads more than the catalog takes one of [`QueryLimits::max_concurrent`] places (see `places.rs`), has a share of memory (see
+//!   `memory.rs`) and spills to disk beyond it. Each statement is an entry of `system.queries`.
 //! - A prepared statement keeps its syntax tree, not a plan: each execution plans again, on the snapshot of that moment.
 //!
 //! There is no protocol here, and no session state: what a statement needs of its session comes as [`SessionVars`].

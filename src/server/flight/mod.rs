@@ -1,7 +1,7 @@
 //! The Arrow Flight SQL door: connections, and what is served over them.
 //!
-//! A request goes through [`gate`] (who asks, and with which options), then through `arrow-flight`'s dispatch to [`service`]. What a client is
-//! to fetch is described by a signed [`ticket`], so that nothing is kept for results that nobody fetches: a statement is planned when a client
+//! A request goes through `gate` (who asks, and with which options), then through `arrow-flight`'s dispatch to `service`. What a client is
+//! to fetch is described by a signed `ticket`, so that nothing is kept for results that nobody fetches: a statement is planned when a client
 //! asks for its [`FlightInfo`](arrow_flight::FlightInfo), and planned again and run, on the newest snapshot, each time a ticket is fetched.
 //!
 //! Not here: updates, DDL, transactions, Substrait, bulk ingestion, `DoExchange`. Everything is read-only.
