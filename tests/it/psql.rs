@@ -66,7 +66,10 @@ fn psql_lists_the_tables_and_schemas() {
         .into_iter()
         .map(|mut row| row.remove(1))
         .collect();
-    assert_eq!(system, ["event_logs", "scans", "segments", "settings"]);
+    assert_eq!(
+        system,
+        ["event_logs", "queries", "scans", "segments", "sessions", "settings"]
+    );
     let rollups = cells(&server, "\\dt rollup.*").into_iter().map(|mut row| row.remove(1));
     assert_eq!(rollups.collect::<Vec<_>>(), ["executor_hourly", "stage_summary"]);
     let one = cells(&server, "\\dt+ tasks");
