@@ -7,6 +7,8 @@ mod explain;
 pub mod flight;
 mod health;
 pub mod http;
+#[cfg(test)]
+mod long_running;
 mod memory;
 mod parameters;
 pub mod pg;

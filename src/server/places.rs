@@ -49,7 +49,8 @@ impl Places {
         }
     }
 
-    pub(super) fn free(&self) -> usize {
+    #[cfg(test)]
+    fn free(&self) -> usize {
         self.free.available_permits()
     }
 }

@@ -293,11 +293,6 @@ impl QueryEngine {
         self.resources.share
     }
 
-    /// Places in which nothing runs.
-    pub fn free_places(&self) -> usize {
-        self.resources.places.free()
-    }
-
     /// Splits a text into statements, without those that are empty or only a comment.
     pub fn split(&self, sql: &str) -> Result<Vec<String>, QueryError> {
         Ok(split_statements(sql)?.into_iter().map(str::to_string).collect())
@@ -536,9 +531,11 @@ impl Job {
         let query = &self.running.query;
         let mut given = Given::default();
         while let Some(batch) = execution.next().await {
-            let batch = batch.and_then(|batch| given.count(batch, query, &self.resources.limits));
+            let bytes = batch.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+            let batch = batch.and_then(|batch| given.count(batch, bytes, query, &self.resources.limits));
             let failed = batch.as_ref().err().inspect(|error| self.failed(error)).is_some();
-            if self.send(batch, &rows, &mut place).await.is_none() {
+            let bytes = if failed { 0 } else { bytes };
+            if self.send(batch, bytes, &rows, &mut place).await.is_none() {
                 // Nobody wants the rest.
                 return;
             }
@@ -557,15 +554,15 @@ impl Job {
         self.running.query.fail(sqlstate, error.to_string());
     }
 
-    /// Gives a batch to the client, as soon as there is room for it; who waits for that holds up nobody else. `None` if nobody wants it.
+    /// Gives a batch of so many bytes to the client, as soon as there is room for it; who waits for that holds up nobody else. `None` if nobody wants it.
     async fn send(
         &self,
         batch: Result<RecordBatch, QueryError>,
+        bytes: usize,
         rows: &RowsSender,
         place: &mut Option<Place>,
     ) -> Option<()> {
-        let kilobytes = batch.as_ref().map_or(0, |batch| batch.get_array_memory_size() / 1024);
-        let kilobytes = u32::try_from(kilobytes).unwrap_or(u32::MAX).min(KILOBYTES_IN_FLIGHT);
+        let kilobytes = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).min(KILOBYTES_IN_FLIGHT);
         let mut room = std::pin::pin!(rows.room(kilobytes));
         let (free, weight) = match tokio::time::timeout(PATIENCE, &mut room).await {
             Ok(room) => room?,
@@ -662,9 +659,14 @@ struct Given {
 }
 
 impl Given {
-    /// The batch, unless the result becomes larger with it than results may be.
-    fn count(&mut self, batch: RecordBatch, query: &Query, limits: &QueryLimits) -> Result<RecordBatch, QueryError> {
-        let bytes = batch.get_array_memory_size();
+    /// The batch, of so many bytes, unless the result becomes larger with it than results may be.
+    fn count(
+        &mut self,
+        batch: RecordBatch,
+        bytes: usize,
+        query: &Query,
+        limits: &QueryLimits,
+    ) -> Result<RecordBatch, QueryError> {
         self.rows += batch.num_rows() as u64;
         self.bytes += bytes as u64;
         let too_large = |what: &str, limit: u64| QueryError::TooLarge {

@@ -9,19 +9,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 /// `TABLE t` in words that the parser knows; `None` for other statements.
-pub(super) fn table_statement(sql: &str) -> Result<Option<String>, QueryError> {
-    if !sql
-        .trim_start()
-        .get(..5)
-        .is_some_and(|word| word.eq_ignore_ascii_case("table"))
-    {
-        return Ok(None);
-    }
-    let tokens = lexemes(sql)?;
-    Ok(tokens
+pub(super) fn table_statement(sql: &str, tokens: &[Lexeme]) -> Option<String> {
+    tokens
         .first()
         .filter(|first| sql[first.start..first.end].eq_ignore_ascii_case("table"))
-        .map(|first| format!("SELECT * FROM {}", &sql[first.end..])))
+        .map(|first| format!("SELECT * FROM {}", &sql[first.end..]))
 }
 
 /// Applies the rule in place.
@@ -29,8 +21,7 @@ pub(crate) fn cast_integer_literals(statement: &mut Statement) {
     let _: ControlFlow<()> = statement.visit(&mut IntegerLiterals);
 }
 
-use super::error::QueryError;
-use super::sql_text::lexemes;
+use super::sql_text::Lexeme;
 
 struct IntegerLiterals;
 

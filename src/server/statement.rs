@@ -52,7 +52,7 @@ impl Parsed {
     pub(super) fn read(sql: &str) -> Result<Parsed, QueryError> {
         let tokens = lexemes(sql)?;
         refuse_long_chains(&tokens)?;
-        let words = table_statement(sql)?.or_else(|| with_datafusion_explain_format(sql, &tokens));
+        let words = table_statement(sql, &tokens).or_else(|| with_datafusion_explain_format(sql, &tokens));
         let mut statements = DFParserBuilder::new(words.as_deref().unwrap_or(sql))
             .with_dialect(&PostgreSqlDialect {})
             .with_recursion_limit(PARSER_RECURSION_LIMIT)

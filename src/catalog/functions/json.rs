@@ -166,104 +166,26 @@ pub(super) static FUNCTIONS: &[Plain] = &[
         "",
     ),
     // Functions; those for `json` and `jsonb` are the same here
-    plain(
-        "jsonb_typeof",
-        1..=1,
-        text_type,
-        kind,
-        "`object`, `array`, `string`, `number`, `boolean`, `null`; also `json_typeof`",
-    ),
-    plain("json_typeof", 1..=1, text_type, kind, ""),
-    plain(
-        "jsonb_array_length",
-        1..=1,
-        int4_type,
-        array_length,
-        "elements of an array; also `json_array_length`",
-    ),
-    plain("json_array_length", 1..=1, int4_type, array_length, ""),
-    plain(
-        "jsonb_array_elements",
-        1..=1,
-        jsons_type,
-        elements,
-        "a row for each element; also `json_…`",
-    ),
-    plain("json_array_elements", 1..=1, jsons_type, elements, ""),
-    plain(
-        "jsonb_array_elements_text",
-        1..=1,
-        texts_type,
-        element_texts,
-        "the same as text; also `json_…`",
-    ),
-    plain("json_array_elements_text", 1..=1, texts_type, element_texts, ""),
-    plain(
-        "jsonb_object_keys",
-        1..=1,
-        texts_type,
-        keys,
-        "a row for each key; also `json_object_keys`",
-    ),
-    plain("json_object_keys", 1..=1, texts_type, keys, ""),
-    plain(
-        "jsonb_each",
-        1..=1,
-        |_| Ok(pairs_type(JSON)),
-        |zone, a| each(zone, a, false),
-        "a row for each key and value; also `json_each`",
-    ),
-    plain(
-        "json_each",
-        1..=1,
-        |_| Ok(pairs_type(JSON)),
-        |zone, a| each(zone, a, false),
-        "",
-    ),
-    plain(
-        "jsonb_each_text",
-        1..=1,
-        |_| Ok(pairs_type(DataType::Utf8)),
-        |zone, a| each(zone, a, true),
-        "the same as text; also `json_each_text`",
-    ),
-    plain(
-        "json_each_text",
-        1..=1,
-        |_| Ok(pairs_type(DataType::Utf8)),
-        |zone, a| each(zone, a, true),
-        "",
-    ),
-    lenient(
-        "jsonb_build_object",
-        0..=200,
-        json_type,
-        build_object,
-        "an object of keys and values; also `json_build_object`",
-    ),
-    lenient("json_build_object", 0..=200, json_type, build_object, ""),
-    lenient(
-        "jsonb_build_array",
-        0..=200,
-        json_type,
-        build_array,
-        "an array of values; also `json_build_array`",
-    ),
-    lenient("json_build_array", 0..=200, json_type, build_array, ""),
-    plain(
-        "to_json",
-        1..=1,
-        json_type,
-        |zone, a| found(Some(json_of(&a[0], zone.0))),
-        "any value as JSON; also `to_jsonb`",
-    ),
-    plain(
-        "to_jsonb",
-        1..=1,
-        json_type,
-        |zone, a| found(Some(json_of(&a[0], zone.0))),
-        "",
-    ),
+    TYPEOF,
+    TYPEOF.under("json_typeof"),
+    ARRAY_LENGTH,
+    ARRAY_LENGTH.under("json_array_length"),
+    ARRAY_ELEMENTS,
+    ARRAY_ELEMENTS.under("json_array_elements"),
+    ARRAY_ELEMENTS_TEXT,
+    ARRAY_ELEMENTS_TEXT.under("json_array_elements_text"),
+    OBJECT_KEYS,
+    OBJECT_KEYS.under("json_object_keys"),
+    EACH,
+    EACH.under("json_each"),
+    EACH_TEXT,
+    EACH_TEXT.under("json_each_text"),
+    BUILD_OBJECT,
+    BUILD_OBJECT.under("json_build_object"),
+    BUILD_ARRAY,
+    BUILD_ARRAY.under("json_build_array"),
+    TO_JSON,
+    TO_JSON.under("to_jsonb"),
     plain(
         "array_to_json",
         1..=2,
@@ -355,51 +277,111 @@ pub(super) static FUNCTIONS: &[Plain] = &[
         },
         "JSON on lines, indented",
     ),
-    plain(
-        "jsonb_extract_path",
-        1..=100,
-        json_type,
-        |zone, a| found(at_path(&document(zone, a)?, &rest(zone, a)).cloned()),
-        "`#>` with the keys as arguments; also `json_…`",
-    ),
-    plain(
-        "json_extract_path",
-        1..=100,
-        json_type,
-        |zone, a| found(at_path(&document(zone, a)?, &rest(zone, a)).cloned()),
-        "",
-    ),
-    plain(
-        "jsonb_extract_path_text",
-        1..=100,
-        text_type,
-        |zone, a| {
-            Ok(ScalarValue::Utf8(
-                at_path(&document(zone, a)?, &rest(zone, a)).and_then(json_as_text),
-            ))
-        },
-        "`#>>` with the keys as arguments; also `json_…`",
-    ),
-    plain(
-        "json_extract_path_text",
-        1..=100,
-        text_type,
-        |zone, a| {
-            Ok(ScalarValue::Utf8(
-                at_path(&document(zone, a)?, &rest(zone, a)).and_then(json_as_text),
-            ))
-        },
-        "",
-    ),
-    plain(
-        "json_object",
-        1..=2,
-        json_type,
-        object,
-        "an object of an array of texts; also `jsonb_object`",
-    ),
-    plain("jsonb_object", 1..=2, json_type, object, ""),
+    EXTRACT_PATH,
+    EXTRACT_PATH.under("json_extract_path"),
+    EXTRACT_PATH_TEXT,
+    EXTRACT_PATH_TEXT.under("json_extract_path_text"),
+    OBJECT,
+    OBJECT.under("jsonb_object"),
 ];
+
+// What JSON calls by two names
+
+const TYPEOF: Plain = plain(
+    "jsonb_typeof",
+    1..=1,
+    text_type,
+    kind,
+    "`object`, `array`, `string`, `number`, `boolean`, `null`; also `json_typeof`",
+);
+const ARRAY_LENGTH: Plain = plain(
+    "jsonb_array_length",
+    1..=1,
+    int4_type,
+    array_length,
+    "elements of an array; also `json_array_length`",
+);
+const ARRAY_ELEMENTS: Plain = plain(
+    "jsonb_array_elements",
+    1..=1,
+    jsons_type,
+    elements,
+    "a row for each element; also `json_…`",
+);
+const ARRAY_ELEMENTS_TEXT: Plain = plain(
+    "jsonb_array_elements_text",
+    1..=1,
+    texts_type,
+    element_texts,
+    "the same as text; also `json_…`",
+);
+const OBJECT_KEYS: Plain = plain(
+    "jsonb_object_keys",
+    1..=1,
+    texts_type,
+    keys,
+    "a row for each key; also `json_object_keys`",
+);
+const EACH: Plain = plain(
+    "jsonb_each",
+    1..=1,
+    |_| Ok(pairs_type(JSON)),
+    |zone, a| each(zone, a, false),
+    "a row for each key and value; also `json_each`",
+);
+const EACH_TEXT: Plain = plain(
+    "jsonb_each_text",
+    1..=1,
+    |_| Ok(pairs_type(DataType::Utf8)),
+    |zone, a| each(zone, a, true),
+    "the same as text; also `json_each_text`",
+);
+const BUILD_OBJECT: Plain = lenient(
+    "jsonb_build_object",
+    0..=200,
+    json_type,
+    build_object,
+    "an object of keys and values; also `json_build_object`",
+);
+const BUILD_ARRAY: Plain = lenient(
+    "jsonb_build_array",
+    0..=200,
+    json_type,
+    build_array,
+    "an array of values; also `json_build_array`",
+);
+const TO_JSON: Plain = plain(
+    "to_json",
+    1..=1,
+    json_type,
+    |zone, a| found(Some(json_of(&a[0], zone.0))),
+    "any value as JSON; also `to_jsonb`",
+);
+const EXTRACT_PATH: Plain = plain(
+    "jsonb_extract_path",
+    1..=100,
+    json_type,
+    |zone, a| found(at_path(&document(zone, a)?, &rest(zone, a)).cloned()),
+    "`#>` with the keys as arguments; also `json_…`",
+);
+const EXTRACT_PATH_TEXT: Plain = plain(
+    "jsonb_extract_path_text",
+    1..=100,
+    text_type,
+    |zone, a| {
+        Ok(ScalarValue::Utf8(
+            at_path(&document(zone, a)?, &rest(zone, a)).and_then(json_as_text),
+        ))
+    },
+    "`#>>` with the keys as arguments; also `json_…`",
+);
+const OBJECT: Plain = plain(
+    "json_object",
+    1..=2,
+    json_type,
+    object,
+    "an object of an array of texts; also `jsonb_object`",
+);
 
 fn found(value: Option<Value>) -> Result<ScalarValue> {
     Ok(ScalarValue::LargeUtf8(value.map(|value| json_text(&value))))

@@ -273,24 +273,16 @@ const fn with_nulls(
     eval: Eval,
 ) -> Definition {
     Definition {
-        name,
-        arguments,
-        returns,
         strict: false,
-        acts: false,
-        eval,
+        ..function(name, arguments, returns, eval)
     }
 }
 
 /// One that does something, each time a row asks for it.
 const fn action(name: &'static str, arguments: RangeInclusive<usize>, returns: ReturnType, eval: Eval) -> Definition {
     Definition {
-        name,
-        arguments,
-        returns,
-        strict: true,
         acts: true,
-        eval,
+        ..function(name, arguments, returns, eval)
     }
 }
 

@@ -44,6 +44,11 @@ impl Plain {
         self.columns = Some(columns);
         self
     }
+
+    /// The same under another name, which the line of the first speaks of.
+    pub(super) const fn under(self, name: &'static str) -> Plain {
+        Plain { name, doc: "", ..self }
+    }
 }
 
 /// Null as soon as one argument is.
@@ -74,13 +79,8 @@ pub(super) const fn lenient(
     doc: &'static str,
 ) -> Plain {
     Plain {
-        name,
-        arguments,
-        returns,
         strict: false,
-        eval,
-        columns: None,
-        doc,
+        ..plain(name, arguments, returns, eval, doc)
     }
 }
 

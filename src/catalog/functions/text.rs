@@ -130,26 +130,14 @@ pub(super) static FUNCTIONS: &[Plain] = &[
     plain(
         "substring",
         2..=3,
-        |a| {
-            Ok(if a.first() == Some(&DataType::Binary) {
-                DataType::Binary
-            } else {
-                DataType::Utf8
-            })
-        },
+        text_or_bytes_type,
         substring,
         "part of a text or of bytes, by position or by POSIX pattern",
     ),
     plain(
         "substr",
         2..=3,
-        |a| {
-            Ok(if a.first() == Some(&DataType::Binary) {
-                DataType::Binary
-            } else {
-                DataType::Utf8
-            })
-        },
+        text_or_bytes_type,
         substring,
         "part of a text or of bytes",
     ),
@@ -277,6 +265,14 @@ pub(super) static FUNCTIONS: &[Plain] = &[
         "the first match of a pattern",
     ),
 ];
+
+/// What the first argument is.
+fn text_or_bytes_type(arguments: &[DataType]) -> Result<DataType> {
+    Ok(match arguments.first() {
+        Some(DataType::Binary) => DataType::Binary,
+        _ => DataType::Utf8,
+    })
+}
 
 /// `t` and `f`, as PostgreSQL's output function writes booleans where it is not a cast to text.
 fn short_text(value: &ScalarValue, zone: Zone) -> Option<String> {

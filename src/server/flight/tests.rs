@@ -9,7 +9,6 @@ use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,21 +18,10 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{FlightOptions, serve};
-use crate::catalog::SessionVars;
 use crate::config::{AuthConfig, Span, TlsConfig};
+use crate::server::long_running::{ENDLESS, SLOW_COUNT, session};
 use crate::server::query::{QueryEngine, QueryLimits};
 use crate::server::security::Security;
-
-/// Would run for minutes; produces nothing until its end.
-const SLOW_COUNT: &str =
-    "SELECT sum(a.value * b.value % 7) FROM generate_series(1, 1000000) a(value), generate_series(1, 1000000) b(value)";
-const ENDLESS: &str = "SELECT value, repeat('x', 100) AS pad FROM generate_series(1, 1000000000) t(value)";
-
-fn session(vars: &SessionVars) -> SessionContext {
-    let mut config = SessionConfig::new();
-    config.options_mut().execution.time_zone = Some(vars.time_zone.clone());
-    SessionContext::new_with_config(config)
-}
 
 struct TestDoor {
     address: SocketAddr,

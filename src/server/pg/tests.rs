@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -12,25 +11,14 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::{PgOptions, serve};
-use crate::catalog::SessionVars;
 use crate::config::{AuthConfig, TlsConfig};
+use crate::server::long_running::{ENDLESS, SLOW_COUNT, session};
 use crate::server::query::{QueryEngine, QueryLimits};
 use crate::server::security::Security;
 
-/// Would run for minutes; produces nothing until its end.
-const SLOW_COUNT: &str =
-    "SELECT sum(a.value * b.value % 7) FROM generate_series(1, 1000000) a(value), generate_series(1, 1000000) b(value)";
 /// A nested loop join that matches almost nothing: DataFusion 55 compares one right batch with *all* left rows before it yields.
 const SELECTIVE_JOIN: &str = "SELECT count(*) FROM generate_series(1, 1000000) a(value), generate_series(1, 1000000) b(value) WHERE a.value + b.value = 3";
 const SLOW_SORT: &str = "SELECT a.value + b.value AS s FROM generate_series(1, 100000) a(value), generate_series(1, 100000) b(value) ORDER BY s";
-const ENDLESS: &str = "SELECT value, repeat('x', 100) AS pad FROM generate_series(1, 1000000000) t(value)";
-
-/// What the catalog does, without tables.
-fn session(vars: &SessionVars) -> SessionContext {
-    let mut config = SessionConfig::new();
-    config.options_mut().execution.time_zone = Some(vars.time_zone.clone());
-    SessionContext::new_with_config(config)
-}
 
 struct TestDoor {
     address: SocketAddr,

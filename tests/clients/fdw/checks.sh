@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # postgres_fdw of a real PostgreSQL on CHECK_POSTGRES_PORT: the gateway's tables as foreign tables.
 set -uo pipefail
-passed=0
-failed=0
+. "$(dirname "${BASH_SOURCE[0]}")/../report.sh"
 
 # The local PostgreSQL: unaligned rows.
 local_sql() {
@@ -12,16 +11,6 @@ local_sql() {
 # The gateway.
 gateway_sql() {
   timeout 120 psql -X -q -h "$CHECK_HOST" -p "$CHECK_PORT" -U postgres -d spark -v ON_ERROR_STOP=1 -At "$@" 2>&1
-}
-
-report() { # NAME PASSED OUTPUT
-  if [ "$2" = 0 ]; then
-    passed=$((passed + 1))
-    echo "ok   $1"
-  else
-    failed=$((failed + 1))
-    echo "FAIL $1: $(tr '\n' ' ' <<<"$3" | cut -c 1-1500)"
-  fi
 }
 
 # check NAME PATTERN SQL…: the output has a line that is the pattern.

@@ -2,23 +2,12 @@
 # psql: its backslash commands, COPY in three formats, cursors, cancelling, errors, completion with Tab.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-passed=0
-failed=0
+. ../report.sh
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export PGHOST=$CHECK_HOST PGPORT=$CHECK_PORT PGUSER=postgres PGDATABASE=spark PGCONNECT_TIMEOUT=20 PAGER=cat
 many='select v::int from generate_series(1, 1000000) as g(v) order by 1'
 endless='select sum(v) from generate_series(1, 100000000000) as g(v)'
-
-report() { # NAME PASSED OUTPUT
-  if [ "$2" = 0 ]; then
-    passed=$((passed + 1))
-    echo "ok   $1"
-  else
-    failed=$((failed + 1))
-    echo "FAIL $1: $(tr '\n' ' ' <<<"$3" | cut -c 1-1500)"
-  fi
-}
 
 # check NAME PATTERN COMMAND…: each command with -c; no error, and the pattern is in the output.
 check() {
