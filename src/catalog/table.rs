@@ -179,6 +179,21 @@ impl TableProvider for HistoryTable {
         let snapshot = session.config().get_extension::<Snapshot>();
         let snapshot = snapshot.ok_or_else(|| internal_datafusion_err!("the session is not pinned on a snapshot"))?;
         self.check_read(&snapshot, &wanted)?;
+        let mut segments = self.segments(&snapshot, &wanted);
+        if let Some(limit) = limit
+            && let Some(enough) = segments_with_rows(&segments, limit)
+        {
+            segments.truncate(enough);
+            return SegmentScan {
+                schema: &self.schema,
+                session,
+                projection,
+                filter: None,
+                limit: Some(limit),
+            }
+            .plans(segments)
+            .map(|mut plans| plans.remove(0));
+        }
         let batches = self.batches(&snapshot, &wanted).await?;
         let batches: Vec<RecordBatch> = match &wanted.keys {
             Some((key, values)) => batches.iter().flat_map(|batch| rows_of(batch, *key, values)).collect(),
@@ -190,7 +205,6 @@ impl TableProvider for HistoryTable {
             let source = MemorySourceConfig::try_new(&partitions, Arc::clone(&self.schema), projection.cloned())?;
             plans.push(DataSourceExec::from_data_source(source.with_limit(limit)));
         }
-        let segments = self.segments(&snapshot, &wanted);
         if !segments.is_empty() {
             let scan = SegmentScan {
                 schema: &self.schema,
@@ -403,6 +417,20 @@ fn rows_of_keys<T: Copy + Ord + Into<i64>>(batch: &RecordBatch, keys: &[T], valu
             (start < end).then(|| batch.slice(start, end - start))
         })
         .collect()
+}
+
+/// How many of the first segments have so many rows, if all of theirs are to be seen: a statement that wants a few rows opens a file, and
+/// gets the same ones each time.
+fn segments_with_rows(segments: &[(Arc<Segment>, Vec<AttemptOrd>)], limit: usize) -> Option<usize> {
+    let mut rows: u64 = 0;
+    let clean = segments.iter().take_while(|(_, masked)| masked.is_empty());
+    let enough = clean
+        .map(|(segment, _)| {
+            rows += segment.rows;
+            rows
+        })
+        .position(|rows| rows >= limit as u64)?;
+    (limit > 0).then_some(enough + 1)
 }
 
 /// The first rows, whole batches where possible.
