@@ -23,6 +23,9 @@ use datafusion::optimizer::AnalyzerRule;
 use super::functions::named;
 use super::values;
 
+/// Digits behind the point that a mean is computed from: it gets four more.
+const SCALE_OF_MEANS: i8 = 12;
+
 #[derive(Debug)]
 pub(super) struct PostgresCasts;
 
@@ -126,6 +129,21 @@ fn cast_as_postgres(expr: Expr, schema: &DFSchema, zone: &str) -> Result<Transfo
             } else {
                 Transformed::no(expr)
             })
+        }
+        // PostgreSQL's means of numerics have 16 digits and more, DataFusion's four more than what they are of.
+        Expr::AggregateFunction(mut function) if function.func.name() == "avg" => {
+            if let [argument] = function.params.args.as_mut_slice()
+                && let DataType::Decimal128(precision, scale) = argument.get_type(schema)?
+                && (0..SCALE_OF_MEANS).contains(&scale)
+                && i16::from(precision) - i16::from(scale) <= i16::from(38 - SCALE_OF_MEANS)
+            {
+                let precise = argument
+                    .clone()
+                    .cast_to(&DataType::Decimal128(38, SCALE_OF_MEANS), schema)?;
+                *argument = precise;
+                return Ok(Transformed::yes(Expr::AggregateFunction(function)));
+            }
+            Ok(Transformed::no(Expr::AggregateFunction(function)))
         }
         // `round` of floats goes to the even neighbour in PostgreSQL.
         Expr::ScalarFunction(function) if function.func.name() == "round" && function.args.len() == 1 => {

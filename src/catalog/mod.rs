@@ -21,6 +21,7 @@ pub mod rewrite;
 mod segments;
 mod sql_error;
 mod subqueries;
+mod sums;
 mod system;
 mod table;
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub use pg_catalog::{Parameter, SERVER_VERSION, SERVER_VERSION_NUM, parameters};
 pub use sql_error::SqlError;
 pub use system::SYSTEM_TABLES;
 pub use table::HistoryTable;
+pub use values::read_text;
 pub use views::{View, ViewColumn, render as render_views, views};
 
 use crate::cache::CacheView;
@@ -384,6 +386,9 @@ fn client_state(base: SessionState) -> SessionState {
         .with_expr_planners(planners)
         .with_analyzer_rules(rules)
         .build();
+    if let Err(error) = state.register_udaf(Arc::new(sums::checked_sum())) {
+        tracing::error!(%error, "a function could not be replaced");
+    }
     // First all that are replaced, with their other names: they would come back when a session is built from this.
     for function in functions::plain_functions() {
         if let Err(error) = state.deregister_udf(function.name()) {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 pub const BOOL: u32 = 16;
 pub const BYTEA: u32 = 17;
@@ -14,10 +14,12 @@ pub const CHAR: u32 = 18;
 pub const NAME: u32 = 19;
 pub const INT8: u32 = 20;
 pub const INT2: u32 = 21;
+pub const INT2VECTOR: u32 = 22;
 pub const INT4: u32 = 23;
 pub const TEXT: u32 = 25;
 pub const OID: u32 = 26;
 pub const XID: u32 = 28;
+pub const OIDVECTOR: u32 = 30;
 pub const CID: u32 = 29;
 pub const JSON: u32 = 114;
 pub const FLOAT4: u32 = 700;
@@ -211,6 +213,21 @@ pub fn pg_type_oid(ty: &DataType) -> u32 {
     }
 }
 
+/// Metadata of a field: the oid of a type that has no Arrow type of its own (`varchar`, `bpchar`, `name`, `json`, `uuid`, vectors), and its
+/// modifier, as `1043:-1`. Its values are those of the Arrow type.
+const STATED_TYPE: &str = "pg_type";
+
+/// The metadata of a field that is of such a type.
+pub(crate) fn stating(oid: u32, modifier: i32) -> HashMap<String, String> {
+    HashMap::from([(STATED_TYPE.to_owned(), format!("{oid}:{modifier}"))])
+}
+
+/// The PostgreSQL type of a field and its modifier, if that is more than its Arrow type says.
+pub(crate) fn stated_type(field: &Field) -> Option<(u32, i32)> {
+    let (oid, modifier) = field.metadata().get(STATED_TYPE)?.split_once(':')?;
+    Some((oid.parse().ok()?, modifier.parse().ok()?))
+}
+
 /// The Arrow type a parameter of a declared type is planned with; `None` leaves it to inference.
 pub fn parameter_type(oid: u32) -> Option<DataType> {
     Some(match oid {
@@ -261,9 +278,8 @@ pub(crate) fn catalog_arrow_type(oid: u32) -> DataType {
         BYTEA => DataType::Binary,
         TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         INTERVAL => DataType::Interval(IntervalUnit::MonthDayNano),
-        // int2vector, oidvector
-        22 => DataType::new_list(DataType::Int16, true),
-        30 => DataType::new_list(DataType::UInt32, true),
+        INT2VECTOR => DataType::new_list(DataType::Int16, true),
+        OIDVECTOR => DataType::new_list(DataType::UInt32, true),
         // _float4, _float8, _int2, _oid, _bool
         1021 => DataType::new_list(DataType::Float32, true),
         1022 => DataType::new_list(DataType::Float64, true),

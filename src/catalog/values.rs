@@ -405,8 +405,11 @@ fn parse_moment(text: &str, session: Tz) -> Moment {
     if rest.is_empty() {
         return Moment::Clock(date.and_time(NaiveTime::MIN), None);
     }
-    let Some((micros_of_day, rest)) = split_time(rest) else {
-        return Moment::Wrong;
+    let (micros_of_day, rest) = match split_time(rest) {
+        Some(split) => split,
+        // `2024-01-31 +02`
+        None if rest.starts_with(['+', '-']) => (Some(0), rest),
+        None => return Moment::Wrong,
     };
     let rest = rest.trim();
     let zone = match rest {
@@ -481,6 +484,12 @@ fn split_time(text: &str) -> Option<(Option<i64>, &str)> {
         rest = &rest.trim_start()[2..];
     }
     Some((micros.filter(|micros| (0..=US_PER_DAY).contains(micros)), rest))
+}
+
+/// What a client wrote in a text as a value of a type, times without a zone being in that of its session. Types that are not read from
+/// text otherwise stay text. Errors have PostgreSQL's SQLSTATE (22P02, 22003, 22007, 22008).
+pub fn read_text(text: &str, ty: &DataType, session_zone: &str) -> Result<ScalarValue> {
+    Ok(parse(text, ty, zone(session_zone)?)?.unwrap_or_else(|| ScalarValue::Utf8(Some(text.to_owned()))))
 }
 
 /// The value that a text is of a type, as PostgreSQL's input functions read it; `None` for types that are none of ours.

@@ -144,6 +144,9 @@ fn from_parser(error: &ParserError) -> QueryError {
     }
 }
 
+/// How the message begins where a statement ends too soon.
+pub(crate) const END_OF_INPUT: &str = "syntax error at end of input";
+
 /// sqlparser's texts, `Expected: end of statement, found: x at Line: 1, Column: 14`, as PostgreSQL begins them.
 pub(crate) fn syntax(text: &str) -> QueryError {
     let (what, at) = match text.rsplit_once(" at Line: ") {
@@ -157,7 +160,7 @@ pub(crate) fn syntax(text: &str) -> QueryError {
         None => (text, None),
     };
     let message = match what.rsplit_once(", found: ") {
-        Some((expected, "EOF")) => format!("syntax error at end of input ({})", expected.to_lowercase()),
+        Some((expected, "EOF")) => format!("{END_OF_INPUT} ({})", expected.to_lowercase()),
         Some((expected, found)) => format!("syntax error at or near \"{found}\" ({})", expected.to_lowercase()),
         None => format!("syntax error: {what}"),
     };

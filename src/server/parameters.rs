@@ -12,6 +12,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{self, Visit, VisitMut};
 
 use super::error::QueryError;
+use super::rewrite::cast_literal;
 use crate::catalog::pg_types::{self, parameter_type};
 use crate::catalog::rewrite::type_oid;
 
@@ -130,20 +131,34 @@ pub(super) async fn infer_parameter_types(
         })
         .collect();
     if types.iter().any(Option::is_none) {
-        let mut probe = Probe {
-            known: &types,
-            arrays: HashSet::new(),
-        };
-        let mut statement = statement.clone();
-        if let Some(tree) = super::statement::sql_tree(&mut statement) {
-            let _ = tree.visit(&mut probe);
+        let mut inferred = HashMap::new();
+        let mut arrays = HashSet::new();
+        // What is added to a time has no type of its own until one has seen that nothing of the same type can be.
+        for added_is_interval in [false, true] {
+            let mut probe = Probe {
+                known: &types,
+                added_is_interval,
+                arrays: HashSet::new(),
+                intervals: HashSet::new(),
+            };
+            let mut statement = statement.clone();
+            if let Some(tree) = super::statement::sql_tree(&mut statement) {
+                let _ = tree.visit(&mut probe);
+            }
+            if added_is_interval && probe.intervals.is_empty() {
+                break;
+            }
+            let (found, intervals) = (probe.arrays, probe.intervals);
+            // Where the bare statement cannot be planned, parameters are text, and planning with these says what is wrong.
+            if let Ok(plan) = session.statement_to_plan(statement).await {
+                inferred = plan.get_parameter_types().unwrap_or_default();
+                arrays = found;
+                for index in intervals {
+                    inferred.insert(format!("${}", index + 1), parameter_type(pg_types::INTERVAL));
+                }
+                break;
+            }
         }
-        let arrays = probe.arrays;
-        // Where the bare statement cannot be planned, parameters are text, and planning with these says what is wrong.
-        let inferred = match session.statement_to_plan(statement).await {
-            Ok(plan) => plan.get_parameter_types().unwrap_or_default(),
-            Err(_) => HashMap::new(),
-        };
         for (index, data_type) in types
             .iter_mut()
             .enumerate()
@@ -168,6 +183,10 @@ pub(super) async fn infer_parameter_types(
 /// is compared with is one element of it.
 struct Probe<'a> {
     known: &'a [Option<DataType>],
+    /// Whether an unknown parameter that is added to or taken from something is taken for an interval.
+    added_is_interval: bool,
+    /// Parameters that were taken for intervals.
+    intervals: HashSet<usize>,
     /// Parameters of which the element's type will be inferred.
     arrays: HashSet<usize>,
 }
@@ -176,6 +195,28 @@ impl ast::VisitorMut for Probe<'_> {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
+        if let Some(compared) = self.compared_with_each_other(expr) {
+            *expr = compared;
+            return ControlFlow::Continue(());
+        }
+        if self.added_is_interval
+            && let ast::Expr::BinaryOp {
+                left,
+                op: ast::BinaryOperator::Plus | ast::BinaryOperator::Minus,
+                right,
+            } = expr
+        {
+            for side in [left, right] {
+                if let Some(index) = self.unknown(side) {
+                    self.intervals.insert(index);
+                    **side = null_of(ast::DataType::Interval {
+                        fields: None,
+                        precision: None,
+                    });
+                }
+            }
+            return ControlFlow::Continue(());
+        }
         let (ast::Expr::AnyOp {
             left,
             compare_op,
@@ -190,15 +231,12 @@ impl ast::VisitorMut for Probe<'_> {
         else {
             return ControlFlow::Continue(());
         };
-        let is_unknown = |index: &usize| matches!(self.known.get(*index), Some(None));
-        let element = match placeholder(right).filter(is_unknown) {
+        let element = match self.unknown(right) {
             Some(array) => {
                 self.arrays.insert(array);
                 right.as_ref().clone()
             }
-            None if placeholder(left).is_some_and(|index| is_unknown(&index))
-                && !matches!(right.as_ref(), ast::Expr::Subquery(_)) =>
-            {
+            None if self.unknown(left).is_some() && !matches!(right.as_ref(), ast::Expr::Subquery(_)) => {
                 ast::Expr::CompoundFieldAccess {
                     root: Box::new(ast::Expr::Nested(right.clone())),
                     access_chain: vec![ast::AccessExpr::Subscript(ast::Subscript::Index {
@@ -221,15 +259,109 @@ impl ast::VisitorMut for Probe<'_> {
             && let Some(index) = placeholder(expr)
             && let Some(Some(known)) = self.known.get(index)
         {
-            *expr = ast::Expr::Cast {
-                kind: ast::CastKind::Cast,
-                expr: Box::new(ast::Expr::value(ast::Value::Null)),
-                data_type: sql_type(known),
-                array: false,
-                format: None,
-            };
+            *expr = null_of(sql_type(known));
         }
         ControlFlow::Continue(())
+    }
+}
+
+impl Probe<'_> {
+    /// The number of a parameter of which nothing is known yet.
+    fn unknown(&self, expr: &ast::Expr) -> Option<usize> {
+        placeholder(expr).filter(|index| matches!(self.known.get(*index), Some(None)))
+    }
+
+    /// For `coalesce(a, $1)`, `nullif(a, $1)`, `CASE … THEN a ELSE $1 END` and the like: `CASE WHEN a = $1 … THEN a END`, which has the
+    /// same type, and says that of the parameter. `None` where no parameter is unknown, or nothing else is there.
+    fn compared_with_each_other(&self, expr: &ast::Expr) -> Option<ast::Expr> {
+        let truth = ast::Expr::value(ast::Value::Boolean(true));
+        // Values of one type, one of which is the result; and conditions.
+        let (values, conditions): (Vec<&ast::Expr>, Vec<ast::Expr>) = match expr {
+            ast::Expr::Function(function) => {
+                let name = function.name.0.last()?.as_ident()?.value.to_lowercase();
+                if !["coalesce", "greatest", "least", "nullif"].contains(&name.as_str()) {
+                    return None;
+                }
+                let ast::FunctionArguments::List(list) = &function.args else {
+                    return None;
+                };
+                let values = list.args.iter().map(|argument| match argument {
+                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value)) => Some(value),
+                    _ => None,
+                });
+                (values.collect::<Option<_>>()?, Vec::new())
+            }
+            ast::Expr::Case {
+                operand,
+                conditions,
+                else_result,
+                ..
+            } => {
+                let values = conditions.iter().map(|when| &when.result).chain(else_result.as_deref());
+                let against = operand.as_deref().unwrap_or(&truth);
+                let tested = conditions.iter().map(|when| match operand {
+                    None if self.unknown(&when.condition).is_none() => when.condition.clone(),
+                    _ => equal(against, &when.condition),
+                });
+                (values.collect(), tested.collect())
+            }
+            _ => return None,
+        };
+        let is_unknown = |value: &&ast::Expr| self.unknown(value).is_some();
+        let unknown_condition = match expr {
+            ast::Expr::Case {
+                operand, conditions, ..
+            } => operand
+                .as_deref()
+                .into_iter()
+                .chain(conditions.iter().map(|when| &when.condition))
+                .any(|condition| self.unknown(condition).is_some()),
+            _ => false,
+        };
+        if !unknown_condition && !values.iter().any(is_unknown) {
+            return None;
+        }
+        let is_null = |value: &ast::Expr| matches!(value, ast::Expr::Value(value) if value.value == ast::Value::Null);
+        let known = values
+            .iter()
+            .find(|value| !is_unknown(value) && !is_null(value))
+            .copied();
+        let mut result = known.or_else(|| values.first().copied())?.clone();
+        cast_literal(&mut result);
+        let result = &result;
+        let alike = values
+            .iter()
+            .filter(|value| is_unknown(value) && known.is_some())
+            .map(|value| equal(result, value));
+        let conditions = conditions.into_iter().chain(alike).map(|condition| ast::CaseWhen {
+            condition,
+            result: result.clone(),
+        });
+        Some(ast::Expr::Case {
+            case_token: ast::helpers::attached_token::AttachedToken::empty(),
+            end_token: ast::helpers::attached_token::AttachedToken::empty(),
+            operand: None,
+            conditions: conditions.collect(),
+            else_result: None,
+        })
+    }
+}
+
+fn equal(left: &ast::Expr, right: &ast::Expr) -> ast::Expr {
+    ast::Expr::BinaryOp {
+        left: Box::new(ast::Expr::Nested(Box::new(left.clone()))),
+        op: ast::BinaryOperator::Eq,
+        right: Box::new(ast::Expr::Nested(Box::new(right.clone()))),
+    }
+}
+
+fn null_of(data_type: ast::DataType) -> ast::Expr {
+    ast::Expr::Cast {
+        kind: ast::CastKind::Cast,
+        expr: Box::new(ast::Expr::value(ast::Value::Null)),
+        data_type,
+        array: false,
+        format: None,
     }
 }
 

@@ -59,7 +59,7 @@ fn cast_whole_items(body: &mut SetExpr) {
     }
 }
 
-fn cast_literal(expr: &mut Expr) {
+pub(super) fn cast_literal(expr: &mut Expr) {
     if is_int4(expr) {
         let literal = expr.clone();
         *expr = Expr::Cast {

@@ -1,5 +1,6 @@
 //! A statement on its way to a plan: parsed, refused if it would write, rewritten, planned with its parameters.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -19,7 +20,8 @@ use super::error::QueryError;
 use super::parameters::{Placeholders, sql_type};
 use super::rewrite::{cast_integer_literals, table_statement};
 use super::sql_text::{Lexeme, lexemes};
-use crate::catalog::rewrite::{column_name, rewrite_statement};
+use crate::catalog::pg_types;
+use crate::catalog::rewrite::{column_name, rewrite_statement, type_oid};
 
 /// Nesting the parser accepts. DataFusion's default of 50 is below what BI tools generate.
 const PARSER_RECURSION_LIMIT: usize = 200;
@@ -35,6 +37,8 @@ pub(super) struct Parsed {
     pub(super) statement: DfStatement,
     pub(super) placeholders: Placeholders,
     pub(super) explains: Explains,
+    /// Of the columns of the answer, by position.
+    stated_types: Vec<Stated>,
 }
 
 /// What a statement answers.
@@ -78,8 +82,12 @@ impl Parsed {
             }
         }
         let mut placeholders = Placeholders::default();
+        let mut stated_types = Vec::new();
         if let Some(tree) = sql_tree(&mut statement) {
             placeholders = Placeholders::of(tree)?;
+            if let ast::Statement::Query(query) = &*tree {
+                stated_types = types_stated_by(query);
+            }
             // Names first: `1` has none, while the cast added after it would be called `int4`.
             rewrite_statement(tree);
             cast_integer_literals(tree);
@@ -89,6 +97,7 @@ impl Parsed {
             statement,
             placeholders,
             explains,
+            stated_types,
         })
     }
 
@@ -97,14 +106,161 @@ impl Parsed {
         if self.explains != Explains::Nothing {
             return Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]));
         }
-        let fields = planned.fields().iter().map(|field| match column_name(field.name()) {
-            name if name == field.name() => Arc::clone(field),
-            name => Arc::new(Field::clone(field).with_name(name)),
+        let fields = planned.fields().iter().enumerate().map(|(index, planned)| {
+            let mut field = Arc::clone(planned);
+            let name = column_name(planned.name());
+            if name != planned.name() {
+                field = Arc::new(Field::clone(&field).with_name(name));
+            }
+            // Somebody who casts a column to `varchar` that is JSON here is told what it is.
+            if let Some(Some((oid, modifier))) = self.stated_types.get(index)
+                && has_values_of(planned.data_type(), *oid)
+            {
+                field = Arc::new(Field::clone(&field).with_metadata(pg_types::stating(*oid, *modifier)));
+            }
+            field
         });
         Arc::new(Schema::new_with_metadata(
             fields.collect::<Vec<_>>(),
             planned.metadata().clone(),
         ))
+    }
+}
+
+/// A type that says more than Arrow's: its oid and modifier.
+type Stated = Option<(u32, i32)>;
+
+/// What the outermost casts of a select list say of its columns, as far as their places are known. A column of a subquery has what is said
+/// there.
+fn types_stated_by(query: &ast::Query) -> Vec<Stated> {
+    let select = match query.body.as_ref() {
+        ast::SetExpr::Query(inner) => return types_stated_by(inner),
+        ast::SetExpr::Select(select) => select,
+        _ => return Vec::new(),
+    };
+    let factors = select
+        .from
+        .iter()
+        .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+    let is_alone = factors.clone().count() == 1;
+    let subqueries: Vec<Subquery<'_>> = factors.filter_map(|factor| Subquery::of(factor, query)).collect();
+    let mut types = Vec::new();
+    for item in &select.projection {
+        match item {
+            ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } => {
+                types.push(type_stated_by(expr).or_else(|| {
+                    let (table, column) = column_of(expr)?;
+                    // Without a name of its table a column may be that of another one.
+                    let is_of = |subquery: &&Subquery<'_>| table.map_or(is_alone, |table| table.value == subquery.name);
+                    subqueries.iter().find(is_of)?.type_of(column)
+                }));
+            }
+            ast::SelectItem::Wildcard(_) if is_alone && subqueries.first().is_some_and(|one| one.columns.is_some()) => {
+                types.extend(subqueries[0].types.iter().copied());
+            }
+            // So many columns as there are.
+            _ => return types,
+        }
+    }
+    types
+}
+
+/// The column that an expression is, and the name of its table if it has one.
+fn column_of(expr: &ast::Expr) -> Option<(Option<&ast::Ident>, &ast::Ident)> {
+    match expr {
+        ast::Expr::Identifier(column) => Some((None, column)),
+        ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [table, column] => Some((Some(table), column)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A subquery in FROM, or the CTE that stands there.
+struct Subquery<'a> {
+    name: &'a str,
+    /// Their names; `None` if they are not all known.
+    columns: Option<Vec<Option<&'a str>>>,
+    types: Vec<Stated>,
+}
+
+impl<'a> Subquery<'a> {
+    fn of(factor: &'a ast::TableFactor, query: &'a ast::Query) -> Option<Self> {
+        let (alias, subquery) = match factor {
+            ast::TableFactor::Derived { subquery, alias, .. } => (alias.as_ref()?, subquery),
+            ast::TableFactor::Table { name, alias, .. } => {
+                let [name] = name.0.as_slice() else { return None };
+                let ctes = &query.with.as_ref().filter(|with| !with.recursive)?.cte_tables;
+                let cte = ctes.iter().find(|cte| Some(&cte.alias.name) == name.as_ident())?;
+                (alias.as_ref().unwrap_or(&cte.alias), &cte.query)
+            }
+            _ => return None,
+        };
+        let ast::SetExpr::Select(select) = subquery.body.as_ref() else {
+            return None;
+        };
+        let names = select.projection.iter().map(|item| match item {
+            ast::SelectItem::ExprWithAlias { alias, .. } => Some(Some(alias.value.as_str())),
+            ast::SelectItem::UnnamedExpr(expr) => Some(column_of(expr).map(|(_, column)| column.value.as_str())),
+            _ => None,
+        });
+        let mut columns: Option<Vec<Option<&str>>> = names.collect();
+        for (column, alias) in columns.iter_mut().flatten().zip(&alias.columns) {
+            *column = Some(alias.name.value.as_str());
+        }
+        Some(Subquery {
+            name: &alias.name.value,
+            columns,
+            types: types_stated_by(subquery),
+        })
+    }
+
+    fn type_of(&self, column: &ast::Ident) -> Stated {
+        let columns = self.columns.as_ref()?;
+        let at = columns
+            .iter()
+            .position(|name| name.is_some_and(|name| name == column.value))?;
+        self.types.get(at).copied().flatten()
+    }
+}
+
+fn type_stated_by(expr: &ast::Expr) -> Stated {
+    let data_type = match expr {
+        ast::Expr::Nested(inner) => return type_stated_by(inner),
+        ast::Expr::Cast { data_type, .. } => data_type,
+        ast::Expr::TypedString(typed) => &typed.data_type,
+        _ => return None,
+    };
+    let length = match data_type {
+        ast::DataType::Varchar(length)
+        | ast::DataType::CharacterVarying(length)
+        | ast::DataType::CharVarying(length) => length.as_ref(),
+        // `char` is `char(1)`.
+        ast::DataType::Char(length) | ast::DataType::Character(length) => Some(
+            length
+                .as_ref()
+                .unwrap_or(&ast::CharacterLength::IntegerLength { length: 1, unit: None }),
+        ),
+        _ => None,
+    };
+    let modifier = match length {
+        Some(ast::CharacterLength::IntegerLength { length, .. }) => i32::try_from(*length).ok()?.checked_add(4)?,
+        _ => -1,
+    };
+    let oid = type_oid(data_type)?;
+    matches!(
+        oid,
+        pg_types::VARCHAR | pg_types::BPCHAR | pg_types::NAME | pg_types::JSON | pg_types::UUID
+    )
+    .then_some((oid, modifier))
+}
+
+/// Whether a column of an Arrow type holds what a PostgreSQL type without an Arrow type of its own is read from.
+fn has_values_of(data_type: &DataType, oid: u32) -> bool {
+    match oid {
+        pg_types::JSON => *data_type == DataType::LargeUtf8,
+        _ => matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::Null),
     }
 }
 
@@ -232,10 +388,45 @@ fn refuse_writes(statement: &DfStatement) -> Result<(), QueryError> {
         }),
         DfStatement::Explain(explain) => refuse_writes(&explain.statement),
         DfStatement::Statement(tree) => match tree.as_ref() {
-            ast::Statement::Query(query) => refuse_writes_in_query(query),
+            ast::Statement::Query(query) => {
+                refuse_writes_in_query(query)?;
+                refuse_other_multisets(query)
+            }
             ast::Statement::ExplainTable { .. } => Ok(()),
             other => Err(refusal(other)),
         },
+    }
+}
+
+/// DataFusion keeps or removes all equal rows together; another answer than PostgreSQL's is worse than none.
+fn refuse_other_multisets(query: &ast::Query) -> Result<(), QueryError> {
+    struct Multisets;
+    impl ast::Visitor for Multisets {
+        type Break = ast::SetOperator;
+
+        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<ast::SetOperator> {
+            of_body(&query.body)
+        }
+    }
+    fn of_body(body: &ast::SetExpr) -> ControlFlow<ast::SetOperator> {
+        match body {
+            ast::SetExpr::SetOperation {
+                op: op @ (ast::SetOperator::Except | ast::SetOperator::Intersect),
+                set_quantifier: ast::SetQuantifier::All,
+                ..
+            } => ControlFlow::Break(*op),
+            ast::SetExpr::SetOperation { left, right, .. } => {
+                of_body(left)?;
+                of_body(right)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+    match ast::Visit::visit(query, &mut Multisets) {
+        ControlFlow::Break(op) => Err(QueryError::NotSupported {
+            message: format!("{op} ALL is not possible here; {op} gives each row once"),
+        }),
+        ControlFlow::Continue(()) => Ok(()),
     }
 }
 

@@ -278,6 +278,15 @@ fn decoded(ty: &Type, raw: &[u8]) -> Decoded {
             let months = i32::from_be_bytes(raw[12..].try_into()?);
             format!("interval {months} {days} {micros}")
         }
+        Type::UUID => {
+            let digits = raw.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+            let parts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)].map(|(from, to)| digits.get(from..to));
+            parts
+                .into_iter()
+                .collect::<Option<Vec<_>>>()
+                .ok_or("16 bytes")?
+                .join("-")
+        }
         Type::JSONB => String::from_utf8(raw.get(1..).unwrap_or_default().to_vec())?,
         _ => String::from_utf8(raw.to_vec())?,
     })

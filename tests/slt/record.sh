@@ -8,9 +8,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 postgresql=${1:?a connection string of a PostgreSQL 15}
 work=$(mktemp -d)
-cargo build --quiet
+# As tests build it: `cargo build` builds libraries with other features.
+cargo test --quiet --no-run
 program=${CARGO_TARGET_DIR:-target}/debug/sparkgate
-"$program" serve tests/fixtures/logs --pg 127.0.0.1:0 --http off --cache "$work/cache" >"$work/ready" 2>"$work/log" &
+"$program" serve tests/fixtures/logs --pg 127.0.0.1:0 --http off --flight off --cache "$work/cache" >"$work/ready" 2>"$work/log" &
 server=$!
 trap 'kill $server; rm -rf "$work"' EXIT
 until grep -q '^ready' "$work/ready"; do sleep 0.2; done

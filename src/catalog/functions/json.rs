@@ -23,6 +23,20 @@ pub(super) static FUNCTIONS: &[Plain] = &[
         |zone, a| found(json_argument(&a[0], zone.0)?),
         "",
     ),
+    // `json` is the text it is read from.
+    plain(
+        "json__check",
+        1..=1,
+        json_type,
+        |zone, a| {
+            let document = json_argument(&a[0], zone.0)?;
+            Ok(match &a[0] {
+                ScalarValue::Utf8(Some(text)) => ScalarValue::LargeUtf8(Some(text.clone())),
+                _ => return found(document),
+            })
+        },
+        "",
+    ),
     plain(
         "json__get",
         2..=2,

@@ -65,8 +65,13 @@ pub(crate) struct RelationColumn {
 
 impl Relation {
     fn arrow_schema(&self) -> SchemaRef {
-        let field =
-            |column: &RelationColumn| Field::new(column.name, pg_types::catalog_arrow_type(column.type_oid), true);
+        let field = |column: &RelationColumn| {
+            let field = Field::new(column.name, pg_types::catalog_arrow_type(column.type_oid), true);
+            match column.type_oid {
+                oid @ (pg_types::INT2VECTOR | pg_types::OIDVECTOR) => field.with_metadata(pg_types::stating(oid, -1)),
+                _ => field,
+            }
+        };
         Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
     }
 

@@ -4,6 +4,7 @@
 //! 2. Operators: `a OPERATOR(pg_catalog.~) b` → `a ~ b`.
 //! 3. `e COLLATE c` → `e`: text compares by bytes here, as under the collation `C`.
 //! 4. Types in casts: `pg_catalog.text`, `name`, `"char"`, `json`, `uuid` … → `text`; `oid`, `xid` → unsigned; `int2vector` → `int2[]`;
+//!    an array literal that is cast has items of that type;
 //!    `varchar(n)` → `left(…, n)`, `char(n)` → `char__of(…, n)`; `uuid`, `json` and `jsonb` → functions that read them.
 //! 5. `reg*` casts (`regclass`, `regtype`, `regproc`, `regnamespace`, `regrole`): the oid where it is compared or cast to a number,
 //!    the name everywhere else, as PostgreSQL shows it.
@@ -22,6 +23,8 @@
 //! 14. Rows: `(a, b) < (c, d)`, `(a, b) IN (…)` → comparisons of their columns; `OVERLAPS` → `overlaps(…)`.
 //! 15. `EXTRACT`, `AT TIME ZONE`, `SIMILAR TO`, `FETCH FIRST`, `~e`, `@ e`, `|/ e`, `localtimestamp` → functions, operators, LIMIT.
 //! 16. Named arguments of `make_interval` → arguments in order.
+//! 17. `array_agg(x) … FROM (SELECT … ORDER BY y)` → `array_agg(x ORDER BY y)`, and other aggregates whose answer hangs on the order.
+//! 18. The column `c` of `a FULL JOIN b USING (c)` → `coalesce(a.c, b.c)`.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -37,9 +40,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 mod expressions;
+mod order;
 
 use crate::catalog::functions::{RECORD_RETURNING, SET_RETURNING, set_column};
 use expressions::{fetch_as_limit, items_of, rewrite_expression};
+use order::{Merged, merged_columns, order_aggregates};
 
 /// Rewrites a statement in place so that DataFusion can plan it. Doing it twice changes nothing more.
 pub fn rewrite_statement(statement: &mut Statement) {
@@ -69,6 +74,8 @@ struct Rewrite {
     tables: Vec<Vec<(String, String)>>,
     /// The same for functions whose column has a name of its own: `e` in `jsonb_array_elements(…) e` is the column `e.value`.
     sets: Vec<Vec<(String, &'static str)>>,
+    /// The same for columns that a full join merges.
+    merged: Vec<Vec<Merged>>,
 }
 
 impl VisitorMut for Rewrite {
@@ -86,6 +93,8 @@ impl VisitorMut for Rewrite {
             .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
         self.sets.push(factors.clone().filter_map(set_name).collect());
         self.tables.push(factors.filter_map(table_name).collect());
+        order_aggregates(select);
+        self.merged.push(merged_columns(select));
         for item in &mut select.projection {
             unnest_sets(item);
         }
@@ -96,6 +105,7 @@ impl VisitorMut for Rewrite {
     fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<()> {
         self.tables.pop();
         self.sets.pop();
+        self.merged.pop();
         ControlFlow::Continue(())
     }
 
@@ -126,6 +136,30 @@ impl VisitorMut for Rewrite {
             Expr::Cast {
                 expr: inner, data_type, ..
             } if is_number(data_type) => compare_as_oid(inner),
+            // `ARRAY[1.5, 1e300]::float8[]`: the items are floats from the beginning, and no numerics first.
+            Expr::Cast {
+                expr: inner,
+                data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)),
+                ..
+            } => {
+                if let Expr::Array(array) = inner.as_mut()
+                    && !matches!(element.as_ref(), DataType::Array(_))
+                    && !array
+                        .elem
+                        .iter()
+                        .any(|item| matches!(item, Expr::Array(_) | Expr::Cast { .. }))
+                {
+                    for item in &mut array.elem {
+                        *item = Expr::Cast {
+                            kind: CastKind::Cast,
+                            expr: Box::new(take(item)),
+                            data_type: element.as_ref().clone(),
+                            array: false,
+                            format: None,
+                        };
+                    }
+                }
+            }
             Expr::Function(function) => {
                 if let Some(array) = array_of_subquery(function) {
                     *expr = array;
@@ -158,6 +192,16 @@ impl VisitorMut for Rewrite {
             Expr::Collate { expr: inner, .. } => *expr = take(inner),
             Expr::Identifier(ident) if ident.quote_style.is_none() && is_bare_function(&ident.value) => {
                 *expr = call(&ident.value.to_lowercase(), Vec::new());
+            }
+            Expr::Identifier(ident)
+                if let Some(merged) = self
+                    .merged
+                    .last()
+                    .into_iter()
+                    .flatten()
+                    .find(|merged| merged.is_named(ident)) =>
+            {
+                *expr = merged.value();
             }
             Expr::Identifier(ident) => {
                 let known = self.sets.iter().rev().flatten();
@@ -393,10 +437,12 @@ fn cast(expr: &mut Expr) {
     };
     let function = match data_type {
         DataType::Uuid => Some("uuid__of"),
-        DataType::JSON | DataType::JSONB => Some("json__read"),
+        DataType::JSON => Some("json__check"),
+        DataType::JSONB => Some("json__read"),
         DataType::Custom(name, _) if is_system_name(name) => match last_name(name).as_deref() {
             Some("uuid") => Some("uuid__of"),
-            Some("json" | "jsonb") => Some("json__read"),
+            Some("json") => Some("json__check"),
+            Some("jsonb") => Some("json__read"),
             _ => None,
         },
         _ => None,
@@ -1178,6 +1224,10 @@ fn strong_name(expr: &Expr, of_ident: &dyn Fn(&Ident) -> String) -> Option<Strin
             let inner = Some(expr.as_ref())
                 .filter(|expr| !matches!(without_parentheses(expr), Expr::Cast { .. } | Expr::TypedString(_)));
             return inner.and_then(|expr| strong_name(expr, of_ident)).or_else(|| {
+                // `"char"` is another type, and a custom one to the parser.
+                if matches!(data_type, DataType::Char(_)) {
+                    return Some("bpchar".into());
+                }
                 let name = data_type.to_string().to_lowercase();
                 let name = name
                     .rsplit('.')

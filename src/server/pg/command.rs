@@ -7,6 +7,25 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::error::{PgError, Place};
 use crate::server::sql_text::{Lexeme, lexemes};
 
+/// What a transaction is said to be; all are alike, as nothing changes what a statement reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Modes {
+    pub(super) isolation: Option<&'static str>,
+    /// `on` or `off`.
+    pub(super) deferrable: Option<&'static str>,
+}
+
+impl Modes {
+    /// Settings that show them, and what they are set to.
+    pub(super) fn settings(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let settings = [
+            ("transaction_isolation", self.isolation),
+            ("transaction_deferrable", self.deferrable),
+        ];
+        settings.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Command {
     Query(String),
@@ -22,11 +41,11 @@ pub(super) enum Command {
     ResetAll,
     Begin {
         tag: &'static str,
-        /// What it is said to be; one is as good as the other, as nothing changes what a statement reads.
-        isolation: Option<&'static str>,
+        modes: Modes,
     },
-    /// `SET TRANSACTION`.
-    Isolation(Option<&'static str>),
+    SetTransaction(Modes),
+    /// `SET SESSION CHARACTERISTICS AS TRANSACTION`.
+    SetCharacteristics(Modes),
     /// `chain` begins the next one at once.
     Commit {
         chain: bool,
@@ -328,13 +347,12 @@ impl Words<'_> {
 
     fn begin(&mut self, tag: &'static str) -> Parsed<Command> {
         self.eat_any(&["WORK", "TRANSACTION"]);
-        let isolation = self.modes()?;
-        self.end(Command::Begin { tag, isolation })
+        let modes = self.modes()?;
+        self.end(Command::Begin { tag, modes })
     }
 
-    /// The isolation level, if one is among them.
-    fn modes(&mut self) -> Parsed<Option<&'static str>> {
-        let mut isolation = None;
+    fn modes(&mut self) -> Parsed<Modes> {
+        let mut modes = Modes::default();
         while !self.done() {
             if self.eat("READ") {
                 if self.eat("WRITE") {
@@ -346,7 +364,7 @@ impl Words<'_> {
                 if !self.eat("LEVEL") {
                     return self.unexpected();
                 }
-                isolation = Some(if self.eat("SERIALIZABLE") {
+                modes.isolation = Some(if self.eat("SERIALIZABLE") {
                     "serializable"
                 } else if self.eat("REPEATABLE") && self.eat("READ") {
                     "repeatable read"
@@ -358,14 +376,15 @@ impl Words<'_> {
                     return self.unexpected();
                 });
             } else {
-                self.eat("NOT");
+                let value = if self.eat("NOT") { "off" } else { "on" };
                 if !self.eat("DEFERRABLE") {
                     return self.unexpected();
                 }
+                modes.deferrable = Some(value);
             }
             self.eat_token(&Token::Comma);
         }
-        Ok(isolation)
+        Ok(modes)
     }
 
     /// Whether the next transaction is to begin at once.
@@ -426,23 +445,16 @@ impl Words<'_> {
                 if !(self.eat("AS") && self.eat("TRANSACTION")) {
                     return self.unexpected();
                 }
-                let value = self.modes()?.map(str::to_owned);
-                return match value {
-                    None => self.end(Command::Accept { tag: "SET" }),
-                    value => self.end(Command::Set {
-                        name: "default_transaction_isolation".into(),
-                        value,
-                        local: false,
-                    }),
-                };
+                let modes = self.modes()?;
+                return self.end(Command::SetCharacteristics(modes));
             }
             if self.eat("AUTHORIZATION") {
                 return Err(PgError::new("0A000", "SET SESSION AUTHORIZATION is not supported"));
             }
         }
         if self.eat("TRANSACTION") {
-            let isolation = self.modes()?;
-            return self.end(Command::Isolation(isolation));
+            let modes = self.modes()?;
+            return self.end(Command::SetTransaction(modes));
         }
         let local = self.eat("LOCAL");
         if self.eat("ROLE") {

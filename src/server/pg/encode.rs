@@ -191,10 +191,12 @@ pub(super) fn columns(schema: &Schema, formats: &[i16]) -> Vec<Column> {
         } else {
             formats.get(index).copied().unwrap_or(0)
         };
+        let (type_oid, modifier) = pg_types::stated_type(field)
+            .unwrap_or_else(|| (pg_type_oid(field.data_type()), type_modifier(field.data_type())));
         Column {
             name: field.name().clone(),
-            type_oid: pg_type_oid(field.data_type()),
-            modifier: type_modifier(field.data_type()),
+            type_oid,
+            modifier,
             binary: format == 1,
         }
     };
@@ -229,11 +231,20 @@ pub(super) struct RowEncoder {
 }
 
 impl RowEncoder {
-    pub(super) fn open(batch: &RecordBatch, style: Style) -> Result<RowEncoder, QueryError> {
+    /// `schema` is what the client was told.
+    pub(super) fn open(batch: &RecordBatch, schema: &Schema, style: Style) -> Result<RowEncoder, QueryError> {
         let cells = batch
             .columns()
             .iter()
-            .map(Cells::open)
+            .zip(schema.fields())
+            .map(|(array, field)| {
+                Ok(match (pg_types::stated_type(field), Cells::open(array)?) {
+                    (Some((pg_types::UUID, _)), cells) => Cells::Uuid(Box::new(cells)),
+                    (Some((pg_types::JSON, _)), Cells::LargeText(array)) => Cells::PlainJson(array),
+                    (Some((pg_types::INT2VECTOR | pg_types::OIDVECTOR, _)), cells) => cells.into_vector(),
+                    (_, cells) => cells,
+                })
+            })
             .collect::<Result<Vec<_>, QueryError>>()?;
         Ok(RowEncoder {
             cells,
@@ -332,8 +343,14 @@ enum Cells {
         items: Box<Cells>,
         ranges: Vec<(usize, usize)>,
         item_type: u32,
+        /// `int2vector` and `oidvector`: items without commas and braces, counted from 0.
+        is_vector: bool,
     },
     Json(ArrayRef),
+    /// The same without a version before it.
+    PlainJson(LargeStringArray),
+    /// Texts of UUIDs.
+    Uuid(Box<Cells>),
 }
 
 fn internal(error: &arrow::error::ArrowError) -> QueryError {
@@ -440,7 +457,15 @@ impl Cells {
             items: Box::new(Cells::open(&values)?),
             ranges,
             item_type,
+            is_vector: false,
         })
+    }
+
+    fn into_vector(mut self) -> Cells {
+        if let Cells::List { is_vector, .. } = &mut self {
+            *is_vector = true;
+        }
+        self
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -468,6 +493,8 @@ impl Cells {
             Cells::DayTime(a) => a.is_null(row),
             Cells::MonthDayNano(a) => a.is_null(row),
             Cells::List { array, .. } | Cells::Json(array) => array.is_null(row),
+            Cells::PlainJson(a) => a.is_null(row),
+            Cells::Uuid(texts) => texts.is_null(row),
         }
     }
 
@@ -516,6 +543,20 @@ impl Cells {
             Cells::List {
                 items,
                 ranges,
+                is_vector: true,
+                ..
+            } => {
+                let (start, end) = ranges[row];
+                for item in start..end {
+                    if item > start {
+                        out.put_u8(b' ');
+                    }
+                    items.text(item, out, style);
+                }
+            }
+            Cells::List {
+                items,
+                ranges,
                 item_type,
                 ..
             } => {
@@ -523,6 +564,8 @@ impl Cells {
                 array_text(out, items, start..end, *item_type, style);
             }
             Cells::Json(array) => json(out, array, row),
+            Cells::PlainJson(a) => out.put_slice(a.value(row).as_bytes()),
+            Cells::Uuid(texts) => texts.text(row, out, style),
         }
     }
 
@@ -564,6 +607,7 @@ impl Cells {
                 items,
                 ranges,
                 item_type,
+                is_vector,
                 ..
             } => {
                 let (start, end) = ranges[row];
@@ -573,7 +617,7 @@ impl Cells {
                 out.put_u32(*item_type);
                 if end > start {
                     out.put_i32(i32::try_from(end - start).unwrap_or(i32::MAX));
-                    out.put_i32(1);
+                    out.put_i32(i32::from(!is_vector));
                     for item in start..end {
                         sized(out, items, item, true, style);
                     }
@@ -582,6 +626,19 @@ impl Cells {
             Cells::Json(array) => {
                 out.put_u8(1);
                 json(out, array, row);
+            }
+            Cells::PlainJson(_) => self.text(row, out, style),
+            Cells::Uuid(texts) => {
+                let mut text = BytesMut::with_capacity(36);
+                texts.text(row, &mut text, style);
+                let digits = text.iter().filter_map(|byte| char::from(*byte).to_digit(16));
+                let mut high = None;
+                for digit in digits.filter_map(|digit| u8::try_from(digit).ok()) {
+                    match high.take() {
+                        None => high = Some(digit << 4),
+                        Some(high) => out.put_u8(high | digit),
+                    }
+                }
             }
         }
     }

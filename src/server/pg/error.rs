@@ -1,11 +1,14 @@
 //! An error as the wire carries it.
 
 use bytes::{BufMut, BytesMut};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::command::Command;
 use super::wire::{WireError, message, put_text};
 use crate::server::auth::Refusal;
+use crate::server::error::END_OF_INPUT;
 use crate::server::query::QueryError;
+use crate::server::sql_text::{Lexeme, lexemes};
 
 /// What goes into an `ErrorResponse`.
 #[derive(Debug, Clone)]
@@ -21,13 +24,42 @@ pub(super) struct PgError {
 }
 
 /// A place in a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     /// Both from 1, columns in characters.
     Line(u64, u64),
     Byte(usize),
+    /// Behind the last character.
+    End,
+    /// Where this name stands for the first time, `t.c` in parts.
+    Name(String),
     /// Characters from 1, in all that the client sent: PostgreSQL's field `P`.
     Position(usize),
+}
+
+/// The byte where a name, in one or more parts, stands in a statement.
+fn first_byte_of(name: &str, statement: &str) -> Option<usize> {
+    // Functions are named with the types of their arguments.
+    let name = name.split('(').next().unwrap_or(name);
+    let parts: Vec<&str> = name.split('.').map(|part| part.trim_matches('"')).collect();
+    let tokens = lexemes(statement).ok()?;
+    let is_part = |lexeme: &Lexeme, part: &str| match &lexeme.token {
+        Token::Word(word) if word.quote_style.is_some() => word.value == part,
+        Token::Word(word) => word.value.eq_ignore_ascii_case(part),
+        _ => false,
+    };
+    let stands_at = |at: usize, parts: &[&str]| {
+        parts.iter().enumerate().all(|(index, part)| {
+            let word = tokens.get(at + 2 * index).is_some_and(|lexeme| is_part(lexeme, part));
+            word && (index == 0 || tokens[at + 2 * index - 1].token == Token::Period)
+        })
+    };
+    // The planner may say more parts of a name than the statement does.
+    (0..parts.len()).find_map(|left_out| {
+        let parts = &parts[left_out..];
+        let at = (0..tokens.len()).find(|at| stands_at(*at, parts))?;
+        Some(tokens[at].start)
+    })
 }
 
 /// A warning: the statement goes on.
@@ -82,14 +114,19 @@ impl PgError {
         }
         let start = (statement.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
         let before = whole.get(..start).map_or(0, |text| text.chars().count());
-        let within = match self.place {
+        let within = match &self.place {
             Some(Place::Line(line, column)) => {
+                let (line, column) = (*line, *column);
                 let lines = statement.split_inclusive('\n');
                 let above = lines.take(usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX));
                 let above: usize = above.map(|line| line.chars().count()).sum();
                 Some(above + usize::try_from(column).unwrap_or(0))
             }
-            Some(Place::Byte(byte)) => statement.get(..byte).map(|text| text.chars().count() + 1),
+            Some(Place::Byte(byte)) => statement.get(..*byte).map(|text| text.chars().count() + 1),
+            Some(Place::End) => Some(statement.chars().count() + 1),
+            Some(Place::Name(name)) => {
+                first_byte_of(name, statement).and_then(|byte| Some(statement.get(..byte)?.chars().count() + 1))
+            }
             Some(Place::Position(_)) | None => return self,
         };
         self.place = within.map(|within| Place::Position(before + within));
@@ -117,6 +154,11 @@ impl From<QueryError> for PgError {
                 at: Some((line, column)),
                 ..
             } => Some(Place::Line(*line, *column)),
+            QueryError::Syntax { message, at: None } if message.starts_with(END_OF_INPUT) => Some(Place::End),
+            QueryError::UnknownTable { name }
+            | QueryError::UnknownColumn { name }
+            | QueryError::UnknownFunction { name }
+            | QueryError::AmbiguousColumn { name } => Some(Place::Name(name.clone())),
             _ => None,
         };
         PgError {

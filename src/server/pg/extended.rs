@@ -121,6 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Err(PgError::new("42P03", format!("portal \"{portal}\" already exists")).into());
         }
         self.room_for(self.portals.len(), "portals")?;
+        let zone = self.time_zone();
         let params = values
             .iter()
             .zip(&statement.parameter_oids)
@@ -131,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 } else {
                     formats.get(index).copied().unwrap_or(0)
                 };
-                parameter(index + 1, *oid, format == 1, value.as_ref())
+                parameter(index + 1, *oid, format == 1, value.as_ref(), zone)
             })
             .collect::<Result<Vec<_>, _>>()?;
         let bound = Portal {

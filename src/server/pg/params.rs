@@ -6,12 +6,20 @@ use datafusion::scalar::ScalarValue;
 
 use super::error::PgError;
 use crate::catalog::pg_types::{JSONB, REGCLASS, REGTYPE, UUID, parameter_type};
+use crate::catalog::read_text;
+use crate::server::query::QueryError;
 
 const EPOCH_2000_US: i64 = 946_684_800_000_000;
 const EPOCH_2000_DAYS: i32 = 10_957;
 
-/// `number` counts from one, for messages.
-pub(super) fn parameter(number: usize, oid: u32, binary: bool, value: Option<&Bytes>) -> Result<ScalarValue, PgError> {
+/// `number` counts from one, for messages; `zone` is that of the session, for times that come as text.
+pub(super) fn parameter(
+    number: usize,
+    oid: u32,
+    binary: bool,
+    value: Option<&Bytes>,
+    zone: &str,
+) -> Result<ScalarValue, PgError> {
     let target = parameter_type(oid).unwrap_or(DataType::Utf8);
     let Some(value) = value else {
         return ScalarValue::try_from(&target).map_err(|error| PgError::new("0A000", error.to_string()));
@@ -33,39 +41,7 @@ pub(super) fn parameter(number: usize, oid: u32, binary: bool, value: Option<&By
     }
     let text =
         std::str::from_utf8(value).map_err(|_| PgError::new("22021", "invalid byte sequence for encoding \"UTF8\""))?;
-    from_text(&target, text)
-}
-
-fn from_text(target: &DataType, text: &str) -> Result<ScalarValue, PgError> {
-    match target {
-        DataType::Utf8 => Ok(ScalarValue::Utf8(Some(text.to_string()))),
-        DataType::Binary => Ok(ScalarValue::Binary(Some(match text.strip_prefix("\\x") {
-            Some(digits) => unhex(digits).ok_or_else(|| PgError::new("22P02", "invalid hexadecimal data"))?,
-            None => text.as_bytes().to_vec(),
-        }))),
-        DataType::List(item) => {
-            let items = array_items(text)
-                .ok_or_else(|| PgError::new("22P02", format!("malformed array literal: \"{text}\"")))?;
-            let items = items
-                .into_iter()
-                .map(|item_text| match item_text {
-                    Some(item_text) => from_text(item.data_type(), &item_text),
-                    None => ScalarValue::try_from(item.data_type())
-                        .map_err(|error| PgError::new("0A000", error.to_string())),
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(ScalarValue::List(ScalarValue::new_list_nullable(
-                &items,
-                item.data_type(),
-            )))
-        }
-        _ => {
-            let value = ScalarValue::Utf8(Some(text.trim().to_string()));
-            value
-                .cast_to(target)
-                .map_err(|error| crate::server::query::QueryError::from(error).into())
-        }
-    }
+    Ok(read_text(text, &target, zone).map_err(QueryError::from)?)
 }
 
 fn from_binary(oid: u32, target: &DataType, bytes: &mut Bytes) -> Option<ScalarValue> {
@@ -196,60 +172,4 @@ fn numeric_text(bytes: &mut Bytes) -> Option<String> {
         text.push_str(&part[..scale]);
     }
     Some(text)
-}
-
-fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let bytes = digits.as_bytes();
-    let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    if !bytes.len().is_multiple_of(2) {
-        return None;
-    }
-    bytes
-        .chunks_exact(2)
-        .map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?))
-        .collect()
-}
-
-/// Items of `{1,NULL,"a b"}`, one dimension.
-fn array_items(text: &str) -> Option<Vec<Option<String>>> {
-    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-    let mut items = Vec::new();
-    if inner.trim().is_empty() {
-        return Some(items);
-    }
-    let mut characters = inner.chars().peekable();
-    loop {
-        while characters.next_if(|c| c.is_whitespace()).is_some() {}
-        let mut item = String::new();
-        let quoted = characters.next_if_eq(&'"').is_some();
-        if quoted {
-            loop {
-                match characters.next()? {
-                    '"' => break,
-                    '\\' => item.push(characters.next()?),
-                    other => item.push(other),
-                }
-            }
-            while characters.next_if(|c| c.is_whitespace()).is_some() {}
-        } else {
-            while let Some(character) = characters.next_if(|c| *c != ',') {
-                match character {
-                    '{' | '}' => return None,
-                    '\\' => item.push(characters.next()?),
-                    other => item.push(other),
-                }
-            }
-            item.truncate(item.trim_end().len());
-        }
-        items.push(if !quoted && item.eq_ignore_ascii_case("null") {
-            None
-        } else {
-            Some(item)
-        });
-        match characters.next() {
-            None => return Some(items),
-            Some(',') => {}
-            Some(_) => return None,
-        }
-    }
 }

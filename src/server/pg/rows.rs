@@ -263,7 +263,7 @@ impl Cursor {
                 break Ok(Progress { rows, suspended: false });
             }
             match interrupts.guard(wire, deadline, self.next_batch()).await? {
-                Some(Ok(batch)) => self.batch = Some((RowEncoder::open(&batch, self.style)?, 0)),
+                Some(Ok(batch)) => self.batch = Some((RowEncoder::open(&batch, &self.schema, self.style)?, 0)),
                 Some(Err(error)) => {
                     self.finished = true;
                     break Err(error.into());

@@ -76,7 +76,7 @@ impl Scroll {
                 let first = if batch == 0 { 0 } else { self.ends[batch - 1] };
                 let encoder = match open.take().filter(|(at, _)| *at == batch) {
                     Some((_, encoder)) => encoder,
-                    None => RowEncoder::open(&self.kept[batch], self.style)?,
+                    None => RowEncoder::open(&self.kept[batch], &self.schema, self.style)?,
                 };
                 encoder.data_row(row - first - 1, columns, &mut wire.out);
                 open = Some((batch, encoder));

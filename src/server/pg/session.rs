@@ -14,7 +14,7 @@ use futures::StreamExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::command::{Command, CopyFormat, Count, CursorOptions, Direction};
+use super::command::{Command, CopyFormat, Count, CursorOptions, Direction, Modes};
 use super::encode::{Column, columns};
 use super::error::{PgError, Stop, warning};
 use super::rows::{Cursor, Deadline, Form, Interrupts, copy_begin, copy_end, missing, text_schema};
@@ -114,13 +114,17 @@ pub(super) struct Session<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    pub(super) fn time_zone(&self) -> &str {
+        self.settings.get("TimeZone").unwrap_or("UTC")
+    }
+
     fn vars(&self) -> SessionVars {
         SessionVars {
             user: self.identity.user.clone(),
             is_admin: self.identity.role.is_admin(),
             database: super::DATABASE.into(),
             application_name: self.settings.get("application_name").unwrap_or_default().to_string(),
-            time_zone: self.settings.get("TimeZone").unwrap_or("UTC").to_string(),
+            time_zone: self.time_zone().to_string(),
             search_path: self.settings.search_path(&self.identity.user),
             backend_pid: self.connected.pid,
             settings: self.settings.changed(),
@@ -325,8 +329,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
                 "SET"
             }
-            Command::Isolation(level) => {
-                self.set_isolation(*level)?;
+            Command::SetTransaction(modes) => {
+                self.set_modes(*modes)?;
+                "SET"
+            }
+            Command::SetCharacteristics(modes) => {
+                for (name, value) in modes.settings() {
+                    self.settings.set(&format!("default_{name}"), Some(value), false)?;
+                }
                 "SET"
             }
             Command::Reset(name) => {
@@ -337,13 +347,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.settings.reset_all();
                 "RESET"
             }
-            Command::Begin { tag, isolation } => {
+            Command::Begin { tag, modes } => {
                 if self.transaction == Transaction::Idle {
                     self.begin_transaction();
                 } else {
                     self.warn("25001", "there is already a transaction in progress");
                 }
-                self.set_isolation(*isolation)?;
+                self.set_modes(*modes)?;
                 tag
             }
             Command::Commit { chain } => self.end_transaction(self.transaction != Transaction::Failed, *chain)?,
@@ -426,11 +436,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.settings.begin();
     }
 
-    fn set_isolation(&mut self, level: Option<&'static str>) -> Result<(), PgError> {
-        match level {
-            Some(level) => self.settings.set("transaction_isolation", Some(level), true),
-            None => Ok(()),
+    fn set_modes(&mut self, modes: Modes) -> Result<(), PgError> {
+        for (name, value) in modes.settings() {
+            self.settings.set(name, Some(value), true)?;
         }
+        Ok(())
     }
 
     fn end_transaction(&mut self, commit: bool, chain: bool) -> Result<&'static str, PgError> {
@@ -443,7 +453,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             self.warn("25P01", "there is no transaction in progress");
         }
-        let isolation = self.settings.get("transaction_isolation").map(str::to_owned);
+        let before = ["transaction_isolation", "transaction_deferrable"];
+        let before = before.map(|name| (name, self.settings.get(name).map(str::to_owned)));
         self.settings.end(commit);
         self.transaction = Transaction::Idle;
         if !commit {
@@ -454,7 +465,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.portals.retain(|_, portal| portal.hold);
         if chain {
             self.begin_transaction();
-            self.settings.set("transaction_isolation", isolation.as_deref(), true)?;
+            for (name, value) in before {
+                self.settings.set(name, value.as_deref(), true)?;
+            }
         }
         Ok(if commit { "COMMIT" } else { "ROLLBACK" })
     }

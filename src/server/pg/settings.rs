@@ -139,6 +139,7 @@ impl Settings {
         match set {
             Some(value) => Some(value),
             None if key == "transaction_isolation" => self.get("default_transaction_isolation"),
+            None if key == "transaction_deferrable" => self.get("default_transaction_deferrable"),
             None => known.map(|known| known.default),
         }
     }

@@ -545,7 +545,7 @@ async fn cursors_scroll_where_they_are_told_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_of_syntax_say_where_they_are() {
+async fn errors_say_where_in_the_statement_they_are() {
     let door = TestDoor::open().await;
     let client = door.client().await;
     for (sql, place) in [
@@ -553,6 +553,10 @@ async fn errors_of_syntax_say_where_they_are() {
         ("select 1;\n -- é\n selec 1", Some(18)),
         ("select 1 as a,\n  2 frm x y", Some(24)),
         ("fetch 1 fron c", Some(14)),
+        ("select 1 +", Some(11)),
+        ("select 'é', a.nope from (select 1 as one) a", Some(13)),
+        ("select * from  \"nowhere\"", Some(16)),
+        ("select 1, nofun(1)", Some(11)),
         // The place would be one in the query.
         ("copy (selec 1) to stdout", None),
     ] {
