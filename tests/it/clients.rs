@@ -470,6 +470,11 @@ fn statements_of_duckdb() {
     python("duckdb", "python/duckdb_checks.py");
 }
 
+#[test]
+fn statements_of_bi_tools() {
+    python("tools", "python/tools_checks.py");
+}
+
 fn python(client: &str, script: &str) {
     let python = install("python-clients.sh", &[]);
     Gateway::start().check(client, python, &["-B", script]);

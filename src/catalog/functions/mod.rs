@@ -379,6 +379,7 @@ static DEFINITIONS: &[Definition] = &[
     function("pg_client_encoding", 0..=0, text_type, |_, _| Ok(text("UTF8"))),
     function("getdatabaseencoding", 0..=0, text_type, |_, _| Ok(text("UTF8"))),
     function("pg_is_in_recovery", 0..=0, bool_type, no),
+    function("pg_is_wal_replay_paused", 0..=0, bool_type, no),
     function("pg_is_in_backup", 0..=0, bool_type, no),
     function("pg_postmaster_start_time", 0..=0, time_type, started),
     function("pg_conf_load_time", 0..=0, time_type, started),

@@ -25,6 +25,7 @@
 //! 16. Named arguments of `make_interval` → arguments in order.
 //! 17. `array_agg(x) … FROM (SELECT … ORDER BY y)` → `array_agg(x ORDER BY y)`, and other aggregates whose answer hangs on the order.
 //! 18. The column `c` of `a FULL JOIN b USING (c)` → `coalesce(a.c, b.c)`.
+//! 19. `row_to_json(t)` and other functions of JSON over a subquery `t` → the same of `jsonb_build_object('c', t.c, …)`.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -35,16 +36,17 @@ use datafusion::sql::sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, Function,
     FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
     LambdaFunction, LambdaFunctionParameter, LambdaSyntax, ObjectName, ObjectNamePart, OneOrManyWithParens,
-    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef,
-    TableFactor, TableFunctionArgs, TimezoneInfo, TrimWhereField, UnaryOperator, Value, VisitMut, VisitorMut,
+    OrderByExpr, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement,
+    TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TimezoneInfo, TrimWhereField, UnaryOperator,
+    Value, VisitMut, VisitorMut,
 };
 
 mod expressions;
-mod order;
+mod tables;
 
 use crate::catalog::functions::{RECORD_RETURNING, SET_RETURNING, set_column};
 use expressions::{fetch_as_limit, items_of, rewrite_expression};
-use order::{Merged, merged_columns, order_aggregates};
+use tables::{Merged, Row, merged_columns, order_aggregates, row_as_object, rows_of_subqueries};
 
 /// Rewrites a statement in place so that DataFusion can plan it. Doing it twice changes nothing more.
 pub fn rewrite_statement(statement: &mut Statement) {
@@ -76,6 +78,8 @@ struct Rewrite {
     sets: Vec<Vec<(String, &'static str)>>,
     /// The same for columns that a full join merges.
     merged: Vec<Vec<Merged>>,
+    /// The same for subqueries of which all columns have names.
+    rows: Vec<Vec<Row>>,
 }
 
 impl VisitorMut for Rewrite {
@@ -95,10 +99,12 @@ impl VisitorMut for Rewrite {
         self.tables.push(factors.filter_map(table_name).collect());
         order_aggregates(select);
         self.merged.push(merged_columns(select));
+        self.rows.push(rows_of_subqueries(select));
         for item in &mut select.projection {
             unnest_sets(item);
         }
-        name_columns(&mut select.projection);
+        let is_alone = matches!(select.from.as_slice(), [from] if from.joins.is_empty());
+        name_columns(&mut select.projection, is_alone);
         ControlFlow::Continue(())
     }
 
@@ -106,6 +112,7 @@ impl VisitorMut for Rewrite {
         self.tables.pop();
         self.sets.pop();
         self.merged.pop();
+        self.rows.pop();
         ControlFlow::Continue(())
     }
 
@@ -115,6 +122,11 @@ impl VisitorMut for Rewrite {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && let Some(rows) = self.rows.last()
+        {
+            row_as_object(function, rows);
+        }
         rewrite_expression(expr);
         match expr {
             Expr::BinaryOp { left, op, right } => {
@@ -1106,8 +1118,9 @@ fn name_set(place: &mut Option<TableAlias>, function: &str, column: Option<&str>
 
 // 10. Names of columns
 
-fn name_columns(items: &mut [SelectItem]) {
+fn name_columns(items: &mut [SelectItem], is_alone: bool) {
     let mut used: HashSet<String> = HashSet::new();
+    let wildcards: Vec<Option<Ident>> = items.iter().filter_map(wildcard).collect();
     let all_columns = items
         .iter()
         .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
@@ -1117,7 +1130,19 @@ fn name_columns(items: &mut [SelectItem]) {
             SelectItem::UnnamedExpr(expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
                 if !is_bare_call(expr) =>
             {
-                let name = default_name(expr);
+                let mut name = default_name(expr);
+                if wildcards
+                    .iter()
+                    .any(|wildcard| is_among(expr, wildcard.as_ref(), is_alone))
+                {
+                    name.push(AGAIN);
+                    let alias = Ident::with_quote('"', unused(name, &mut used));
+                    *item = SelectItem::ExprWithAlias {
+                        expr: take(expr),
+                        alias,
+                    };
+                    continue;
+                }
                 // The same column of two tables is told apart by its qualifier; only the very same column is given twice.
                 if columns.insert(expr.to_string()) && (!used.contains(&name) || columns_only(&columns, &used, &name)) {
                     used.insert(name);
@@ -1153,6 +1178,28 @@ fn name_columns(items: &mut [SelectItem]) {
             }
             _ => {}
         }
+    }
+}
+
+/// `*`, or the table of `t.*`.
+fn wildcard(item: &SelectItem) -> Option<Option<Ident>> {
+    match item {
+        SelectItem::Wildcard(_) => Some(None),
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+            Some(name.0.last()?.as_ident().cloned())
+        }
+        _ => None,
+    }
+}
+
+/// Whether a wildcard gives this column as well; `is_alone`: there is one table only.
+fn is_among(column: &Expr, wildcard: Option<&Ident>, is_alone: bool) -> bool {
+    match (wildcard, column) {
+        (None, _) => true,
+        (Some(table), Expr::CompoundIdentifier(parts)) => {
+            matches!(parts.as_slice(), [.., of, _] if of.value.eq_ignore_ascii_case(&table.value))
+        }
+        (Some(_), _) => is_alone,
     }
 }
 

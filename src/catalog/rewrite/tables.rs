@@ -1,10 +1,11 @@
-//! What PostgreSQL does by the way it runs a statement, and DataFusion only where it is asked: the rules 17 and 18.
+//! What hangs on the tables of a select: the rules 17 to 19.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArgumentClause, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
+    JoinConstraint, JoinOperator, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+    VisitMut, VisitorMut,
 };
 
 use super::{call, last_name, table_name, take};
@@ -211,5 +212,73 @@ impl Merged {
     pub(super) fn value(&self) -> Expr {
         let of = |table: &str| Expr::CompoundIdentifier(vec![Ident::with_quote('"', table), self.column.clone()]);
         call("coalesce", vec![of(&self.left), of(&self.right)])
+    }
+}
+
+// 19. Rows of a subquery as JSON
+
+/// The name of a subquery and those of its columns.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    table: Ident,
+    columns: Vec<Ident>,
+}
+
+const OF_ROWS: [&str; 5] = ["row_to_json", "to_json", "to_jsonb", "json_agg", "jsonb_agg"];
+
+pub(super) fn rows_of_subqueries(select: &Select) -> Vec<Row> {
+    let factors = select
+        .from
+        .iter()
+        .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+    factors
+        .filter_map(|factor| {
+            let TableFactor::Derived {
+                subquery,
+                alias: Some(alias),
+                ..
+            } = factor
+            else {
+                return None;
+            };
+            let columns = if alias.columns.is_empty() {
+                let SetExpr::Select(inner) = subquery.body.as_ref() else {
+                    return None;
+                };
+                inner.projection.iter().map(name_of).collect::<Option<_>>()?
+            } else {
+                alias.columns.iter().map(|column| column.name.clone()).collect()
+            };
+            Some(Row {
+                table: alias.name.clone(),
+                columns,
+            })
+        })
+        .collect()
+}
+
+/// Replaces the argument that is a whole row.
+pub(super) fn row_as_object(function: &mut Function, rows: &[Row]) {
+    let Some(name) = last_name(&function.name).filter(|name| OF_ROWS.contains(&name.as_str())) else {
+        return;
+    };
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = list.args.first_mut() else {
+        return;
+    };
+    let Expr::Identifier(given) = &*argument else { return };
+    let is_given = |row: &&Row| row.table.value == given.value && !row.columns.iter().any(|c| c.value == given.value);
+    let Some(row) = rows.iter().find(is_given) else {
+        return;
+    };
+    let pairs = row.columns.iter().flat_map(|column| {
+        let key = Expr::value(Value::SingleQuotedString(column.value.clone()));
+        [key, Expr::CompoundIdentifier(vec![row.table.clone(), column.clone()])]
+    });
+    *argument = call("jsonb_build_object", pairs.collect());
+    if name == "row_to_json" {
+        function.name = super::name("to_json");
     }
 }
