@@ -314,18 +314,30 @@ impl Activity {
             latest.insert(query.pid, query);
         }
         let sessions = lock(&self.sessions);
-        let row = |(pid, entry): (&i32, &Entry)| SessionRow {
-            pid: *pid,
-            client: entry.client.clone(),
-            application_name: entry.application_name.clone(),
-            connected: entry.connected,
-            state: entry.state,
-            state_since: entry.state_since,
-            statements: entry.statements,
-            query: latest
+        let row = |(pid, entry): (&i32, &Entry)| {
+            let query = latest
                 .get(pid)
                 .filter(|query| query.started >= entry.connected)
-                .cloned(),
+                .cloned();
+            let mut state = (entry.state, entry.state_since);
+            // A session of Flight SQL may run many at once, and none of them says what it does.
+            if let (Door::Flight, Some(query)) = (entry.client.door, &query) {
+                let progress = query.progress();
+                state = match progress.ended {
+                    None => (SessionState::Active, query.started),
+                    Some(ended) => (SessionState::Idle, ended),
+                };
+            }
+            SessionRow {
+                pid: *pid,
+                client: entry.client.clone(),
+                application_name: entry.application_name.clone(),
+                connected: entry.connected,
+                state: state.0,
+                state_since: state.1,
+                statements: entry.statements,
+                query,
+            }
         };
         sessions.iter().map(row).collect()
     }

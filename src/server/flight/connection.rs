@@ -85,15 +85,16 @@ impl Connection {
     }
 
     /// The session of a user on this connection. `None`: there are too many of others.
-    pub(super) fn session(&self, user: &str) -> Option<Arc<Session>> {
+    pub(super) fn session(&self, user: &str, begin: impl FnOnce() -> Session) -> Option<Arc<Session>> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = sessions.get(user) {
+        // Who comes with a password at each call has a new session where one was ended.
+        if let Some(session) = sessions.get(user).filter(|session| !session.is_terminated()) {
             return Some(Arc::clone(session));
         }
-        if sessions.len() >= SESSIONS {
+        if sessions.len() >= SESSIONS && !sessions.contains_key(user) {
             return None;
         }
-        let session = Arc::new(Session::begin(user));
+        let session = Arc::new(begin());
         sessions.insert(user.to_owned(), Arc::clone(&session));
         Some(session)
     }

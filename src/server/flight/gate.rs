@@ -20,8 +20,9 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::connection::Connection;
 use super::options::{self, Options, Refused};
 use super::service::Service;
-use super::session::{Caller, Found, Tokens};
+use super::session::{Caller, Found, Session, Tokens};
 use super::{FlightOptions, error};
+use crate::catalog::activity::Activity;
 use crate::server::auth::{Credentials, Identity, NoRandomness, Refusal};
 use crate::server::pg::DATABASE;
 use crate::server::query::QueryEngine;
@@ -34,6 +35,7 @@ const LONGEST_AGENT: usize = 200;
 pub(super) struct Gate {
     security: Arc<Security>,
     tokens: Arc<Tokens>,
+    activity: Arc<Activity>,
     service: Service,
 }
 
@@ -47,6 +49,7 @@ impl Gate {
         let tokens = Arc::new(Tokens::new(options.token_lifetime)?);
         Ok(Gate {
             security,
+            activity: Arc::clone(engine.activity()),
             tokens: Arc::clone(&tokens),
             service: Service::new(engine, tokens, options, shutdown)?,
         })
@@ -76,6 +79,10 @@ impl Gate {
                 stamp,
                 session,
             } => {
+                if session.is_terminated() {
+                    self.tokens.end(&id);
+                    return Err(error::of_refusal(&Refusal::WrongToken));
+                }
                 let admitted = self
                     .security
                     .auth
@@ -89,7 +96,8 @@ impl Gate {
             Found::Over => return Err(error::of_refusal(&Refusal::WrongToken)),
             Found::NotOurs => {
                 let identity = self.log_in(connection, credentials).await?;
-                let session = connection.session(&identity.user).ok_or_else(|| {
+                let begin = || Session::begin(&self.activity, &identity, &connection.peer, &agent(metadata));
+                let session = connection.session(&identity.user, begin).ok_or_else(|| {
                     overloaded(
                         "too many users on one connection; log in by a handshake, or with connections of their own",
                     )
@@ -197,6 +205,7 @@ impl FlightService for Gate {
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
         let connection = connection(&request)?;
+        let agent = agent(request.metadata());
         self.check(&connection)?;
         let header = authorization(request.metadata());
         let mut decoded = String::new();
@@ -233,9 +242,12 @@ impl FlightService for Gate {
                 token.to_owned()
             }
             _ => {
-                let user = self.log_in(&connection, credentials).await?.user;
-                let stamp = self.security.auth.stamp(&user);
-                self.tokens.mint(&user, stamp).map_err(error::internal)?
+                let identity = self.log_in(&connection, credentials).await?;
+                let stamp = self.security.auth.stamp(&identity.user);
+                let session = Session::begin(&self.activity, &identity, &connection.peer, &agent);
+                self.tokens
+                    .mint(&identity.user, stamp, session)
+                    .map_err(error::internal)?
             }
         };
         // Its end begins the time in which a connection without requests is closed.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::session::Stop;
+
 /// Results that were cancelled and whose tickets would otherwise still be good; of more, those that expire first may be fetched again.
 const MOST_CANCELLED: usize = 10_000;
 
@@ -28,15 +30,18 @@ pub(super) struct Reader {
     running: Arc<Running>,
     id: Vec<u8>,
     cancelled: watch::Receiver<bool>,
+    stop: Stop,
 }
 
 impl Reader {
-    /// Ends when the result is cancelled.
+    /// Ends when the result is cancelled, or what the reader's session runs.
     pub(super) async fn cancelled(&mut self) {
-        if self.cancelled.wait_for(|cancelled| *cancelled).await.is_err() {
-            // The sender is in the map as long as a reader is.
-            std::future::pending().await
+        tokio::select! {
+            () = self.stop.asked() => return,
+            gone = self.cancelled.wait_for(|cancelled| *cancelled) => if gone.is_ok() { return },
         }
+        // The sender is in the map as long as a reader is.
+        self.stop.asked().await
     }
 }
 
@@ -58,7 +63,7 @@ impl Running {
     }
 
     /// `None`: it was cancelled.
-    pub(super) fn read(self: &Arc<Self>, id: &[u8]) -> Option<Reader> {
+    pub(super) fn read(self: &Arc<Self>, id: &[u8], stop: Stop) -> Option<Reader> {
         let mut results = self.results();
         let entry = results.entry(id.to_vec()).or_insert_with(|| Entry {
             cancelled: watch::Sender::new(false),
@@ -73,6 +78,7 @@ impl Running {
             running: Arc::clone(self),
             id: id.to_vec(),
             cancelled: entry.cancelled.subscribe(),
+            stop,
         })
     }
 
@@ -105,15 +111,22 @@ impl Running {
 mod tests {
     use super::*;
 
+    fn never() -> Stop {
+        Stop::new(watch::channel(Default::default()).1)
+    }
+
     #[tokio::test]
     async fn a_cancel_reaches_every_reader_and_those_to_come() {
         let running = Arc::new(Running::default());
-        let (mut one, mut two) = (running.read(b"a").unwrap(), running.read(b"a").unwrap());
-        let other = running.read(b"b").unwrap();
+        let (mut one, mut two) = (
+            running.read(b"a", never()).unwrap(),
+            running.read(b"a", never()).unwrap(),
+        );
+        let other = running.read(b"b", never()).unwrap();
         running.cancel(b"a", Duration::from_secs(60));
         one.cancelled().await;
         two.cancelled().await;
-        assert!(running.read(b"a").is_none() && running.read(b"b").is_some());
+        assert!(running.read(b"a", never()).is_none() && running.read(b"b", never()).is_some());
         assert!(!*other.cancelled.borrow());
         drop((one, two, other));
         assert_eq!(running.results().len(), 1, "only what was cancelled is remembered");

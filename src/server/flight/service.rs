@@ -200,7 +200,7 @@ impl Service {
         let order = self.tickets.read(request.get_ref(), &caller.identity.user)?;
         let mut reader = self
             .running
-            .read(&order.id)
+            .read(&order.id, caller.session.stop())
             .ok_or_else(|| error::of_query(&QueryError::Cancelled))?;
         let answer = match &order.sql {
             Some(sql) => {

@@ -5,16 +5,20 @@
 //! at each call has a session for each connection.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
+use tokio::sync::watch;
+
 use super::connection::{Busy, Connection};
 use super::options::Options;
 use crate::catalog::SessionVars;
-use crate::server::auth::{Identity, NoRandomness, Seal, random};
+use crate::catalog::activity::{Activity, Client, Connected, Door, SessionState, Signals};
+use crate::server::auth::{Identity, NoRandomness, Peer, Seal, random};
 
 /// What our tokens begin with, so that none is taken for one of the file of users.
 const PREFIX: &str = "flight_";
@@ -23,18 +27,44 @@ const MOST_TOKENS: usize = 10_000;
 
 type TokenId = [u8; 16];
 
-/// What lasts from one call of a client to the next. Sessions that are to be listed somewhere begin and end here.
+/// What lasts from one call of a client to the next, and what `system.sessions` shows of it.
 #[derive(Debug)]
 pub(super) struct Session {
     options: Mutex<Options>,
+    connected: Connected,
 }
 
 impl Session {
-    pub(super) fn begin(user: &str) -> Session {
-        tracing::debug!(user = ?user, "a session of Flight SQL began");
+    /// `agent` is what the client calls itself.
+    pub(super) fn begin(activity: &Arc<Activity>, identity: &Identity, peer: &Peer, agent: &str) -> Session {
+        let client = Client {
+            door: Door::Flight,
+            user: identity.user.clone(),
+            is_admin: identity.role.is_admin(),
+            address: Some(peer.address),
+            is_encrypted: peer.tls.is_some(),
+        };
+        // Connections are counted where they come in.
+        let Ok(connected) = activity.connect(client, agent, |_| Ok::<(), Infallible>(()));
+        tracing::debug!(user = ?identity.user, pid = connected.pid, "a session of Flight SQL began");
         Session {
             options: Mutex::default(),
+            connected,
         }
+    }
+
+    /// Somebody ended it with `pg_terminate_backend`.
+    pub(super) fn is_terminated(&self) -> bool {
+        self.connected.signals.borrow().is_terminated
+    }
+
+    /// What ends a statement that begins now.
+    pub(super) fn stop(&self) -> Stop {
+        Stop::new(self.connected.signals.clone())
+    }
+
+    fn name(&self, application_name: &str) {
+        self.connected.enter(SessionState::Idle, application_name);
     }
 
     pub(super) fn options(&self) -> Options {
@@ -64,7 +94,38 @@ pub(super) struct Caller {
 
 impl Caller {
     pub(super) fn vars(&self, options: &Options) -> SessionVars {
-        options.vars(&self.identity, &self.agent)
+        let vars = SessionVars {
+            backend_pid: self.session.connected.pid,
+            client_address: Some(self.connection.peer.address),
+            ..options.vars(&self.identity, &self.agent)
+        };
+        self.session.name(&vars.application_name);
+        vars
+    }
+}
+
+/// Asked to end what a session runs: `pg_cancel_backend`, `pg_terminate_backend`.
+#[derive(Debug)]
+pub(super) struct Stop {
+    signals: watch::Receiver<Signals>,
+    /// Of statements before.
+    cancels: u64,
+}
+
+impl Stop {
+    pub(super) fn new(signals: watch::Receiver<Signals>) -> Stop {
+        let cancels = signals.borrow().cancels;
+        Stop { signals, cancels }
+    }
+
+    /// Ends when somebody asks.
+    pub(super) async fn asked(&mut self) {
+        let before = self.cancels;
+        let asked = |signals: &Signals| signals.is_terminated || signals.cancels > before;
+        if self.signals.wait_for(asked).await.is_err() {
+            // The session is closed; what it began goes on.
+            std::future::pending().await
+        }
     }
 }
 
@@ -107,18 +168,20 @@ impl Tokens {
         })
     }
 
-    /// A token for somebody who has just logged in.
-    pub(super) fn mint(&self, user: &str, stamp: [u8; 32]) -> Result<String, NoRandomness> {
+    /// A token for somebody who has just logged in, and a session.
+    pub(super) fn mint(&self, user: &str, stamp: [u8; 32], session: Session) -> Result<String, NoRandomness> {
         let id: TokenId = random()?;
         let entry = Entry {
             user: user.to_owned(),
             stamp,
-            session: Arc::new(Session::begin(user)),
+            session: Arc::new(session),
             used: Instant::now(),
         };
         let mut entries = self.entries();
+        // Nobody sees sessions any more that nobody can use.
+        entries.retain(|_, entry| entry.used.elapsed() <= self.lifetime);
         if entries.len() >= MOST_TOKENS {
-            make_room(&mut entries, self.lifetime);
+            make_room(&mut entries);
         }
         entries.insert(id, entry);
         Ok(format!("{PREFIX}{}", BASE64.encode(self.seal.close(&id))))
@@ -157,11 +220,7 @@ impl Tokens {
     }
 }
 
-fn make_room(entries: &mut HashMap<TokenId, Entry>, lifetime: Duration) {
-    entries.retain(|_, entry| entry.used.elapsed() <= lifetime);
-    if entries.len() < MOST_TOKENS {
-        return;
-    }
+fn make_room(entries: &mut HashMap<TokenId, Entry>) {
     // A tenth at once, so that a flood does not look through the whole list at each log-in.
     let mut times: Vec<Instant> = entries.values().map(|entry| entry.used).collect();
     let (_, cut, _) = times.select_nth_unstable(MOST_TOKENS / 10);
@@ -172,11 +231,24 @@ fn make_room(entries: &mut HashMap<TokenId, Entry>, lifetime: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::auth::Role;
+
+    fn session(user: &str) -> Session {
+        let identity = Identity {
+            user: user.to_owned(),
+            role: Role::Reader,
+        };
+        let peer = Peer {
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            tls: None,
+        };
+        Session::begin(&Arc::default(), &identity, &peer, "test")
+    }
 
     #[test]
     fn a_token_is_good_until_it_was_not_used_for_its_lifetime() {
         let tokens = Tokens::new(Duration::from_millis(200)).unwrap();
-        let token = tokens.mint("alice", [7; 32]).unwrap();
+        let token = tokens.mint("alice", [7; 32], session("alice")).unwrap();
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(80));
             let found = tokens.find(&token);
@@ -190,7 +262,7 @@ mod tests {
     #[test]
     fn others_tokens_and_changed_ones_are_none_of_ours() {
         let tokens = Tokens::new(Duration::from_secs(60)).unwrap();
-        let token = tokens.mint("alice", [0; 32]).unwrap();
+        let token = tokens.mint("alice", [0; 32], session("alice")).unwrap();
         assert!(matches!(tokens.find("sg_something"), Found::NotOurs));
         let other = Tokens::new(Duration::from_secs(60)).unwrap();
         assert!(matches!(other.find(&token), Found::Over));
@@ -206,9 +278,9 @@ mod tests {
     #[test]
     fn a_flood_of_log_ins_costs_those_who_were_idle_longest() {
         let tokens = Tokens::new(Duration::from_secs(60)).unwrap();
-        let first = tokens.mint("alice", [0; 32]).unwrap();
+        let first = tokens.mint("alice", [0; 32], session("alice")).unwrap();
         for _ in 0..MOST_TOKENS {
-            tokens.mint("bob", [0; 32]).unwrap();
+            tokens.mint("bob", [0; 32], session("bob")).unwrap();
         }
         assert!(tokens.entries().len() <= MOST_TOKENS);
         assert!(matches!(tokens.find(&first), Found::Over));

@@ -204,9 +204,34 @@ def errors(address):
         same(rows(connection, "select 1"), [(1,)])
 
 
+ENDLESS = "select sum(a.task_id * b.task_id % 7) from tasks a, tasks b, tasks c, tasks d"
+
+
 def cancel(address):
-    """An endless statement is cancelled by the driver."""
-    endless = "select sum(a.task_id * b.task_id % 7) from tasks a, tasks b, tasks c, tasks d"
+    """An endless statement is cancelled by the driver, and by others who see its session."""
+    endless = ENDLESS
+    with connect(address) as connection, connect(address) as other:
+        ((pid,),) = rows(connection, "select pg_backend_pid()")
+        listed = "select state, application_name <> '' from system.sessions where door = 'flight' and pid = {}".format(pid)
+        same(rows(other, listed), [("idle", True)])
+        for how, code in [("pg_cancel_backend", "57014"), ("pg_terminate_backend", "")]:
+            outcome = []
+
+            def run():
+                outcome.append(str(fails(lambda: rows(connection, endless), code)))
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            deadline = time.monotonic() + 10
+            while rows(other, listed) != [("active", True)]:
+                assert time.monotonic() < deadline, "the session is not active"
+                time.sleep(0.1)
+            same(rows(other, f"select {how}({pid})"), [(True,)])
+            thread.join(5)
+            assert outcome and not thread.is_alive(), outcome
+        # Who is let in without a log-in goes on in a new session.
+        ((again,),) = rows(connection, "select pg_backend_pid()")
+        assert again != pid, "the session was ended"
     with connect(address) as connection, connection.cursor() as cursor:
         outcome = []
 
