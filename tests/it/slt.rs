@@ -1,5 +1,5 @@
-//! The statements of `tests/slt`: in process, over the simple and over the extended protocol. Rows, column names and types must be
-//! equal among the three, and equal to what the file says.
+//! The statements of `tests/slt`: in process, over the simple and over the extended protocol, and over Flight SQL. Rows, column names and
+//! types must be equal among them, and equal to what the file says. (Arrow has no names for PostgreSQL's types: Flight's are left out.)
 //!
 //! What the files say is PostgreSQL's answer: `tests/slt/record.sh` asks a PostgreSQL 15 and writes it. Where we differ on purpose, the
 //! file has `-- differs: why`, and both answers.
@@ -9,10 +9,21 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Float32Type, Float64Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+};
+use arrow::json::writer::{EncoderOptions, make_encoder};
+use arrow_flight::error::FlightError;
+use arrow_flight::sql::client::FlightSqlServiceClient;
+use futures::StreamExt;
+use serde_json::Value;
 use sparkgate::catalog::pg_types;
 use tokio_postgres::types::{FromSql, Kind, Type};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tonic::transport::Channel;
 
 use crate::support::{Server, fixtures, sparkgate};
 
@@ -226,6 +237,148 @@ async fn extended(client: &Client, sql: &str) -> Answer {
     }
 }
 
+/// Over Flight SQL: Arrow's values, written here as the extended protocol's are.
+async fn flight(client: &mut FlightSqlServiceClient<Channel>, sql: &str) -> Answer {
+    let code = |error: &FlightError| {
+        let text = error.to_string();
+        let code = text.rsplit_once("(SQLSTATE ").and_then(|(_, code)| code.get(..5));
+        Answer::Error(code.unwrap_or_else(|| panic!("no SQLSTATE: {text}")).to_owned())
+    };
+    let info = match client.execute(sql.to_owned(), None).await {
+        Ok(info) => info,
+        Err(error) => return code(&error.into()),
+    };
+    let schema = info.clone().try_decode_schema().expect("a schema");
+    let ticket = info.endpoint[0].ticket.clone().expect("a ticket");
+    let mut batches = match client.do_get(ticket).await {
+        Ok(batches) => batches,
+        Err(error) => return code(&error.into()),
+    };
+    let mut rows = Vec::new();
+    while let Some(batch) = batches.next().await {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => return code(&error),
+        };
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let values = batch
+                .columns()
+                .iter()
+                .map(|column| cell(of_arrow(column, row).as_deref()));
+            values.collect::<Vec<_>>().join("\t")
+        }));
+    }
+    let column = |field: &FieldRef| {
+        let ty = pg_types::pg_type_name(field.data_type());
+        format!("{}:{ty}", field.name().replace(' ', "_"))
+    };
+    Answer::Rows {
+        columns: schema.fields().iter().map(column).collect(),
+        rows,
+    }
+}
+
+/// A value of Arrow as the extended protocol's are written; `None` is null.
+fn of_arrow(column: &ArrayRef, row: usize) -> Option<String> {
+    if column.is_null(row) || column.data_type().is_null() {
+        return None;
+    }
+    let moment = |micros: i64| {
+        let time = chrono::DateTime::from_timestamp_micros(micros)
+            .expect("a moment")
+            .naive_utc();
+        let text = time.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    let micros = |ty: &DataType| {
+        let column = arrow::compute::cast(column, ty).expect("a number of microseconds");
+        arrow::compute::cast(&column, &DataType::Int64)
+            .expect("a number")
+            .as_primitive::<Int64Type>()
+            .value(row)
+    };
+    Some(match column.data_type() {
+        DataType::Boolean => if column.as_boolean().value(row) { "t" } else { "f" }.to_owned(),
+        DataType::Float32 => column.as_primitive::<Float32Type>().value(row).to_string(),
+        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).to_string(),
+        DataType::Binary => {
+            let bytes = column.as_binary::<i32>().value(row);
+            bytes
+                .iter()
+                .fold("\\x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+        }
+        DataType::Timestamp(_, zone) => {
+            let text = moment(micros(&DataType::Timestamp(TimeUnit::Microsecond, None)));
+            if zone.is_some() { text + "+00" } else { text }
+        }
+        DataType::Time32(_) | DataType::Time64(_) => {
+            moment(micros(&DataType::Time64(TimeUnit::Microsecond)))[11..].to_owned()
+        }
+        DataType::Interval(_) | DataType::Duration(_) => {
+            let all =
+                arrow::compute::cast(column, &DataType::Interval(IntervalUnit::MonthDayNano)).expect("an interval");
+            let value = all.as_primitive::<IntervalMonthDayNanoType>().value(row);
+            format!("interval {} {} {}", value.months, value.days, value.nanoseconds / 1000)
+        }
+        // As `jsonb`.
+        ty if pg_types::pg_type_oid(ty) == pg_types::JSONB && !matches!(ty, DataType::LargeUtf8) => {
+            json_text(&json_of(column, row))
+        }
+        DataType::List(_) => {
+            let items = column.as_list::<i32>().value(row);
+            let items = (0..items.len()).map(|item| of_arrow(&items, item).map_or_else(|| "NULL".to_owned(), quoted));
+            format!("{{{}}}", items.collect::<Vec<_>>().join(","))
+        }
+        _ => arrow::util::display::array_value_to_string(column, row).expect("a value"),
+    })
+}
+
+fn json_of(column: &ArrayRef, row: usize) -> Value {
+    let options = EncoderOptions::default().with_explicit_nulls(true);
+    let field = Arc::new(Field::new("value", column.data_type().clone(), true));
+    let mut encoder = make_encoder(&field, column, &options).expect("JSON");
+    let mut bytes = Vec::new();
+    encoder.encode(row, &mut bytes);
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+/// As PostgreSQL writes `jsonb`.
+fn json_text(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(json_text).collect::<Vec<_>>().join(", ")),
+        Value::Object(object) => {
+            let entries = object
+                .iter()
+                .map(|(name, value)| format!("{}: {}", Value::from(name.as_str()), json_text(value)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// An item of an array, in quotes where it needs them.
+fn quoted(text: String) -> String {
+    let plain = !text.is_empty()
+        && !text.eq_ignore_ascii_case("null")
+        && !text.contains(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | ',' | '"' | '\\'));
+    if plain {
+        text
+    } else {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    }
+}
+
+/// The same names, with the types of others as far as they are named alike.
+fn with_types_of(columns: Vec<String>, others: &[String]) -> Vec<String> {
+    let name = |column: &str| column.rsplit_once(':').map(|(name, _)| name.to_owned());
+    let mut others = others.iter();
+    let typed = columns.into_iter().map(|column| match others.next() {
+        Some(other) if name(other) == name(&column) => other.clone(),
+        _ => column,
+    });
+    typed.collect()
+}
+
 /// Any value, from its binary form to the text that the simple protocol has.
 struct Binary(String);
 
@@ -345,14 +498,7 @@ fn array(item: &Type, raw: &[u8]) -> Decoded {
         };
         let text = decoded(item, &raw[at..at + length])?;
         at += length;
-        let plain = !text.is_empty()
-            && !text.eq_ignore_ascii_case("null")
-            && !text.contains(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | ',' | '"' | '\\'));
-        items.push(if plain {
-            text
-        } else {
-            format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-        });
+        items.push(quoted(text));
     }
     Ok(format!("{{{}}}", items.join(",")))
 }
@@ -435,7 +581,7 @@ async fn connect(config: &str) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn statements_answer_as_postgresql_does_over_both_protocols() {
+async fn statements_answer_as_postgresql_does_through_every_door() {
     let server = Server::start(&fixtures().join("logs"));
     let config = format!(
         "host={} port={} user=test dbname=spark",
@@ -446,6 +592,8 @@ async fn statements_answer_as_postgresql_does_over_both_protocols() {
     if let Ok(from) = std::env::var(RECORD_FROM) {
         return record_all(&client, &connect(&from).await).await;
     }
+    let channel = Channel::from_shared(format!("http://{}", server.flight)).expect("an address");
+    let mut flight_client = FlightSqlServiceClient::new(channel.connect().await.expect("the server answers"));
     let (mut count, mut wrong) = (0, Vec::new());
     for path in files() {
         let name = path.file_name().expect("a file").to_string_lossy().into_owned();
@@ -458,7 +606,19 @@ async fn statements_answer_as_postgresql_does_over_both_protocols() {
             for (protocol, answer) in [
                 ("simple", simple(&client, &record.sql).await),
                 ("extended", extended(&client, &record.sql).await),
+                // There `?` is a parameter, as in ODBC and JDBC, and `??` the operator.
+                (
+                    "flight",
+                    flight(&mut flight_client, &record.sql.replace("::jsonb ?", "::jsonb ??")).await,
+                ),
             ] {
+                let answer = match (protocol, answer, expected) {
+                    ("flight", Answer::Rows { columns, rows }, Answer::Rows { columns: named, .. }) => Answer::Rows {
+                        columns: with_types_of(columns, named),
+                        rows,
+                    },
+                    (_, answer, _) => answer,
+                };
                 if !agree(expected, &answer, record.sorted) {
                     wrong.push(format!(
                         "{name}, {protocol}: {}\n  expected {expected:?}\n  got      {answer:?}",
