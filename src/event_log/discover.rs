@@ -1,7 +1,8 @@
 //! One listing of a source → the event logs in it, and why everything else in it is none.
 //!
 //! What is listed is what Spark's history server lists (`FsHistoryProvider.checkForLogs`, `EventLogFileReaders.scala`), by
-//! names and sizes alone: no file is opened. One LIST for the source, and one for each rolling directory in it.
+//! names and sizes alone: no file is opened. One LIST for the source, and one for each rolling directory in it. Where a store
+//! lists too little of a file that is being written, it is asked how long that file really is.
 //!
 //! Two deliberate differences. A rolling log whose last file is still empty is listed: Spark lists it or not depending on
 //! whether it saw it before. And a compaction that is being written (`….compact.inprogress`) does not hide its log.
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::name::{self, FileName, RollingFile};
-use super::store::Entry;
+use super::store::{Entry, OpenFile};
 use super::{EventLog, LogFile, LogStore, StoreError};
 
 /// Rolling directories listed at the same time: hides the latency of an object store without flooding it.
@@ -76,6 +77,11 @@ pub enum SkipReason {
     },
     /// A directory that is no rolling event log.
     NotAnEventLogDirectory,
+    /// Something has been written, and nothing of it can be read yet.
+    Behind {
+        /// Why, as the store says.
+        message: Arc<str>,
+    },
     /// The directory could not be listed.
     Unreadable {
         /// What the store said.
@@ -110,6 +116,7 @@ impl fmt::Display for SkipReason {
             SkipReason::NotAnEventLogDirectory => {
                 f.write_str("not an event log: a directory whose name does not start with eventlog_v2_")
             }
+            SkipReason::Behind { message } => write!(f, "behind: {message}"),
             SkipReason::Unreadable { message } => write!(f, "unreadable: {message}"),
         }
     }
@@ -129,7 +136,8 @@ pub async fn discover(store: &dyn LogStore, source: &str) -> Result<Discovery, S
         Ok(entries) => entries,
         Err(StoreError::NotADirectory { .. }) => {
             let file = store.head(source).await?;
-            discovery.add(&file, unless_hidden(&file, single_file));
+            let open = open_file(store, &file).await;
+            discovery.add(&file, unless_hidden(&file, |file| single_file(file, open)));
             return Ok(discovery);
         }
         Err(error) => return Err(error),
@@ -145,28 +153,41 @@ pub async fn discover(store: &dyn LogStore, source: &str) -> Result<Discovery, S
             size_bytes: 0,
             modified_ms,
         };
-        discovery.add_rolling(&directory, &entries);
+        let open = open_rolling_file(store, &entries).await;
+        discovery.add_rolling(&directory, &entries, open);
         return Ok(discovery);
     }
 
     let (rolling, others): (Vec<_>, Vec<_>) = entries
         .iter()
         .partition(|entry| entry.is_dir && name::is_rolling_directory(&entry.name));
+    let (written, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|entry| is_being_written(entry));
     for entry in others {
         let result = unless_hidden(entry, |entry| {
             if entry.is_dir {
                 Err(SkipReason::NotAnEventLogDirectory)
             } else {
-                single_file(entry)
+                single_file(entry, None)
             }
         });
         discovery.add(entry, result);
     }
+    for some in written.chunks(PARALLEL_LISTS) {
+        let opens = join_all(some.iter().map(|entry| open_file(store, entry))).await;
+        for (entry, open) in some.iter().zip(opens) {
+            discovery.add(entry, single_file(entry, open));
+        }
+    }
     for some in rolling.chunks(PARALLEL_LISTS) {
-        let listings = join_all(some.iter().map(|entry| store.list(&entry.path))).await;
+        let list = async |entry: &Entry| {
+            let files = store.list(&entry.path).await?;
+            let open = open_rolling_file(store, &files).await;
+            Ok::<_, StoreError>((files, open))
+        };
+        let listings = join_all(some.iter().map(|entry| list(entry))).await;
         for (entry, listing) in some.iter().zip(listings) {
             match listing {
-                Ok(files) => discovery.add_rolling(entry, &files),
+                Ok((files, open)) => discovery.add_rolling(entry, &files, open),
                 Err(error) => discovery.add(
                     entry,
                     Err(SkipReason::Unreadable {
@@ -195,8 +216,8 @@ impl Discovery {
         }
     }
 
-    fn add_rolling(&mut self, directory: &Entry, files: &[Entry]) {
-        match rolling_log(directory, files) {
+    fn add_rolling(&mut self, directory: &Entry, files: &[Entry], open: Option<OpenFile>) {
+        match rolling_log(directory, files, open) {
             Ok(log) => self.logs.push(log),
             Err(reason) => self.skipped.push(NotALog {
                 path: directory.path.clone(),
@@ -257,7 +278,35 @@ fn unless_hidden(
     }
 }
 
-fn single_file(entry: &Entry) -> Result<EventLog, SkipReason> {
+/// A single log whose name says that its application runs.
+fn is_being_written(entry: &Entry) -> bool {
+    !entry.is_dir && !entry.is_special && !name::is_hidden(&entry.name) && FileName::parse(&entry.name).in_progress
+}
+
+/// How long a file is that is being written, where the listing does not say it. A store that cannot tell has said what it knows in
+/// the listing, so that is not an error: whatever is wrong, reading the file will say.
+async fn open_file(store: &dyn LogStore, entry: &Entry) -> Option<OpenFile> {
+    if !is_being_written(entry) {
+        return None;
+    }
+    store.open_file(entry).await.unwrap_or_default()
+}
+
+/// The same of the last file of a rolling log that has not ended.
+async fn open_rolling_file(store: &dyn LogStore, files: &[Entry]) -> Option<OpenFile> {
+    let ended = RollingFile::AppStatus { in_progress: false };
+    if files.iter().any(|file| RollingFile::parse(&file.name) == ended) {
+        return None;
+    }
+    let index = |file: &&Entry| match RollingFile::parse(&file.name) {
+        RollingFile::Events { index, name } if !file.is_dir && !name.compacted => index,
+        _ => None,
+    };
+    let last = files.iter().filter(|file| index(file).is_some()).max_by_key(index)?;
+    store.open_file(last).await.unwrap_or_default()
+}
+
+fn single_file(entry: &Entry, open: Option<OpenFile>) -> Result<EventLog, SkipReason> {
     let name = FileName::parse(&entry.name);
     let codec = name.codec.map_err(|suffix| SkipReason::UnknownCodec {
         suffix: suffix.to_owned(),
@@ -265,8 +314,9 @@ fn single_file(entry: &Entry) -> Result<EventLog, SkipReason> {
     if entry.is_special {
         return Err(SkipReason::NotAFile);
     }
-    if entry.size_bytes == 0 {
-        return Err(SkipReason::Empty);
+    let size_bytes = open.as_ref().map_or(entry.size_bytes, |open| open.size_bytes);
+    if size_bytes == 0 {
+        return Err(nothing_of(open));
     }
     let directory = entry.path.strip_suffix(&entry.name).unwrap_or_default();
     // Without `.inprogress` alone: a compacted file is another file.
@@ -283,14 +333,15 @@ fn single_file(entry: &Entry) -> Result<EventLog, SkipReason> {
         rolling: false,
         files: vec![LogFile {
             path,
-            size_bytes: entry.size_bytes,
+            size_bytes,
             modified_ms: entry.modified_ms,
             codec,
             index: None,
             compacted: name.compacted,
         }],
         in_progress: name.in_progress,
-        size_bytes: entry.size_bytes,
+        open,
+        size_bytes,
         modified_ms: entry.modified_ms,
     })
 }
@@ -310,7 +361,15 @@ fn is_one_rolling_log(source: &str, entries: &[Entry]) -> bool {
     (events && status) || (named_so && (events || status || !others))
 }
 
-fn rolling_log(directory: &Entry, entries: &[Entry]) -> Result<EventLog, SkipReason> {
+/// Why a log is not listed of which nothing can be read.
+fn nothing_of(open: Option<OpenFile>) -> SkipReason {
+    match open.and_then(|open| open.behind) {
+        Some(message) => SkipReason::Behind { message },
+        None => SkipReason::Empty,
+    }
+}
+
+fn rolling_log(directory: &Entry, entries: &[Entry], open: Option<OpenFile>) -> Result<EventLog, SkipReason> {
     let mut files = Vec::new();
     let (mut seen_status, mut finished) = (false, false);
     for entry in entries.iter().filter(|entry| !entry.is_dir) {
@@ -362,11 +421,14 @@ fn rolling_log(directory: &Entry, entries: &[Entry]) -> Result<EventLog, SkipRea
             compacted: name.compacted,
         });
     }
+    if let (Some(open), Some(last)) = (&open, log_files.last_mut().filter(|last| !last.compacted)) {
+        last.size_bytes = open.size_bytes;
+    }
     let size_bytes = log_files
         .iter()
         .fold(0u64, |sum, file| sum.saturating_add(file.size_bytes));
     if size_bytes == 0 {
-        return Err(SkipReason::Empty);
+        return Err(nothing_of(open));
     }
     let path: Arc<str> = directory.path.as_str().into();
     Ok(EventLog {
@@ -374,6 +436,7 @@ fn rolling_log(directory: &Entry, entries: &[Entry]) -> Result<EventLog, SkipRea
         path,
         rolling: true,
         in_progress: !finished,
+        open,
         size_bytes,
         modified_ms: log_files.last().map_or(directory.modified_ms, |file| file.modified_ms),
         files: log_files,

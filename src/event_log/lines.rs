@@ -410,6 +410,7 @@ mod tests {
                 identity: "log".into(),
                 rolling,
                 in_progress: false,
+                open: None,
                 size_bytes: files.iter().map(|file| file.size_bytes).sum(),
                 modified_ms: 0,
                 files,

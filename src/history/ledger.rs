@@ -395,6 +395,7 @@ impl Ledger {
             rolling: false,
             files: Vec::new(),
             in_progress: stamp.path.ends_with(".inprogress"),
+            open: None,
             size_bytes: stamp.size_bytes,
             modified_ms: stamp.modified_ms,
         };
@@ -976,6 +977,12 @@ impl Ledger {
                 error = Some(beaten(&attempt, tracked, winner));
             }
         }
+        if let Some(behind) = tracked.log.open.as_ref().and_then(|open| open.behind.as_ref()) {
+            error = Some(match error {
+                Some(error) => format!("{error}; behind: {behind}"),
+                None => format!("behind: {behind}"),
+            });
+        }
         if tracked.deleted {
             error =
                 Some("the log was deleted; its rows stay until the gateway stops (follow_log_deletion is off)".into());
@@ -1325,6 +1332,7 @@ mod tests {
             rolling: false,
             files: vec![file],
             in_progress: path.ends_with(".inprogress"),
+            open: None,
             size_bytes,
             modified_ms,
         }

@@ -1,17 +1,20 @@
 //! The only door to storage: list a directory, read a range.
 //!
-//! [`LogStore`] is what event logs need of a store; [`LocalStore`] is the local file system. Paths are text, as users see
-//! them; [`local_path`] turns what a user gave into one. Nothing here knows what an event log is.
+//! [`LogStore`] is what event logs need of a store; [`LocalStore`] is the local file system, [`HdfsStore`] one HDFS. Paths are
+//! text, as users see them; [`local_path`] turns what a user gave into one. Nothing here knows what an event log is.
 
+mod hdfs;
 mod local;
 
 use std::fmt::Debug;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use hdfs::{HdfsSettings, HdfsSetupError, HdfsStore, WebHdfsSetting};
 pub use local::{LocalStore, local_path, path_text};
 
 /// What a store can do for event logs. S3 and HDFS implement the same.
@@ -24,11 +27,26 @@ pub trait LogStore: Debug + Send + Sync {
     /// Bytes `range` of a file; shorter only when the file ends earlier, empty past its end.
     async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
 
+    /// What can be read now of a file that is being written, where a listing does not know it: HDFS lists a length that stays behind.
+    /// `None`: what was listed is all there is. Whoever asks knows from the name that the file is being written.
+    async fn open_file(&self, _: &Entry) -> Result<Option<OpenFile>, StoreError> {
+        Ok(None)
+    }
+
     /// How many bytes of a large file to read at a time: so many that the fixed cost of a read does not count.
     fn read_bytes(&self) -> u64 {
         // A request to an object store takes tens of milliseconds before its first byte.
         8 << 20
     }
+}
+
+/// A file that a writer has open, in a store whose listing does not show how long it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenFile {
+    /// Bytes that can be read now.
+    pub size_bytes: u64,
+    /// Why more has been written than can be read; a sentence for users.
+    pub behind: Option<Arc<str>>,
 }
 
 /// One entry of a directory.
