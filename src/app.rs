@@ -516,7 +516,7 @@ fn all_read(summary: &ScanSummary) -> Result<(), AppError> {
 
 fn sources(loaded: &Loaded) -> Result<Vec<Source>, SourceError> {
     let paths = loaded.config.sources.paths.iter();
-    paths.map(|given| Source::parse(given)).collect()
+    paths.map(|given| Source::parse(given, &loaded.storage)).collect()
 }
 
 /// `cache` opens the cache, while the sources are being listed.
@@ -931,7 +931,7 @@ mod tests {
                 ],
                 "source /no/such/directory does not exist",
             ),
-            (&["check", "s3://bucket/logs"], "s3:// is not built yet"),
+            (&["check", "ftp://host/logs"], "nothing is known of ftp://"),
             (&["serve", "x", "--http", "0.0.0.0:18080"], "nobody could log in"),
             (&["serve", "x", "--flight", "0.0.0.0:32010"], "nobody could log in"),
             (&["serve", "x", "--pg", "192.168.0.1:5433"], "nobody could log in"),

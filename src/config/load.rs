@@ -13,7 +13,8 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::args::{Command, CommandLine};
 use super::keys::{self, KEYS, KeyForm, OTHER_VARIABLES, PREFIX};
-use super::{ByteSize, CacheLocation, Config, DoorAddr};
+use super::storage::STORE_VARIABLES;
+use super::{ByteSize, CacheLocation, Config, DoorAddr, StorageConfig, StoreEnvironment};
 
 /// Where a value comes from, the weakest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +92,8 @@ pub enum ConfigError {
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
+    /// What stores are opened with.
+    pub storage: StorageConfig,
     pub settings: Vec<ResolvedSetting>,
 }
 
@@ -136,7 +139,27 @@ pub fn load(line: &CommandLine, environment: &[(OsString, OsString)]) -> Result<
         })
         .collect();
     validate(&config, &layers, &line.command)?;
-    Ok(Loaded { config, settings })
+    let storage = StorageConfig {
+        remote: config.storage.clone(),
+        s3: config.s3.clone(),
+        hdfs: config.hdfs.clone(),
+        environment: store_environment(environment),
+    };
+    Ok(Loaded {
+        config,
+        storage,
+        settings,
+    })
+}
+
+/// What the stores' own tools read from the environment.
+fn store_environment(environment: &[(OsString, OsString)]) -> StoreEnvironment {
+    let of_stores = environment.iter().filter_map(|(name, value)| {
+        let (name, value) = (name.to_str()?, value.to_str()?);
+        let is_known = STORE_VARIABLES.iter().any(|begin| name.starts_with(begin)) && !value.is_empty();
+        is_known.then(|| (name.to_owned(), value.to_owned()))
+    });
+    StoreEnvironment(of_stores.collect())
 }
 
 /// The default of a key, as it would be written.
@@ -192,6 +215,11 @@ fn check_keys(layer: &Layer, dict: &Dict, above: &str) -> Result<(), ConfigError
         };
         let is_section = KEYS.iter().any(|known| known.section() == name);
         match value {
+            Value::Dict(_, buckets) if name == BUCKETS => {
+                for (bucket, keys) in buckets {
+                    check_bucket(layer, bucket, keys)?;
+                }
+            }
             Value::Dict(_, inner) if !inner.is_empty() => check_keys(layer, inner, &name)?,
             Value::Dict(..) if is_section => {}
             _ if is_section => {
@@ -202,6 +230,26 @@ fn check_keys(layer: &Layer, dict: &Dict, above: &str) -> Result<(), ConfigError
             }
             _ if KEYS.iter().any(|known| known.name == name) => {}
             _ => return Err(unknown_key(layer, &name)),
+        }
+    }
+    Ok(())
+}
+
+/// The section of sections for one bucket each.
+const BUCKETS: &str = "s3.bucket";
+
+/// A section `[s3.bucket.NAME]` has the keys of `[s3]`.
+fn check_bucket(layer: &Layer, bucket: &str, keys: &Value) -> Result<(), ConfigError> {
+    let Value::Dict(_, keys) = keys else {
+        return Err(ConfigError::Section {
+            place: format!("{}.{bucket}", layer.place(BUCKETS)),
+            section: format!("{BUCKETS}.{bucket}"),
+        });
+    };
+    for key in keys.keys() {
+        let name = format!("s3.{key}");
+        if !KEYS.iter().any(|known| known.name == name) {
+            return Err(unknown_key(layer, &name));
         }
     }
     Ok(())
@@ -362,6 +410,8 @@ fn text(value: &Value) -> String {
 
 /// Below this a scan would do nothing but list directories.
 const SHORTEST_SCAN_INTERVAL: Duration = Duration::from_millis(100);
+/// A NameNode that collects garbage does not answer meanwhile.
+const SHORTEST_HDFS_TIMEOUT: Duration = Duration::from_secs(1);
 /// A client on a slow network has to be able to answer.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 /// Statements of tools are that long.
@@ -399,6 +449,12 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
             "sources.scan_interval",
             format!("{} is too short; at least 100ms", config.sources.scan_interval),
         );
+    }
+    if config.hdfs.timeout.0 < SHORTEST_HDFS_TIMEOUT {
+        return invalid("hdfs.timeout", format!("{} is too short; at least 1s", config.hdfs.timeout));
+    }
+    if let Some(property) = config.hdfs.properties.iter().find(|property| !property.contains('=')) {
+        return invalid("hdfs.properties", format!("{property:?} is not of the form name=value"));
     }
     if config.query.memory_limit.0 > 0 && config.query.memory_limit < SMALLEST_MEMORY_LIMIT {
         return invalid(
@@ -542,6 +598,28 @@ mod tests {
                 "sources.paths=f (file)",
                 "sources.scan_interval=4s (environment)",
                 "sources.follow_log_deletion=true (default)",
+                "storage.connect_timeout=5s (default)",
+                "storage.request_timeout=30s (default)",
+                "storage.retry_timeout=20s (default)",
+                "storage.longest_pause=1m (default)",
+                "storage.read_ahead=16MiB (default)",
+                "storage.ca_file= (default)",
+                "s3.endpoint= (default)",
+                "s3.region= (default)",
+                "s3.path_style=true (default)",
+                "s3.allow_http=false (default)",
+                "s3.credentials=auto (default)",
+                "s3.access_key_id= (default)",
+                "s3.secret_access_key= (default)",
+                "s3.session_token= (default)",
+                "hdfs.hadoop_conf_dir= (default)",
+                "hdfs.user= (default)",
+                "hdfs.kerberos_principal= (default)",
+                "hdfs.kerberos_keytab= (default)",
+                "hdfs.kerberos_cache= (default)",
+                "hdfs.webhdfs=auto (default)",
+                "hdfs.timeout=10s (default)",
+                "hdfs.properties= (default)",
                 "ingest.threads=0 (default)",
                 "cache.location=default (default)",
                 "cache.read_only=false (default)",

@@ -8,22 +8,29 @@
 
 pub mod args;
 mod docs;
+mod hdfs;
 mod keys;
 mod load;
+mod storage;
 mod units;
 
 use serde::{Deserialize, Serialize};
 
 pub use docs::render_docs;
+pub use hdfs::{HdfsConfig, WebHdfsConfig};
 pub use keys::{KEYS, Key, KeyForm};
 pub use load::{ConfigError, Layer, Loaded, ResolvedSetting, load};
-pub use units::{ByteSize, CacheLocation, DoorAddr, Span, TimeLimit, TlsVersion};
+pub use storage::{RemoteConfig, S3BucketConfig, S3Config, S3Credentials, StorageConfig, StoreEnvironment};
+pub use units::{ByteSize, CacheLocation, DoorAddr, Secret, Span, TimeLimit, TlsVersion};
 
 /// Everything that can be set. What each key means stands beside its name in [`KEYS`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub sources: SourcesConfig,
+    pub storage: RemoteConfig,
+    pub s3: S3Config,
+    pub hdfs: HdfsConfig,
     pub ingest: IngestConfig,
     pub cache: CacheConfig,
     pub retention: RetentionConfig,

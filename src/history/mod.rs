@@ -467,11 +467,12 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::StorageConfig;
 
     const LINE: &str = "{\"Event\":\"SparkListenerLogStart\",\"Spark Version\":\"4.1.0\"}\n";
 
     fn history(dir: &Path) -> History {
-        let source = Source::parse(dir.to_str().unwrap()).unwrap();
+        let source = Source::parse(dir.to_str().unwrap(), &StorageConfig::default()).unwrap();
         History::new(
             vec![source],
             HistoryOptions {

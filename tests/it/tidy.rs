@@ -103,8 +103,19 @@ const DOORS: &[(&str, &[&str], &str)] = &[
             "output",
             "config",
             "app",
+            "event_log/store/hdfs/webhdfs",
         ],
-        "event_log knows bytes, not JSON; tables know Arrow",
+        "event_log knows bytes, not JSON, but for the answers of WebHDFS; tables know Arrow",
+    ),
+    (
+        "hdfs_native",
+        &["event_log/store/hdfs"],
+        "one place knows the client of HDFS",
+    ),
+    (
+        "reqwest",
+        &["event_log/store/hdfs/webhdfs"],
+        "only WebHDFS is asked over HTTP; object_store asks for itself",
     ),
     (
         "object_store",

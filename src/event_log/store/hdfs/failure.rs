@@ -8,7 +8,7 @@ use hdfs_native::HdfsError;
 
 use super::super::StoreError;
 use super::hadoop::HadoopConf;
-use super::{HdfsSettings, Target};
+use super::{Settings, Target};
 
 /// How far a call had come when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,80 +21,61 @@ pub(super) enum Stage {
 
 /// The error of `path` for what the client says.
 pub(super) fn store_error(target: &Target, path: &str, stage: Stage, error: &HdfsError) -> StoreError {
-    let io = |kind: io::ErrorKind, message: String| StoreError::Io {
-        path: path.to_owned(),
-        source: io::Error::new(kind, message),
-    };
+    let path = || path.to_owned();
+    let refused = |message: String| StoreError::Refused { path: path(), message };
+    let unavailable = |message: String| StoreError::Unavailable { path: path(), message };
     match error {
-        HdfsError::FileNotFound(_) => StoreError::NotFound { path: path.to_owned() },
+        HdfsError::FileNotFound(_) => StoreError::NotFound { path: path() },
         HdfsError::RPCError(class, text) | HdfsError::FatalRPCError(class, text) => {
             let exception = class.rsplit(['.', '$']).next().unwrap_or_default();
             let message = first_line(text);
             match exception {
                 "FileNotFoundException" if message.contains("is not a file") => {
-                    io(io::ErrorKind::IsADirectory, "is a directory".to_owned())
+                    refused("is a directory".to_owned())
                 }
-                "FileNotFoundException" => StoreError::NotFound { path: path.to_owned() },
+                "FileNotFoundException" => StoreError::NotFound { path: path() },
                 "AccessControlException" if message.contains("Permission denied") => {
-                    io(io::ErrorKind::PermissionDenied, uncapitalised(&message))
+                    refused(uncapitalised(&message))
                 }
                 "AccessControlException"
                 | "AuthorizationException"
                 | "SaslException"
                 | "GSSException"
-                | "InvalidToken" => io(io::ErrorKind::PermissionDenied, refused_login(target, &message)),
-                "SafeModeException" => io(
-                    io::ErrorKind::ResourceBusy,
-                    format!(
+                | "InvalidToken" => refused(refused_login(target, &message)),
+                "SafeModeException" => unavailable(format!(
                         "the NameNode {} is in safe mode, as while it starts; reading goes on when it leaves it",
                         target.names()
                     ),
                 ),
-                "StandbyException" if target.namenodes.len() < 2 => io(
-                    io::ErrorKind::ResourceBusy,
-                    format!(
+                "StandbyException" if target.namenodes.len() < 2 => unavailable(format!(
                         "the NameNode {} is in standby; name the name service (hdfs://service/path) instead of one of its NameNodes",
                         target.names()
                     ),
                 ),
-                "StandbyException" | "RetriableException" => io(
-                    io::ErrorKind::ResourceBusy,
-                    format!("no NameNode of {} is active now", target.names()),
+                "StandbyException" | "RetriableException" => unavailable(format!("no NameNode of {} is active now", target.names()),
                 ),
-                _ => io(
-                    io::ErrorKind::Other,
-                    format!("the NameNode says {exception}: {message}"),
+                _ => unavailable(format!("the NameNode says {exception}: {message}"),
                 ),
             }
         }
-        HdfsError::GSSAPIError(_, _, text) => io(io::ErrorKind::PermissionDenied, kerberos(target, &first_line(text))),
-        HdfsError::SASLError(text) => io(
-            io::ErrorKind::PermissionDenied,
-            refused_login(target, &first_line(text)),
+        HdfsError::GSSAPIError(_, _, text) => refused(kerberos(target, &first_line(text))),
+        HdfsError::SASLError(text) => refused(refused_login(target, &first_line(text)),
         ),
-        HdfsError::NoSASLMechanism => io(
-            io::ErrorKind::PermissionDenied,
-            refused_login(target, "no way to log in that both sides know"),
+        HdfsError::NoSASLMechanism => refused(refused_login(target, "no way to log in that both sides know"),
         ),
-        HdfsError::OperationFailed(text) if text.contains("libgssapi") => io(
-            io::ErrorKind::Unsupported,
-            "Kerberos needs the library libgssapi_krb5.so.2, which is not on this machine: install Debian's package \
+        HdfsError::OperationFailed(text) if text.contains("libgssapi") => refused("Kerberos needs the library libgssapi_krb5.so.2, which is not on this machine: install Debian's package \
              libgssapi-krb5-2, or krb5-libs of Red Hat"
                 .to_owned(),
         ),
-        HdfsError::IOError(error) => io(error.kind(), unreachable(target, stage, error)),
-        HdfsError::ChecksumError => io(
-            io::ErrorKind::InvalidData,
-            "a block does not fit its checksum on any DataNode that was asked".to_owned(),
+        HdfsError::IOError(error) => unavailable(unreachable(target, stage, error)),
+        HdfsError::ChecksumError => unavailable("a block does not fit its checksum on any DataNode that was asked".to_owned(),
         ),
-        HdfsError::BlocksNotFound(_) => io(
-            io::ErrorKind::NotConnected,
-            "no DataNode has one of its blocks now; `hdfs fsck` tells which".to_owned(),
+        HdfsError::BlocksNotFound(_) => unavailable("no DataNode has one of its blocks now; `hdfs fsck` tells which".to_owned(),
         ),
         HdfsError::DataTransferError(text) => {
-            io(io::ErrorKind::Other, format!("a DataNode says: {}", first_line(text)))
+            unavailable(format!("a DataNode says: {}", first_line(text)))
         }
-        other => io(io::ErrorKind::Other, first_line(&other.to_string())),
+        other => unavailable(first_line(&other.to_string())),
     }
 }
 
@@ -108,20 +89,17 @@ pub(super) fn late(target: &Target, path: &str, stage: Stage, limit: Duration) -
         true => format!(", or the KDC {}", target.kdc()),
         false => String::new(),
     };
-    StoreError::Io {
+    StoreError::Unavailable {
         path: path.to_owned(),
-        source: io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("{who}{kdc} has not answered within {limit:?} ([hdfs] timeout)"),
-        ),
+        message: format!("{who}{kdc} has not answered within {limit:?} ([hdfs] timeout)"),
     }
 }
 
 /// A defect of the client.
 pub(super) fn panicked(path: &str) -> StoreError {
-    StoreError::Io {
+    StoreError::Unavailable {
         path: path.to_owned(),
-        source: io::Error::other("a defect of the HDFS client stopped reading it; please report it"),
+        message: "a defect of the HDFS client stopped reading it; please report it".to_owned(),
     }
 }
 
@@ -239,16 +217,16 @@ fn uncapitalised(text: &str) -> String {
 
 impl Target {
     /// What errors have to name.
-    pub(super) fn new(authority: &str, conf: &HadoopConf, settings: &HdfsSettings) -> Self {
+    pub(super) fn new(authority: &str, conf: &HadoopConf, settings: &Settings) -> Self {
         Target {
             authority: authority.to_owned(),
             namenodes: conf.namenodes(authority),
             conf_place: conf.place(),
             secure: conf.is_secure(),
-            principal: settings.kerberos_principal.clone(),
-            keytab: settings.kerberos_keytab.clone(),
+            principal: settings.principal.clone(),
+            keytab: settings.keytab.clone(),
             cache: settings
-                .kerberos_cache
+                .cache
                 .clone()
                 .or_else(|| std::env::var("KRB5CCNAME").ok()),
         }
@@ -348,7 +326,7 @@ mod tests {
         );
         assert_eq!(
             text(&denied),
-            "hdfs://ns/logs cannot be read: permission denied: user=alice, access=READ, inode=\"/logs/a\":root:root:-rw-------"
+            "hdfs://ns/logs: permission denied: user=alice, access=READ, inode=\"/logs/a\":root:root:-rw-------"
         );
     }
 

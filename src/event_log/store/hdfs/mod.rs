@@ -2,7 +2,7 @@
 //!
 //! Paths are `hdfs://authority/path` with the path as HDFS has it: nothing is decoded or encoded, as Hadoop's own `Path` does. The
 //! client runs on threads of its own, so that its connections live as long as the process and a defect of it ends here. Every wait
-//! has an end ([`HdfsSettings::timeout`]): a NameNode that does not answer costs one call, not a worker.
+//! has an end (`[hdfs] timeout`): a NameNode that does not answer costs one call, not a worker.
 //!
 //! Invariant: of a file that is being written, [`LogStore::read`] gives no byte beyond what [`LogStore::open_file`] has told, and none twice
 //! over the network but for the last piece of a line.
@@ -17,8 +17,7 @@ use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,7 +29,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Entry, LogStore, OpenFile, StoreError};
+use super::{Entry, LogStore, OpenFile, RequestCounter, Requests, StoreError};
+use crate::config::{HdfsConfig, WebHdfsConfig};
 use failure::Stage;
 use hadoop::HadoopConf;
 use open_files::{OpenFiles, Tail};
@@ -42,36 +42,37 @@ const WAITING_RESULTS: usize = 256;
 /// takes some seconds; what lasts longer is left to the next scan.
 const FAILOVER_ROUNDS: usize = 4;
 
-/// What one needs to know to read from HDFS.
+/// `[hdfs]`, with `None` for what is not set.
 #[derive(Debug, Clone)]
-pub struct HdfsSettings {
-    /// Where `core-site.xml` and `hdfs-site.xml` are; `None`: where `HADOOP_CONF_DIR`, or else `HADOOP_HOME`, says.
-    pub conf_dir: Option<PathBuf>,
-    /// Who to be where HDFS asks for no proof; with Kerberos, whom to act for. `None`: `HADOOP_USER_NAME`, or the user of the process.
-    pub user: Option<String>,
-    /// Who to log in as. `None`: whose tickets the default cache has.
-    pub kerberos_principal: Option<String>,
-    /// File with the principal's keys.
-    pub kerberos_keytab: Option<String>,
-    /// Cache of tickets, such as `FILE:/tmp/krb5cc_0`.
-    pub kerberos_cache: Option<String>,
-    /// Where the last block of a file that is being written is read.
-    pub webhdfs: WebHdfsSetting,
-    /// Longest wait for an answer.
-    pub timeout: Duration,
-    /// Properties of Hadoop, above those of its files.
-    pub properties: Vec<(String, String)>,
+struct Settings {
+    conf_dir: Option<PathBuf>,
+    user: Option<String>,
+    principal: Option<String>,
+    keytab: Option<String>,
+    cache: Option<String>,
+    webhdfs: WebHdfsConfig,
+    timeout: Duration,
+    properties: Vec<(String, String)>,
 }
 
-/// Whether, and where, WebHDFS is used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WebHdfsSetting {
-    /// Where Hadoop's configuration says that NameNodes listen.
-    Auto,
-    /// Not at all: of a file that is being written only its finished blocks are read.
-    Off,
-    /// At these base URLs (`http://host:9870`), all of one cluster.
-    At(Vec<String>),
+impl Settings {
+    fn new(config: &HdfsConfig) -> Self {
+        let set = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let pair = |property: &String| {
+            let (name, value) = property.split_once('=')?;
+            Some((name.trim().to_owned(), value.trim().to_owned()))
+        };
+        Settings {
+            conf_dir: set(&config.hadoop_conf_dir).map(PathBuf::from),
+            user: set(&config.user),
+            principal: set(&config.kerberos_principal),
+            keytab: set(&config.kerberos_keytab),
+            cache: set(&config.kerberos_cache),
+            webhdfs: config.webhdfs.clone(),
+            timeout: config.timeout.0,
+            properties: config.properties.iter().filter_map(pair).collect(),
+        }
+    }
 }
 
 /// Why a source on HDFS cannot be used. All of these are for the operator to put right.
@@ -85,8 +86,6 @@ pub enum HdfsSetupError {
         "{uri} names no cluster, and fs.defaultFS of {place} is no {scheme}:// URI; write {scheme}://namenode:8020/path"
     )]
     NoDefault { uri: String, scheme: String, place: String },
-    #[error("{uri} is no URI of HDFS; write hdfs://namenode:8020/path, or hdfs://nameservice/path")]
-    NotHdfs { uri: String },
     #[error("[hdfs] {given} needs kerberos_principal: who is to be logged in?")]
     NoPrincipal { given: &'static str },
     #[error("the name service {service} has no addresses (dfs.namenode.rpc-address.{service}.…) in {place}")]
@@ -115,13 +114,13 @@ pub struct HdfsStore {
     /// As the client wants it: one NameNode, a name service, or a mount table.
     url: String,
     target: Target,
-    settings: HdfsSettings,
+    settings: Settings,
     conf: HadoopConf,
     user: String,
     client: Mutex<Slot>,
     web: Option<WebHdfs>,
     open_files: OpenFiles,
-    received: AtomicU64,
+    requests: RequestCounter,
 }
 
 /// The client, once it was needed.
@@ -151,28 +150,23 @@ fn threads() -> Result<&'static Runtime, StoreError> {
             .enable_all()
             .build()
     });
-    THREADS.as_ref().map_err(|error| StoreError::Io {
+    THREADS.as_ref().map_err(|error| StoreError::Unavailable {
         path: "HDFS".to_owned(),
-        source: io::Error::new(error.kind(), format!("no threads for its client: {error}")),
+        message: format!("there are no threads for its client: {error}"),
     })
 }
 
 impl HdfsStore {
-    /// The HDFS that a URI names, and the path in it. Nothing is connected to yet.
+    /// The HDFS that `scheme://rest` names, and the path in it. Nothing is connected to yet.
     ///
-    /// `hdfs://host:port/path`, `hdfs://nameservice/path`, `hdfs:///path` and `hdfs:/path` (`fs.defaultFS`); `viewfs` alike.
-    pub fn open(uri: &str, settings: HdfsSettings) -> Result<(Self, String), HdfsSetupError> {
-        let not_hdfs = || HdfsSetupError::NotHdfs { uri: uri.to_owned() };
-        let (scheme, rest) = uri.split_once(':').ok_or_else(not_hdfs)?;
-        let scheme = scheme.to_lowercase();
-        if !["hdfs", "viewfs"].contains(&scheme.as_str()) || !rest.starts_with('/') {
-            return Err(not_hdfs());
-        }
+    /// `hdfs://host:port/path`, `hdfs://nameservice/path`, `hdfs:///path` (`fs.defaultFS`); `viewfs` alike.
+    pub fn open(scheme: &str, rest: &str, config: &HdfsConfig) -> Result<(Self, String), HdfsSetupError> {
+        let settings = Settings::new(config);
         for (given, is_set) in [
-            ("kerberos_keytab", settings.kerberos_keytab.is_some()),
-            ("kerberos_cache", settings.kerberos_cache.is_some()),
+            ("kerberos_keytab", settings.keytab.is_some()),
+            ("kerberos_cache", settings.cache.is_some()),
         ] {
-            if is_set && settings.kerberos_principal.is_none() {
+            if is_set && settings.principal.is_none() {
                 return Err(HdfsSetupError::NoPrincipal { given });
             }
         }
@@ -181,17 +175,14 @@ impl HdfsStore {
             |name| std::env::var(name).ok(),
             &settings.properties,
         )?;
-        let (authority, path) = match rest.strip_prefix("//") {
-            Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
-            None => ("", rest),
-        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let authority = if authority.is_empty() {
             match conf.default_fs() {
                 Some((default_scheme, authority)) if default_scheme == scheme && !authority.is_empty() => authority,
                 _ => {
                     return Err(HdfsSetupError::NoDefault {
-                        uri: uri.to_owned(),
-                        scheme,
+                        uri: format!("{scheme}://{rest}"),
+                        scheme: scheme.to_owned(),
                         place: conf.place(),
                     });
                 }
@@ -219,11 +210,11 @@ impl HdfsStore {
             .or_else(|| whoami::username().ok())
             .unwrap_or_else(|| "sparkgate".to_owned());
         let addresses = match &settings.webhdfs {
-            WebHdfsSetting::Off => Vec::new(),
-            WebHdfsSetting::At(addresses) => addresses.clone(),
+            WebHdfsConfig::Off => Vec::new(),
+            WebHdfsConfig::At(addresses) => addresses.clone(),
             // A mount table has several clusters behind it.
-            WebHdfsSetting::Auto if scheme == "viewfs" => Vec::new(),
-            WebHdfsSetting::Auto => conf.web_addresses(authority),
+            WebHdfsConfig::Auto if scheme == "viewfs" => Vec::new(),
+            WebHdfsConfig::Auto => conf.web_addresses(authority),
         };
         let web = match addresses.is_empty() {
             true => None,
@@ -250,7 +241,7 @@ impl HdfsStore {
             client: Mutex::default(),
             web,
             open_files: OpenFiles::default(),
-            received: AtomicU64::new(0),
+            requests: RequestCounter::default(),
         };
         // What the client itself finds wrong, such as a mount table without links, is to be known at the start.
         if !store.target.secure {
@@ -259,11 +250,6 @@ impl HdfsStore {
             })?;
         }
         Ok((store, full))
-    }
-
-    /// Bytes of files that came over the network so far.
-    pub fn received_bytes(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
     }
 
     /// A path as the cluster has it.
@@ -324,13 +310,13 @@ impl HdfsStore {
             builder = builder.with_io_runtime(threads.handle().clone());
         }
         if self.target.secure {
-            if let Some(principal) = &self.settings.kerberos_principal {
+            if let Some(principal) = &self.settings.principal {
                 builder = builder.with_kerberos_principal(principal.as_str());
             }
-            if let Some(keytab) = &self.settings.kerberos_keytab {
+            if let Some(keytab) = &self.settings.keytab {
                 builder = builder.with_kerberos_keytab(keytab.as_str());
             }
-            if let Some(cache) = &self.settings.kerberos_cache {
+            if let Some(cache) = &self.settings.cache {
                 builder = builder.with_kerberos_cache(cache.as_str());
             }
             // Another user than the one who is logged in: that one has to be allowed to act for others.
@@ -428,6 +414,10 @@ impl HdfsStore {
     /// Bytes of finished blocks, and how many bytes those have together.
     async fn read_finished(&self, path: &str, range: Range<u64>) -> Result<(Bytes, u64), StoreError> {
         let inside = self.inside(path).to_owned();
+        match range.is_empty() {
+            true => self.requests.head(),
+            false => self.requests.get(),
+        }
         let pieces = self
             .collect(path, Stage::DataNode, |client, send| {
                 let (inside, range) = (inside.clone(), range.clone());
@@ -458,20 +448,17 @@ impl HdfsStore {
             }
         }
         let bytes = joined(bytes);
-        self.count(&bytes);
+        self.requests.read(bytes.len() as u64);
         Ok((bytes, length))
-    }
-
-    fn count(&self, bytes: &Bytes) {
-        self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
 
     /// The bytes from `from` on of a file that is being written, as many as are kept, and where it ends now.
     async fn tail(&self, web: &WebHdfs, entry: &Entry, from: u64) -> Result<Tail, WebError> {
         let inside = self.inside(&entry.path).to_owned();
         let redirect = self.open_files.redirect(&entry.path);
+        self.requests.get();
         let answer = web.read(&inside, from, None, redirect).await?;
-        self.count(&answer.bytes);
+        self.requests.read(answer.bytes.len() as u64);
         self.open_files.set_redirect(&entry.path, answer.redirect);
         Ok(Tail {
             start: from,
@@ -506,6 +493,7 @@ impl HdfsStore {
         if !self.open_files.is_time_to_ask(&entry.path) {
             return true;
         }
+        self.requests.head();
         // Who cannot tell is asked again.
         web.is_open(self.inside(&entry.path)).await.unwrap_or(true)
     }
@@ -531,6 +519,7 @@ impl LogStore for HdfsStore {
     async fn list(&self, dir: &str) -> Result<Vec<Entry>, StoreError> {
         let prefix = dir.trim_end_matches('/');
         let inside = self.inside(prefix).to_owned();
+        self.requests.list();
         let statuses = self
             .collect(dir, Stage::NameNode, |client, send| {
                 let inside = inside.clone();
@@ -561,6 +550,7 @@ impl LogStore for HdfsStore {
 
     async fn head(&self, path: &str) -> Result<Entry, StoreError> {
         let inside = self.inside(path).to_owned();
+        self.requests.head();
         let found = self
             .collect(path, Stage::NameNode, |client, send| {
                 let inside = inside.clone();
@@ -584,7 +574,7 @@ impl LogStore for HdfsStore {
         let read = self.read_finished(path, range.clone()).await;
         let (bytes, finished) = match read {
             // Blocks of a file that was deleted meanwhile go away under its reader.
-            Err(error @ StoreError::Io { .. }) => {
+            Err(error @ StoreError::Unavailable { .. }) => {
                 let head = self.head(path).await;
                 return Err(match head {
                     Err(gone @ StoreError::NotFound { .. }) => gone,
@@ -602,20 +592,25 @@ impl LogStore for HdfsStore {
             return Ok(joined(vec![bytes, rest]));
         }
         let redirect = self.open_files.redirect(path);
+        self.requests.get();
         let rest = web.read(self.inside(path), start, Some(end - start), redirect).await;
         match rest {
             Ok(answer) => {
-                self.count(&answer.bytes);
+                self.requests.read(answer.bytes.len() as u64);
                 self.open_files.set_redirect(path, answer.redirect);
                 Ok(joined(vec![bytes, answer.bytes]))
             }
             Err(WebError::NotFound) => Err(StoreError::NotFound { path: path.to_owned() }),
             // These bytes were there: less of them would be taken for the end of the file.
-            Err(error) => Err(StoreError::Io {
+            Err(error) => Err(StoreError::Unavailable {
                 path: path.to_owned(),
-                source: io::Error::new(error.kind(), error.to_string()),
+                message: error.to_string(),
             }),
         }
+    }
+
+    fn requests(&self) -> Requests {
+        self.requests.so_far()
     }
 
     async fn open_file(&self, entry: &Entry) -> Result<Option<OpenFile>, StoreError> {

@@ -4,7 +4,6 @@
 //! no offset beyond the length that it lists, which stays behind; the DataNode does. So the NameNode is asked without one, what it answers is kept
 //! for the file, and only new bytes are asked of the DataNode: one request for each look at a log that grows, and none to a NameNode.
 
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use super::negotiate::Negotiator;
-use super::{HdfsSettings, Target, failure, threads};
+use super::{Settings, Target, failure, threads};
 
 /// Of the new bytes of a file, so many are taken along when its length is asked for.
 const TAKEN_ALONG: usize = 8 << 20;
@@ -53,18 +52,6 @@ pub(super) enum WebError {
     Other { place: String, message: String },
 }
 
-impl WebError {
-    pub(super) fn kind(&self) -> io::ErrorKind {
-        match self {
-            WebError::NotFound => io::ErrorKind::NotFound,
-            WebError::BeyondEnd => io::ErrorKind::UnexpectedEof,
-            WebError::Unreachable { .. } => io::ErrorKind::NotConnected,
-            WebError::Refused { .. } => io::ErrorKind::PermissionDenied,
-            WebError::Other { .. } => io::ErrorKind::Other,
-        }
-    }
-}
-
 /// The WebHDFS of one cluster.
 #[derive(Debug)]
 pub(super) struct WebHdfs {
@@ -86,7 +73,7 @@ impl WebHdfs {
         addresses: Vec<String>,
         user: &str,
         target: &Target,
-        settings: &HdfsSettings,
+        settings: &Settings,
     ) -> Result<Self, String> {
         let http = reqwest::Client::builder()
             // The offset in a redirect is not ours.
