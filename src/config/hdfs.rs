@@ -62,10 +62,14 @@ impl FromStr for WebHdfsConfig {
             "auto" => Ok(WebHdfsConfig::Auto),
             "off" => Ok(WebHdfsConfig::Off),
             text => {
-                let addresses = text.split(',').map(|address| address.trim().trim_end_matches('/').to_owned());
+                let addresses = text
+                    .split(',')
+                    .map(|address| address.trim().trim_end_matches('/').to_owned());
                 let addresses: Vec<String> = addresses.collect();
                 let is_address = |address: &String| {
-                    let host = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
+                    let host = address
+                        .strip_prefix("http://")
+                        .or_else(|| address.strip_prefix("https://"));
                     host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
                 };
                 match addresses.iter().all(is_address) {
@@ -97,7 +101,11 @@ mod tests {
             assert_eq!(text.parse::<WebHdfsConfig>().unwrap().to_string(), text);
         }
         for text in ["", "on", "one:9870", "http://", "http://one:9870/webhdfs/v1"] {
-            assert!(text.parse::<WebHdfsConfig>().unwrap_err().contains("http://namenode:9870"));
+            assert!(
+                text.parse::<WebHdfsConfig>()
+                    .unwrap_err()
+                    .contains("http://namenode:9870")
+            );
         }
     }
 }

@@ -451,7 +451,10 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
         );
     }
     if config.hdfs.timeout.0 < SHORTEST_HDFS_TIMEOUT {
-        return invalid("hdfs.timeout", format!("{} is too short; at least 1s", config.hdfs.timeout));
+        return invalid(
+            "hdfs.timeout",
+            format!("{} is too short; at least 1s", config.hdfs.timeout),
+        );
     }
     if let Some(property) = config.hdfs.properties.iter().find(|property| !property.contains('=')) {
         return invalid("hdfs.properties", format!("{property:?} is not of the form name=value"));

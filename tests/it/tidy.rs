@@ -89,7 +89,7 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("x509_certificate", &["server/tls"], "one place knows certificates"),
     (
         "ring",
-        &["server/auth", "server/tls"],
+        &["server/auth", "server/tls", "event_log/store/hdfs/negotiate"],
         "cryptography is for log-ins and TLS",
     ),
     (
@@ -111,6 +111,11 @@ const DOORS: &[(&str, &[&str], &str)] = &[
         "hdfs_native",
         &["event_log/store/hdfs"],
         "one place knows the client of HDFS",
+    ),
+    (
+        "krb5_gss",
+        &["event_log/store/hdfs/negotiate"],
+        "Kerberos by ourselves is for WebHDFS alone; the client of HDFS has the system's",
     ),
     (
         "reqwest",

@@ -77,6 +77,10 @@ public class MiniHdfs {
       }
       c.set("dfs.web.authentication.kerberos.principal", "HTTP/localhost@RIG.TEST");
       c.set("dfs.web.authentication.kerberos.keytab", keytab);
+      c.set("hadoop.http.authentication.type", "kerberos");
+      c.set("hadoop.http.authentication.simple.anonymous.allowed", "false");
+      c.set("hadoop.http.authentication.kerberos.principal", "HTTP/localhost@RIG.TEST");
+      c.set("hadoop.http.authentication.kerberos.keytab", keytab);
       c.set("hadoop.security.auth_to_local", "RULE:[2:$1](hdfs)s/.*/root/\nDEFAULT");
       UserGroupInformation.setConfiguration(c);
       UserGroupInformation.loginUserFromKeytab(principal, keytab);

@@ -30,51 +30,44 @@ pub(super) fn store_error(target: &Target, path: &str, stage: Stage, error: &Hdf
             let exception = class.rsplit(['.', '$']).next().unwrap_or_default();
             let message = first_line(text);
             match exception {
-                "FileNotFoundException" if message.contains("is not a file") => {
-                    refused("is a directory".to_owned())
-                }
+                "FileNotFoundException" if message.contains("is not a file") => refused("is a directory".to_owned()),
                 "FileNotFoundException" => StoreError::NotFound { path: path() },
-                "AccessControlException" if message.contains("Permission denied") => {
-                    refused(uncapitalised(&message))
-                }
+                "AccessControlException" if message.contains("Permission denied") => refused(uncapitalised(&message)),
                 "AccessControlException"
                 | "AuthorizationException"
                 | "SaslException"
                 | "GSSException"
                 | "InvalidToken" => refused(refused_login(target, &message)),
                 "SafeModeException" => unavailable(format!(
-                        "the NameNode {} is in safe mode, as while it starts; reading goes on when it leaves it",
-                        target.names()
-                    ),
-                ),
+                    "the NameNode {} is in safe mode, as while it starts; reading goes on when it leaves it",
+                    target.names()
+                )),
                 "StandbyException" if target.namenodes.len() < 2 => unavailable(format!(
-                        "the NameNode {} is in standby; name the name service (hdfs://service/path) instead of one of its NameNodes",
-                        target.names()
-                    ),
-                ),
-                "StandbyException" | "RetriableException" => unavailable(format!("no NameNode of {} is active now", target.names()),
-                ),
-                _ => unavailable(format!("the NameNode says {exception}: {message}"),
-                ),
+                    "the NameNode {} is in standby; name the name service (hdfs://service/path) instead of one of its NameNodes",
+                    target.names()
+                )),
+                "StandbyException" | "RetriableException" => {
+                    unavailable(format!("no NameNode of {} is active now", target.names()))
+                }
+                _ => unavailable(format!("the NameNode says {exception}: {message}")),
             }
         }
         HdfsError::GSSAPIError(_, _, text) => refused(kerberos(target, &first_line(text))),
-        HdfsError::SASLError(text) => refused(refused_login(target, &first_line(text)),
-        ),
-        HdfsError::NoSASLMechanism => refused(refused_login(target, "no way to log in that both sides know"),
-        ),
-        HdfsError::OperationFailed(text) if text.contains("libgssapi") => refused("Kerberos needs the library libgssapi_krb5.so.2, which is not on this machine: install Debian's package \
+        HdfsError::SASLError(text) => refused(refused_login(target, &first_line(text))),
+        HdfsError::NoSASLMechanism => refused(refused_login(target, "no way to log in that both sides know")),
+        HdfsError::OperationFailed(text) if text.contains("libgssapi") => refused(
+            "Kerberos needs the library libgssapi_krb5.so.2, which is not on this machine: install Debian's package \
              libgssapi-krb5-2, or krb5-libs of Red Hat"
                 .to_owned(),
         ),
         HdfsError::IOError(error) => unavailable(unreachable(target, stage, error)),
-        HdfsError::ChecksumError => unavailable("a block does not fit its checksum on any DataNode that was asked".to_owned(),
-        ),
-        HdfsError::BlocksNotFound(_) => unavailable("no DataNode has one of its blocks now; `hdfs fsck` tells which".to_owned(),
-        ),
-        HdfsError::DataTransferError(text) => {
-            unavailable(format!("a DataNode says: {}", first_line(text)))
+        HdfsError::ChecksumError => {
+            unavailable("a block does not fit its checksum on any DataNode that was asked".to_owned())
         }
+        HdfsError::BlocksNotFound(_) => {
+            unavailable("no DataNode has one of its blocks now; `hdfs fsck` tells which".to_owned())
+        }
+        HdfsError::DataTransferError(text) => unavailable(format!("a DataNode says: {}", first_line(text))),
         other => unavailable(first_line(&other.to_string())),
     }
 }
@@ -225,10 +218,7 @@ impl Target {
             secure: conf.is_secure(),
             principal: settings.principal.clone(),
             keytab: settings.keytab.clone(),
-            cache: settings
-                .cache
-                .clone()
-                .or_else(|| std::env::var("KRB5CCNAME").ok()),
+            cache: settings.cache.clone().or_else(|| std::env::var("KRB5CCNAME").ok()),
         }
     }
 

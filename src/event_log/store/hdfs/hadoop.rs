@@ -109,11 +109,6 @@ impl HadoopConf {
         ids.split(',').map(str::trim).filter(|id| !id.is_empty()).collect()
     }
 
-    /// Whether a name is that of a service, and not of a host.
-    pub(super) fn is_nameservice(&self, authority: &str) -> bool {
-        !self.namenode_ids(authority).is_empty() || self.get(&format!("dfs.namenode.rpc-address.{authority}")).is_some()
-    }
-
     /// `host:port` of each NameNode that an authority means.
     pub(super) fn namenodes(&self, authority: &str) -> Vec<String> {
         let with_port = |address: &str| match address.rsplit_once(':') {
@@ -298,7 +293,6 @@ mod tests {
             ("dfs.namenode.rpc-address.solo", "three:9000"),
         ];
         let conf = conf("", "", &ha);
-        assert!(conf.is_nameservice("ns") && conf.is_nameservice("solo") && !conf.is_nameservice("one"));
         assert_eq!(conf.namenodes("ns"), ["one:8020", "two:8020"]);
         assert_eq!(conf.namenodes("solo"), ["three:9000"]);
         assert_eq!(conf.namenodes("host"), ["host:8020"]);
