@@ -55,6 +55,8 @@ mod docs;
 mod flight;
 /// Logs that grow while they are served.
 mod growing_log;
+/// HDFS: simple, with Kerberos, with two NameNodes; logs that grow there, and what goes wrong.
+mod hdfs;
 /// What statements may use, who may end them, and what `system.queries` says of them.
 mod limits;
 /// Clients that do not keep to PostgreSQL's protocol.

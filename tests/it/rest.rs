@@ -37,6 +37,16 @@ fn answers_equal_the_history_servers_about_the_fixtures() {
     );
 }
 
+/// Compares the answers about the fixtures of a server that `start` makes over a directory of theirs, wherever it puts them.
+pub(crate) fn compare_fixtures(what: &str, start: impl FnOnce(&Path) -> Server) {
+    let fixtures = support::fixtures();
+    let recording = Recording::read(&fixtures.join("answers/answers.jsonl.gz"));
+    let copy = tempfile::tempdir().expect("a temporary directory");
+    support::copy_logs(&fixtures.join("logs"), copy.path(), &[]);
+    set_modification_times(copy.path(), &recording);
+    replay(what, &start(copy.path()), &recording, &[]);
+}
+
 #[test]
 fn answers_equal_the_history_servers_about_the_shared_logs() {
     let Some(shared) = support::shared() else {

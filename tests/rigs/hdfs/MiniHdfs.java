@@ -201,6 +201,7 @@ public class MiniHdfs {
       case "promote": dfs.transitionToActive(Integer.parseInt(w[1])); return w[1];
       case "kill-dn": stoppedDataNodes.push(dfs.stopDataNode(Integer.parseInt(w[1]))); return w[1];
       case "start-dn": dfs.restartDataNode(stoppedDataNodes.pop()); return "";
+      case "wait": dfs.waitActive(); while (dfs.getNameNode().isInSafeMode()) Thread.sleep(50); return "";
       case "safemode":                                   // safemode N enter|leave
         dfs.getNameNodeRpc(Integer.parseInt(w[1]))
             .setSafeMode(HdfsConstants.SafeModeAction.valueOf("SAFEMODE_" + w[2].toUpperCase()), false);
