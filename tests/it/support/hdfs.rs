@@ -51,17 +51,11 @@ impl Hdfs {
         SIMPLE.get_or_init(|| Hdfs::start(&["dn=2"]))
     }
 
-    /// With Kerberos, encrypted. Its NameNode closes a connection after a second without a call, so that clients have to log in again and
-    /// again.
+    /// With Kerberos, encrypted.
     pub(crate) fn kerberos() -> &'static Hdfs {
         static KERBEROS: OnceLock<Hdfs> = OnceLock::new();
-        let idle = [
-            "ipc.client.connection.maxidletime=500",
-            "ipc.client.idlethreshold=0",
-            "ipc.client.connection.idle-scan-interval.ms=500",
-        ];
         KERBEROS.get_or_init(|| {
-            let cluster = Hdfs::start(&[&["kerberos", "privacy"], &idle[..]].concat());
+            let cluster = Hdfs::start(&["kerberos", "privacy"]);
             // The gateway is nobody who may see everything.
             cluster.command(&["mkdir", "/logs"]);
             cluster.command(&["chmod", "/logs", "755"]);

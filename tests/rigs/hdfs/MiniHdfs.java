@@ -186,7 +186,9 @@ public class MiniHdfs {
       case "mkdir": fs.mkdirs(new Path(w[1])); return w[1];
       case "create": fs.create(new Path(w[1])).close(); return w[1];
       case "rename": return "" + fs.rename(new Path(w[1]), new Path(w[2]));
-      case "delete": return "" + fs.delete(new Path(w[1]), true);
+      case "delete":                                     // Who was writing it has gone too.
+        open.remove(w[1]);
+        return "" + fs.delete(new Path(w[1]), true);
       case "length": return "" + fs.getFileStatus(new Path(w[1])).getLen();
       case "chown": fs.setOwner(new Path(w[1]), w[2], w[2]); return w[1];
       case "chmod": fs.setPermission(new Path(w[1]), new FsPermission(w[2])); return w[1];

@@ -297,13 +297,7 @@ mod tests {
     }
 
     fn text(error: &HdfsError) -> String {
-        let error = store_error(&target(), "hdfs://ns/logs", Stage::NameNode, error);
-        format!(
-            "{error}: {}",
-            std::error::Error::source(&error)
-                .map(ToString::to_string)
-                .unwrap_or_default()
-        )
+        store_error(&target(), "hdfs://ns/logs", Stage::NameNode, error).to_string()
     }
 
     #[test]
