@@ -6,7 +6,8 @@
 mod local;
 mod object;
 mod requests;
-mod threads;
+mod resilient;
+pub(super) mod threads;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -21,6 +22,7 @@ use crate::config::StorageConfig;
 
 pub use local::{LocalStore, local_path, path_text};
 pub use requests::{RequestCounter, Requests};
+pub use resilient::{Guard, Resilient};
 
 /// A store, and the path in it that a URI names.
 #[derive(Debug)]
@@ -82,6 +84,11 @@ pub trait LogStore: Debug + Send + Sync {
     /// in fewer requests than one for each directory. `None` where it cannot.
     async fn list_all(&self, _dir: &str, _begin: &str) -> Result<Option<BTreeMap<String, Vec<Entry>>>, StoreError> {
         Ok(None)
+    }
+
+    /// A directory says when its entries last changed, and to list it costs more than to ask that: one of a log that ended is listed once.
+    fn has_directory_times(&self) -> bool {
+        false
     }
 
     /// Requests that were sent so far; a store that is not reached over a network sends none.
