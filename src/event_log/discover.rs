@@ -1,7 +1,8 @@
 //! One listing of a source → the event logs in it, and why everything else in it is none.
 //!
 //! What is listed is what Spark's history server lists (`FsHistoryProvider.checkForLogs`, `EventLogFileReaders.scala`), by
-//! names and sizes alone: no file is opened. One LIST for the source, and one for each rolling directory in it. Where a store
+//! names and sizes alone: no file is opened. One LIST for the source, and one for each rolling directory in it; an object store, which may
+//! list all of these at once, is asked twice. What a [`Discoverer`] has listed and cannot have changed is not listed again. Where a store
 //! lists too little of a file that is being written, it is asked how long that file really is.
 //!
 //! Two deliberate differences. A rolling log whose last file is still empty is listed: Spark lists it or not depending on
@@ -10,6 +11,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
 
@@ -19,6 +21,10 @@ use super::{EventLog, LogFile, LogStore, StoreError};
 
 /// Rolling directories listed at the same time: hides the latency of an object store without flooding it.
 const PARALLEL_LISTS: usize = 16;
+
+/// A directory that changed less than this before it was listed may have changed again within the same tick of the store's clock, which may
+/// also differ from ours.
+const SETTLED_MS: i64 = 60_000;
 
 /// What one listing found.
 #[derive(Debug, Clone, Default)]
@@ -127,67 +133,84 @@ impl fmt::Display for SkipReason {
 /// `source` is a path of the store. A file is one log; a directory is one log if its name is a rolling log's or if it has
 /// the files of one. Only a source that itself cannot be listed is an error.
 pub async fn discover(store: &dyn LogStore, source: &str) -> Result<Discovery, StoreError> {
-    let source = match source.trim_end_matches('/') {
-        "" => source,
-        trimmed => trimmed,
-    };
-    let mut discovery = Discovery::default();
-    let entries = match store.list(source).await {
-        Ok(entries) => entries,
-        Err(StoreError::NotADirectory { .. }) => {
-            let file = store.head(source).await?;
-            let open = open_file(store, &file).await;
-            discovery.add(&file, unless_hidden(&file, |file| single_file(file, open)));
+    Discoverer::default().discover(store, source).await
+}
+
+/// Lists one source over and over, and remembers what needs not be listed again.
+#[derive(Debug, Default)]
+pub struct Discoverer {
+    /// Rolling directories of applications that ended, by path: when they were last changed, and their files.
+    ended: HashMap<String, (i64, Vec<Entry>)>,
+}
+
+impl Discoverer {
+    /// As [`discover()`].
+    pub async fn discover(&mut self, store: &dyn LogStore, source: &str) -> Result<Discovery, StoreError> {
+        let source = match source.trim_end_matches('/') {
+            "" => source,
+            trimmed => trimmed,
+        };
+        let mut discovery = Discovery::default();
+        let entries = match store.list(source).await {
+            Ok(entries) => entries,
+            Err(StoreError::NotADirectory { .. }) => {
+                let file = store.head(source).await?;
+                let open = open_file(store, &file).await;
+                discovery.add(&file, unless_hidden(&file, |file| single_file(file, open)));
+                return Ok(discovery);
+            }
+            Err(error) => return Err(error),
+        };
+        if is_one_rolling_log(source, &entries) {
+            let name = source.rsplit('/').next().unwrap_or(source);
+            let modified_ms = entries.iter().map(|entry| entry.modified_ms).max().unwrap_or_default();
+            let directory = Entry {
+                path: source.to_owned(),
+                name: name.to_owned(),
+                is_dir: true,
+                is_special: false,
+                size_bytes: 0,
+                modified_ms,
+            };
+            let open = open_rolling_file(store, &entries).await;
+            discovery.add_rolling(&directory, &entries, open);
             return Ok(discovery);
         }
-        Err(error) => return Err(error),
-    };
-    if is_one_rolling_log(source, &entries) {
-        let name = source.rsplit('/').next().unwrap_or(source);
-        let modified_ms = entries.iter().map(|entry| entry.modified_ms).max().unwrap_or_default();
-        let directory = Entry {
-            path: source.to_owned(),
-            name: name.to_owned(),
-            is_dir: true,
-            is_special: false,
-            size_bytes: 0,
-            modified_ms,
-        };
-        let open = open_rolling_file(store, &entries).await;
-        discovery.add_rolling(&directory, &entries, open);
-        return Ok(discovery);
-    }
 
-    let (rolling, others): (Vec<_>, Vec<_>) = entries
-        .iter()
-        .partition(|entry| entry.is_dir && name::is_rolling_directory(&entry.name));
-    let (written, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|entry| is_being_written(entry));
-    for entry in others {
-        let result = unless_hidden(entry, |entry| {
-            if entry.is_dir {
-                Err(SkipReason::NotAnEventLogDirectory)
-            } else {
-                single_file(entry, None)
-            }
-        });
-        discovery.add(entry, result);
-    }
-    for some in written.chunks(PARALLEL_LISTS) {
-        let opens = join_all(some.iter().map(|entry| open_file(store, entry))).await;
-        for (entry, open) in some.iter().zip(opens) {
-            discovery.add(entry, single_file(entry, open));
+        let (rolling, others): (Vec<_>, Vec<_>) = entries
+            .iter()
+            .partition(|entry| entry.is_dir && name::is_rolling_directory(&entry.name));
+        let (written, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|entry| is_being_written(entry));
+        for entry in others {
+            let result = unless_hidden(entry, |entry| {
+                if entry.is_dir {
+                    Err(SkipReason::NotAnEventLogDirectory)
+                } else {
+                    single_file(entry, None)
+                }
+            });
+            discovery.add(entry, result);
         }
-    }
-    for some in rolling.chunks(PARALLEL_LISTS) {
-        let list = async |entry: &Entry| {
-            let files = store.list(&entry.path).await?;
-            let open = open_rolling_file(store, &files).await;
-            Ok::<_, StoreError>((files, open))
-        };
-        let listings = join_all(some.iter().map(|entry| list(entry))).await;
-        for (entry, listing) in some.iter().zip(listings) {
+        for some in written.chunks(PARALLEL_LISTS) {
+            let opens = join_all(some.iter().map(|entry| open_file(store, entry))).await;
+            for (entry, open) in some.iter().zip(opens) {
+                discovery.add(entry, single_file(entry, open));
+            }
+        }
+        let listings = self.list_rolling(store, source, &rolling).await?;
+        let mut opens = Vec::with_capacity(listings.len());
+        for some in listings.chunks(PARALLEL_LISTS) {
+            let open = some.iter().map(|listing| async move {
+                match listing {
+                    Ok(files) => open_rolling_file(store, files).await,
+                    Err(_) => None,
+                }
+            });
+            opens.extend(join_all(open).await);
+        }
+        for ((entry, listing), open) in rolling.into_iter().zip(listings).zip(opens) {
             match listing {
-                Ok((files, open)) => discovery.add_rolling(entry, &files, open),
+                Ok(files) => discovery.add_rolling(entry, &files, open),
                 Err(error) => discovery.add(
                     entry,
                     Err(SkipReason::Unreadable {
@@ -196,11 +219,68 @@ pub async fn discover(store: &dyn LogStore, source: &str) -> Result<Discovery, S
                 ),
             }
         }
+        discovery.prefer_finished();
+        discovery.logs.sort_by(|a, b| a.path.cmp(&b.path));
+        discovery.skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(discovery)
     }
-    discovery.prefer_finished();
-    discovery.logs.sort_by(|a, b| a.path.cmp(&b.path));
-    discovery.skipped.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(discovery)
+
+    /// The files of rolling directories, in their order.
+    async fn list_rolling(
+        &mut self,
+        store: &dyn LogStore,
+        source: &str,
+        rolling: &[&Entry],
+    ) -> Result<Vec<Result<Vec<Entry>, StoreError>>, StoreError> {
+        if rolling.is_empty() {
+            return Ok(Vec::new());
+        }
+        // One directory is listed by itself: others that begin as it does may be many.
+        if rolling.len() > 1
+            && let Some(mut all) = store.list_all(source, name::ROLLING_DIRECTORY).await?
+        {
+            return Ok(rolling
+                .iter()
+                .map(|entry| Ok(all.remove(&entry.name).unwrap_or_default()))
+                .collect());
+        }
+        let remembers = store.has_directory_times();
+        let before = std::mem::take(&mut self.ended);
+        let mut listings = Vec::with_capacity(rolling.len());
+        for some in rolling.chunks(PARALLEL_LISTS) {
+            let lists = some.iter().map(|entry| async {
+                match before.get(&entry.path) {
+                    Some((modified_ms, files)) if *modified_ms == entry.modified_ms => Ok(files.clone()),
+                    _ => store.list(&entry.path).await,
+                }
+            });
+            listings.extend(join_all(lists).await);
+        }
+        if remembers {
+            let now_ms = now_ms();
+            for (entry, listing) in rolling.iter().zip(&listings) {
+                if let Ok(files) = listing
+                    && is_settled(entry, files, now_ms)
+                {
+                    self.ended
+                        .insert(entry.path.clone(), (entry.modified_ms, files.clone()));
+                }
+            }
+        }
+        Ok(listings)
+    }
+}
+
+/// Whether a rolling directory cannot change any more without saying so: its application has ended, and nothing in it is new.
+fn is_settled(directory: &Entry, files: &[Entry], now_ms: i64) -> bool {
+    let newest = files.iter().map(|file| file.modified_ms).max().unwrap_or_default();
+    let is_old = directory.modified_ms.max(newest).saturating_add(SETTLED_MS) < now_ms;
+    is_old && rolling_log(directory, files, None).is_ok_and(|log| !log.in_progress)
+}
+
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Discovery {

@@ -8,6 +8,7 @@
 //! The way of the bytes: [`discover()`] lists a source through a [`LogStore`], [`LogReader`] reads one [`EventLog`] of it through a
 //! [`Decoder`] and gives [`LineBlock`]s. What a line says is not looked at here.
 
+mod ahead;
 pub mod codec;
 pub mod discover;
 pub mod lines;
@@ -17,7 +18,7 @@ pub mod store;
 use std::sync::Arc;
 
 pub use codec::{Codec, CodecError, Decoder};
-pub use discover::{Discovery, NotALog, SkipReason, discover};
+pub use discover::{Discoverer, Discovery, NotALog, SkipReason, discover};
 pub use lines::{LineBlock, LogReader, ReadError};
 pub use store::{Entry, LocalStore, LogStore, OpenFile, StoreError, local_path, path_text};
 

@@ -19,7 +19,7 @@ use crate::table::APPLICATION_ATTEMPTS;
 use super::listing::{AttemptKey, ListedRow, Lister};
 use super::read::{Cause, Failure, Live, Outcome, reading};
 use super::snapshot::{Attempts, Uses};
-use super::{AttemptRows, HistoryOptions, LogEntry, LogState, ScanLog, Snapshot};
+use super::{AttemptRows, HistoryOptions, LogEntry, LogState, ScanLog, Snapshot, SourceLog};
 
 /// [`EventLog::identity`]: the path without `.inprogress`.
 pub(super) type LogKey = Arc<str>;
@@ -850,6 +850,7 @@ impl Ledger {
             unread: unread.map(|rows| rows.app_id.clone()).collect(),
             event_logs,
             scans: self.scans.clone(),
+            sources: SourceLog::default(),
             uses: self.uses.clone(),
             problems,
             unreachable: self

@@ -214,7 +214,12 @@ async fn read_on(task: &Task, live: Live) -> Result<Outcome, Retold> {
     };
     // What ended and got its final name is done. A log that ends inside a line is read again from the start should it
     // grow after all, because the fold has recorded the torn line.
-    let may_go_on = outcome.failure.is_none() && !torn && (log.in_progress || !outcome.report.application_end_seen);
+    // Where the storage failed the reader stands behind what it read, and goes on from there when the storage is back.
+    let is_sound = outcome
+        .failure
+        .as_ref()
+        .is_none_or(|failure| failure.cause == Cause::Storage);
+    let may_go_on = is_sound && !torn && (log.in_progress || !outcome.report.application_end_seen);
     // HDFS keeps the time at which a file was begun until it is closed, and knows who has it open.
     let is_idle = log.open.is_none() && now_ms.saturating_sub(log.modified_ms) > IDLE_MS;
     let stays = may_go_on && !((is_idle || !task.follow_growth) && cache.is_some());

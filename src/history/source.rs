@@ -33,6 +33,13 @@ pub enum SourceError {
     NotLocal { given: String },
     #[error("source {given} does not exist: name an existing directory of event logs or one log")]
     Missing { given: String },
+    /// Its store refuses: wrong keys, no such bucket.
+    #[error("source {given} is refused")]
+    Refused {
+        given: String,
+        #[source]
+        source: StoreError,
+    },
     #[error("source {given} cannot be read")]
     Unreadable {
         given: String,
@@ -112,6 +119,11 @@ impl Source {
         &self.store
     }
 
+    /// Whether a network lies between: it may be away for a while, and come back by itself.
+    pub fn is_remote(&self) -> bool {
+        self.store.health().is_some()
+    }
+
     /// Looks whether there is anything at all, so that a mistyped path fails at start and not silently later.
     pub async fn check(&self) -> Result<(), SourceError> {
         let found = match (self.store.head(&self.path).await, self.path.strip_suffix(".inprogress")) {
@@ -123,6 +135,10 @@ impl Source {
             Ok(_) => Ok(()),
             Err(StoreError::NotFound { .. }) => Err(SourceError::Missing {
                 given: self.given.clone(),
+            }),
+            Err(source @ StoreError::Refused { .. }) => Err(SourceError::Refused {
+                given: self.given.clone(),
+                source,
             }),
             Err(source) => Err(SourceError::Unreadable {
                 given: self.given.clone(),

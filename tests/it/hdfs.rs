@@ -480,7 +480,7 @@ async fn a_fail_over_in_the_middle_of_an_ingest_loses_nothing() {
 async fn a_namenode_may_be_down_or_in_safe_mode_and_comes_back() {
     let cluster = Hdfs::start(&[]);
     put_text(&cluster, "/logs/first", &log_of("first"));
-    let config = cluster.section("timeout = '3s'");
+    let config = cluster.section("timeout = '3s'\n[storage]\nretry_timeout = '1s'");
     cluster.command(&["kill-nn", "0"]);
     let finished = cluster.run("check", "/logs", &config, &[]);
     let authority = authority(&cluster);
@@ -531,7 +531,7 @@ fn clusters_that_cannot_be_known_are_refused_at_the_start() {
     fs::create_dir(&conf).expect("a new directory");
     let check = |uri: &str, hdfs: &str| {
         let config = dir.path().join("gate.toml");
-        fs::write(&config, format!("[hdfs]\n{hdfs}")).expect("room");
+        fs::write(&config, format!("[storage]\nretry_timeout = '1s'\n[hdfs]\n{hdfs}")).expect("room");
         let finished = crate::support::sparkgate(["check", uri, "--config", config.to_str().expect("UTF-8")]);
         assert!(!finished.status.success(), "{uri}: {finished:?}");
         finished.stderr
@@ -631,7 +631,8 @@ fn failed_log_ins_name_principal_kdc_and_what_to_do() {
         .to_owned();
     let check = |what: &str, config: &str, krb5: Option<&Path>, expected: &[&str]| {
         let environment: Vec<(&str, &OsStr)> = krb5.iter().map(|path| ("KRB5_CONFIG", path.as_os_str())).collect();
-        let finished = cluster.run("check", "/logs", config, &environment);
+        let config = format!("{config}[storage]\nretry_timeout = '1s'\n");
+        let finished = cluster.run("check", "/logs", &config, &environment);
         assert_eq!(finished.status.code(), Some(1), "{what}: {finished:?}");
         for part in expected {
             assert!(
@@ -708,7 +709,10 @@ fn failed_log_ins_name_principal_kdc_and_what_to_do() {
     let finished = cluster.run(
         "check",
         &format!("{}/logs", authority(cluster)),
-        &format!("[hdfs]\nhadoop_conf_dir = '{}'\n", bare.display()),
+        &format!(
+            "[storage]\nretry_timeout = '1s'\n[hdfs]\nhadoop_conf_dir = '{}'\n",
+            bare.display()
+        ),
         &[],
     );
     assert!(

@@ -7,7 +7,8 @@ mod hdfs;
 mod local;
 mod object;
 mod requests;
-mod threads;
+mod resilient;
+pub(super) mod threads;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -23,6 +24,7 @@ use crate::config::StorageConfig;
 pub use hdfs::HdfsStore;
 pub use local::{LocalStore, local_path, path_text};
 pub use requests::{RequestCounter, Requests};
+pub use resilient::{Guard, Resilient};
 
 /// A store, and the path in it that a URI names.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ pub fn open(scheme: &str, rest: &str, storage: &StorageConfig) -> Result<Opened,
         "hdfs" | "viewfs" => {
             let (store, path) = HdfsStore::open(scheme, rest, &storage.hdfs).map_err(|error| OpenError::Wrong(error.to_string()))?;
             Ok(Opened {
-                store: Arc::new(store),
+                store: Arc::new(Resilient::new(store, &storage.remote)),
                 path,
             })
         }
@@ -96,6 +98,11 @@ pub trait LogStore: Debug + Send + Sync {
     /// in fewer requests than one for each directory. `None` where it cannot.
     async fn list_all(&self, _dir: &str, _begin: &str) -> Result<Option<BTreeMap<String, Vec<Entry>>>, StoreError> {
         Ok(None)
+    }
+
+    /// A directory says when its entries last changed, and to list it costs more than to ask that: one of a log that ended is listed once.
+    fn has_directory_times(&self) -> bool {
+        false
     }
 
     /// Requests that were sent so far; a store that is not reached over a network sends none.

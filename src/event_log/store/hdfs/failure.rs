@@ -52,6 +52,7 @@ pub(super) fn store_error(target: &Target, path: &str, stage: Stage, error: &Hdf
                 _ => unavailable(format!("the NameNode says {exception}: {message}")),
             }
         }
+        HdfsError::GSSAPIError(_, _, text) if is_about_kdc(text) => unavailable(kerberos(target, &first_line(text))),
         HdfsError::GSSAPIError(_, _, text) => refused(kerberos(target, &first_line(text))),
         HdfsError::SASLError(text) => refused(refused_login(target, &first_line(text))),
         HdfsError::NoSASLMechanism => refused(refused_login(target, "no way to log in that both sides know")),
@@ -190,6 +191,18 @@ fn kerberos(target: &Target, message: &str) -> String {
         "set [hdfs] kerberos_principal and kerberos_keytab, or run kinit and set kerberos_cache".to_owned()
     };
     format!("no log-in to HDFS by Kerberos {who}{with} (KDC {kdc}): {message}; {todo}")
+}
+
+/// Whether nobody could be asked, which may be otherwise a moment later.
+fn is_about_kdc(message: &str) -> bool {
+    let lower = message.to_lowercase();
+    [
+        "cannot contact any kdc",
+        "cannot find kdc",
+        "cannot resolve network address",
+    ]
+    .iter()
+    .any(|text| lower.contains(text))
 }
 
 /// Without the Java stack that follows, and without the class that some texts begin with.

@@ -609,6 +609,11 @@ impl LogStore for HdfsStore {
         }
     }
 
+    /// A directory's time changes when something in it comes, goes or gets another name.
+    fn has_directory_times(&self) -> bool {
+        true
+    }
+
     fn requests(&self) -> Requests {
         self.requests.so_far()
     }
