@@ -3,7 +3,7 @@
 # process) on free ports of 127.0.0.1, in the foreground until its standard input ends. Prints `ready PORT` when it can be used; a command goes
 # to that port: `command PORT WORD...`, see MiniHdfs.java. DIRECTORY/conf is for HADOOP_CONF_DIR; with `kerberos`, DIRECTORY/krb/krb5.conf for
 # KRB5_CONFIG, and keytabs gateway.keytab, brief.keytab (tickets of 8 seconds) and alice.keytab lie in DIRECTORY. KEY=VALUE are servers' settings.
-# Needs Java 17 (JDK) and Maven, which fetches 110 MB once; with `kerberos` also Debian's krb5-kdc, krb5-admin-server, krb5-user.
+# install: what it needs of Maven. Needs Java 17 (JDK) and Maven, which fetches 110 MB once; with `kerberos` also Debian's krb5-kdc, krb5-admin-server, krb5-user.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/once.sh"
 
@@ -39,13 +39,13 @@ run() {
 }
 
 case $1 in
-  run)
-    need java openjdk-17-jdk-headless
-    need javac openjdk-17-jdk-headless
+  install | run)
+    need java default-jdk-headless
+    need javac default-jdk-headless
     need mvn maven
     once mini-hdfs-3.4.1 libraries
     once "$name" program
-    run "${@:2}"
+    [ "$1" = install ] || run "${@:2}"
     ;;
   command)
     exec 3<>"/dev/tcp/127.0.0.1/$2"
