@@ -437,7 +437,7 @@ async fn who_may_not_read_a_log_is_told_without_a_java_stack() {
 /// Stops the active NameNode while logs are read, and makes the other one active.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fail_over_in_the_middle_of_an_ingest_loses_nothing() {
-    const LOGS: usize = 150;
+    const LOGS: usize = 80;
     let cluster = Hdfs::start(&["ha"]);
     let local = cluster.file("many");
     fs::create_dir(&local).expect("a new folder");
@@ -451,7 +451,7 @@ async fn a_fail_over_in_the_middle_of_an_ingest_loses_nothing() {
     let config = cluster.section("") + "[ingest]\nthreads = 1\n";
     let server = std::thread::scope(|scope| {
         let stopping = scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(600));
+            std::thread::sleep(Duration::from_millis(500));
             cluster.command(&["kill-nn", "0"]);
             std::thread::sleep(Duration::from_secs(1));
             cluster.command(&["promote", "1"]);
@@ -629,11 +629,13 @@ fn failed_log_ins_name_principal_kdc_and_what_to_do() {
         .find_map(|line| line.trim().strip_prefix("kdc = "))
         .expect("a KDC")
         .to_owned();
+    // What somebody has to put right, and what may be otherwise a moment later, are two codes.
     let check = |what: &str, config: &str, krb5: Option<&Path>, expected: &[&str]| {
+        let code = if krb5.is_some() { 1 } else { 2 };
         let environment: Vec<(&str, &OsStr)> = krb5.iter().map(|path| ("KRB5_CONFIG", path.as_os_str())).collect();
         let config = format!("{config}[storage]\nretry_timeout = '1s'\n");
         let finished = cluster.run("check", "/logs", &config, &environment);
-        assert_eq!(finished.status.code(), Some(1), "{what}: {finished:?}");
+        assert_eq!(finished.status.code(), Some(code), "{what}: {finished:?}");
         for part in expected {
             assert!(
                 finished.stderr.contains(part),

@@ -81,7 +81,6 @@ public class MiniHdfs {
       c.set("hadoop.http.authentication.simple.anonymous.allowed", "false");
       c.set("hadoop.http.authentication.kerberos.principal", "HTTP/localhost@RIG.TEST");
       c.set("hadoop.http.authentication.kerberos.keytab", keytab);
-      c.set("hadoop.security.auth_to_local", "RULE:[2:$1](hdfs)s/.*/root/\nDEFAULT");
       UserGroupInformation.setConfiguration(c);
       UserGroupInformation.loginUserFromKeytab(principal, keytab);
     }
@@ -203,7 +202,17 @@ public class MiniHdfs {
       case "promote": dfs.transitionToActive(Integer.parseInt(w[1])); return w[1];
       case "kill-dn": stoppedDataNodes.push(dfs.stopDataNode(Integer.parseInt(w[1]))); return w[1];
       case "start-dn": dfs.restartDataNode(stoppedDataNodes.pop()); return "";
-      case "wait": dfs.waitActive(); while (dfs.getNameNode().isInSafeMode()) Thread.sleep(50); return "";
+      case "wait":                                       // until a NameNode that was started can be used
+        dfs.waitActive();
+        while (dfs.getNameNode().isInSafeMode()) Thread.sleep(50);
+        while (true) {
+          try {
+            return "" + fs.exists(new Path("/"));
+          } catch (IOException e) {
+            // The connection to the NameNode that was stopped.
+            Thread.sleep(50);
+          }
+        }
       case "safemode":                                   // safemode N enter|leave
         dfs.getNameNodeRpc(Integer.parseInt(w[1]))
             .setSafeMode(HdfsConstants.SafeModeAction.valueOf("SAFEMODE_" + w[2].toUpperCase()), false);

@@ -22,8 +22,10 @@ use super::{Settings, Target, failure, threads};
 const TAKEN_ALONG: usize = 8 << 20;
 /// Longest wait for a connection: of a port behind a fire wall nothing comes back.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// After WebHDFS could not be used, it is left alone for this long: logs are listed without it.
-const RESTS_FOR: Duration = Duration::from_secs(30);
+/// After WebHDFS could not be used, it is left alone for a while, twice as long each time: logs are listed without it. A fail-over is over
+/// after some seconds; what a fire wall hides is not asked with every scan.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Of an answer that is an error.
 const LONGEST_ERROR: usize = 64 << 10;
 
@@ -65,7 +67,15 @@ pub(super) struct WebHdfs {
     negotiator: Option<Negotiator>,
     /// What NameNodes gave those who logged in.
     cookies: Mutex<Vec<Option<String>>>,
-    resting: Mutex<Option<(Instant, String)>>,
+    resting: Mutex<Option<Rest>>,
+}
+
+/// It could not be used.
+#[derive(Debug)]
+struct Rest {
+    until: Instant,
+    length: Duration,
+    why: String,
 }
 
 impl WebHdfs {
@@ -105,8 +115,8 @@ impl WebHdfs {
     /// Why it is left alone for the moment.
     pub(super) fn is_resting(&self) -> Option<String> {
         let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, why) = resting.as_ref()?;
-        (since.elapsed() < RESTS_FOR).then(|| why.clone())
+        let rest = resting.as_ref().filter(|rest| Instant::now() < rest.until)?;
+        Some(rest.why.clone())
     }
 
     /// Reads from `from` on: `length` bytes, or as many as fit of all there are.
@@ -118,7 +128,7 @@ impl WebHdfs {
         redirect: Option<String>,
     ) -> Result<Answer, WebError> {
         if let Some(place) = redirect {
-            match self.from_datanode(&place, path, from, length).await {
+            match self.ask_datanode(&place, path, from, length).await {
                 // The DataNode is gone, or what the NameNode gave us for it is no longer good. Where the file is now, that one says.
                 Err(WebError::Unreachable { .. } | WebError::Refused { .. } | WebError::Other { .. }) => {}
                 answer => return answer,
@@ -130,7 +140,7 @@ impl WebHdfs {
             place: answer.url().origin().ascii_serialization(),
             message: format!("{} and names no DataNode", answer.status()),
         })?;
-        self.from_datanode(&place, path, from, length).await
+        self.ask_datanode(&place, path, from, length).await
     }
 
     /// Whether somebody is writing a file.
@@ -168,7 +178,15 @@ impl WebHdfs {
             }
         }
         let error = last.unwrap_or(WebError::NotFound);
-        *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error.to_string()));
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = resting
+            .as_ref()
+            .map_or(FIRST_REST, |rest| (rest.length * 2).min(LONGEST_REST));
+        *resting = Some(Rest {
+            until: Instant::now() + length,
+            length,
+            why: error.to_string(),
+        });
         Err(error)
     }
 
@@ -215,7 +233,7 @@ impl WebHdfs {
         }
     }
 
-    async fn from_datanode(&self, place: &str, path: &str, from: u64, length: Option<u64>) -> Result<Answer, WebError> {
+    async fn ask_datanode(&self, place: &str, path: &str, from: u64, length: Option<u64>) -> Result<Answer, WebError> {
         let bad = |message: String| WebError::Other {
             place: place.split('?').next().unwrap_or_default().to_owned(),
             message,
