@@ -298,7 +298,7 @@ fn variable<'e>(environment: &'e StoreEnvironment, name: &str) -> &'e str {
 }
 
 /// The first that is set.
-fn first<'a, const N: usize>(values: [&'a str; N]) -> &'a str {
+fn first<const N: usize>(values: [&str; N]) -> &str {
     values.into_iter().find(|value| !value.is_empty()).unwrap_or_default()
 }
 
