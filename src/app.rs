@@ -171,6 +171,12 @@ fn command(
         Command::Check(_) => "error",
     })
     .map_err(AppError::Usage)?;
+    if !loaded.ignored_properties.is_empty() {
+        tracing::info!(
+            properties = loaded.ignored_properties.join(", "),
+            "Spark properties that mean nothing here are left alone"
+        );
+    }
     match &line.command {
         Command::Serve(_) => serve(&loaded, environment, out),
         Command::Sql(args) => sql(args, &loaded, environment, out),
@@ -856,7 +862,7 @@ fn engine(history: &Arc<History>, loaded: &Loaded, timeout: Option<Duration>) ->
         .settings
         .iter()
         .map(|setting| Setting {
-            name: setting.name.to_owned(),
+            name: setting.name.to_string(),
             value: setting.value.clone(),
             source: setting.source.as_str().to_owned(),
             description: setting.description.to_owned(),

@@ -54,7 +54,7 @@ pub(super) fn in_file(name: &str) -> String {
 pub(super) const PREFIX: &str = "SPARKGATE_";
 
 /// Variables with our prefix that are no keys of the configuration.
-pub(super) const OTHER_VARIABLES: [(&str, &str); 2] = [
+pub(super) const OTHER_VARIABLES: [(&str, &str); 4] = [
     (
         "SPARKGATE_CONFIG",
         "The configuration file, where `--config` does not name one.",
@@ -63,6 +63,16 @@ pub(super) const OTHER_VARIABLES: [(&str, &str); 2] = [
         "SPARKGATE_LOG",
         "What is logged to standard error, as `tracing` filters are written (`info`, `sparkgate=debug`); \
          `info` for `serve`, `warn` for `sql`, `ingest` and `cache`, `error` for `check`.",
+    ),
+    (
+        "SPARK_HISTORY_OPTS",
+        "Options of a Spark history server; its `-Dspark.…=…` are read, over those of `--properties-file`.",
+    ),
+    (
+        "AWS_REGION",
+        "And `AWS_DEFAULT_REGION`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, \
+         `AWS_SESSION_TOKEN`, `AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`, `AWS_CA_BUNDLE`: as Amazon's own tools read them, below \
+         `[s3]`. `GOOGLE_…` and `AZURE_…` in the same way.",
     ),
 ];
 

@@ -1,6 +1,6 @@
 //! What an operator can set, and where a value came from.
 //!
-//! Defaults < configuration file < environment (`SPARKGATE_PG__ADDR` for `[pg] addr`) < flags. [`load`] reads the layers,
+//! Defaults < Spark's own properties < configuration file < environment (`SPARKGATE_PG__ADDR` for `[pg] addr`) < flags. [`load`] reads the layers,
 //! [`KEYS`] lists every key with its meaning. An unknown key is an error that names the place and the nearest key there is;
 //! no file is read unless `--config` or `SPARKGATE_CONFIG` names it. `docs/configuration.md` is generated from here.
 //!
@@ -11,6 +11,7 @@ mod docs;
 mod hdfs;
 mod keys;
 mod load;
+mod spark;
 mod storage;
 mod units;
 

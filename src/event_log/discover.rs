@@ -539,6 +539,7 @@ fn message(error: &dyn std::error::Error) -> String {
 mod tests {
     use std::collections::BTreeMap;
     use std::ops::Range;
+    use std::sync::Mutex;
 
     use async_trait::async_trait;
     use bytes::Bytes;
@@ -549,6 +550,9 @@ mod tests {
     #[derive(Debug, Default)]
     struct Names {
         directories: BTreeMap<String, Option<Vec<Entry>>>,
+        has_times: bool,
+        /// Directories that were listed.
+        listed: Mutex<Vec<String>>,
     }
 
     impl Names {
@@ -570,6 +574,7 @@ mod tests {
     impl LogStore for Names {
         async fn list(&self, dir: &str) -> Result<Vec<Entry>, StoreError> {
             let path = dir.to_owned();
+            self.listed.lock().unwrap().push(path.clone());
             match self.directories.get(dir) {
                 Some(Some(entries)) => Ok(entries.clone()),
                 Some(None) => Err(StoreError::Denied { path }),
@@ -587,6 +592,41 @@ mod tests {
         async fn read(&self, _: &str, _: Range<u64>) -> Result<Bytes, StoreError> {
             panic!("discovery opens no file")
         }
+        fn has_directory_times(&self) -> bool {
+            self.has_times
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_ended_and_did_not_change_is_listed_once_where_the_store_has_times() {
+        let mut store = Names::default()
+            .with("/l", &[("eventlog_v2_ended/", 0), ("eventlog_v2_runs/", 0)])
+            .with("/l/eventlog_v2_ended", &[("appstatus_ended", 0), ("events_1_ended", 5)])
+            .with(
+                "/l/eventlog_v2_runs",
+                &[("appstatus_runs.inprogress", 0), ("events_1_runs", 5)],
+            );
+        let mut discoverer = Discoverer::default();
+        let mut lists = async |store: &Names| {
+            store.listed.lock().unwrap().clear();
+            assert_eq!(discoverer.discover(store, "/l").await.unwrap().logs.len(), 2);
+            store.listed.lock().unwrap().clone()
+        };
+        let all = ["/l", "/l/eventlog_v2_ended", "/l/eventlog_v2_runs"];
+        // Of a store without times nothing is remembered.
+        assert_eq!(lists(&store).await, all);
+        assert_eq!(lists(&store).await, all);
+        store.has_times = true;
+        assert_eq!(lists(&store).await, all);
+        assert_eq!(lists(&store).await, ["/l", "/l/eventlog_v2_runs"]);
+        assert_eq!(lists(&store).await, ["/l", "/l/eventlog_v2_runs"]);
+        // A compaction, or one that happened just now and may not be over.
+        for modified_ms in [5_000, now_ms()] {
+            let entries = store.directories.get_mut("/l").unwrap().as_mut().unwrap();
+            entries[0].modified_ms = modified_ms;
+            assert_eq!(lists(&store).await, all);
+        }
+        assert_eq!(lists(&store).await, all);
     }
 
     fn reasons(discovery: &Discovery) -> Vec<(&str, String)> {

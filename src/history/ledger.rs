@@ -29,6 +29,8 @@ pub(super) type LogKey = Arc<str>;
 const IDLE_FOLD_KEPT: Duration = Duration::from_secs(3600);
 /// A damaged log is tried again after 1, 2, 4 … scans, and at least every so many.
 const MOST_SCANS_BETWEEN_TRIES: u32 = 256;
+/// The same of a log that may not be read: rights are given without a change of the log.
+const MOST_SCANS_REFUSED: u32 = 16;
 /// A log that takes a thread for longer than a moment.
 const LARGE_LOG: u64 = 64 * 1024 * 1024;
 
@@ -1166,6 +1168,8 @@ fn note_failure(tracked: &mut TrackedLog, failure: Option<Failure>) {
                 .min(MOST_SCANS_BETWEEN_TRIES);
             tracked.scans_to_wait = match failure.cause {
                 Cause::Bytes => doubled - 1,
+                // With every log that is refused a request would be lost in every scan.
+                Cause::Refused => doubled.min(MOST_SCANS_REFUSED) - 1,
                 Cause::Storage | Cause::Cache => 0,
             };
         }

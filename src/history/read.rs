@@ -10,7 +10,7 @@ use crate::cache::{
     AttemptInfo, AttemptOrd, AttemptState, AttemptWriter, Cache, CacheError, CacheView, LogReading, LogReport,
     LogStamp, Written, schema_hash,
 };
-use crate::event_log::{Codec, EventLog, LogReader, LogStore, ReadError};
+use crate::event_log::{Codec, EventLog, LogReader, LogStore, ReadError, StoreError};
 use crate::replay::{Attempt, LiveApplication, REPLAY_VERSION, ReplayReport, Retold};
 use crate::rollup::{self, ReadFailure, RollupError, TaskColumns};
 use crate::table::{APPLICATION_ATTEMPTS, TASKS};
@@ -81,6 +81,8 @@ pub(super) enum Cause {
     Bytes,
     /// The storage that the log lies in, which may recover at any time.
     Storage,
+    /// The storage refuses, which ends only when someone changes something.
+    Refused,
     /// The storage of the column cache, which may recover as well.
     Cache,
 }
@@ -107,7 +109,8 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         let cause = match error {
             ReadError::Corrupt { .. } => Cause::Bytes,
-            _ => Cause::Storage,
+            ReadError::Store(StoreError::Refused { .. } | StoreError::Denied { .. }) => Cause::Refused,
+            ReadError::Store(_) => Cause::Storage,
         };
         Failure {
             message: error_chain(&error),

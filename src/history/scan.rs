@@ -201,7 +201,10 @@ impl History {
         }
         self.make_room(&mut ledger, &mut summary).await;
         summary.changed |= is_listing_new;
-        self.complete.store(true, Ordering::Release);
+        // A source whose first listing takes longer than the others could wait keeps us from being ready, and nothing else.
+        if self.source_log.are_known() {
+            self.complete.store(true, Ordering::Release);
+        }
         self.listed.send_replace(true);
         summary.logs = self.snapshot().event_logs.len();
         summary.requests = self.count_requests();

@@ -116,6 +116,14 @@ impl SourceLog {
         self.0.get(source).map(|watched| Arc::clone(&watched.given))
     }
 
+    /// Whether every source was listed, or could not be.
+    pub(super) fn are_known(&self) -> bool {
+        self.0.iter().all(|watched| {
+            let listing = watched.listing.read().unwrap_or_else(PoisonError::into_inner);
+            listing.listed_ms.is_some() || listing.failure.is_some()
+        })
+    }
+
     /// Whether a source's store has a network.
     pub(super) fn is_remote(&self, source: usize) -> bool {
         self.0

@@ -77,6 +77,8 @@ mod rest_health;
 mod rest_logs;
 /// SQL and REST of one server agree.
 mod rest_sql;
+/// Logs on S3, from a real server, with a proxy between that spoils answers.
+mod s3;
 /// Who comes in: passwords, tokens, certificates, TLS, limits and time-outs.
 mod security;
 /// The server starts, says where it listens, answers and stops.

@@ -450,7 +450,7 @@ static SETTINGS: TableDef = TableDef {
             Type::Text,
             "",
             "configuration",
-            "default, file, spark property, environment or flag",
+            "default, Spark property, file, environment or flag",
         ),
         Column::new("description", Type::Text, "", "configuration", "what it does"),
     ],

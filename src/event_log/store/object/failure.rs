@@ -75,7 +75,8 @@ impl Place {
                 named(status)
             )),
             ("InvalidBucketName", _) => refused(format!("{bucket} cannot be the name of a bucket ({})", named(status))),
-            ("InvalidAccessKeyId", _) => refused(format!(
+            // The latter is versitygw's, with status 404.
+            ("InvalidAccessKeyId" | "XAdminUserNotFound", _) => refused(format!(
                 "{server} does not know the access key ({}); check [s3] access_key_id or AWS_ACCESS_KEY_ID",
                 named(status)
             )),
@@ -102,7 +103,7 @@ impl Place {
             )),
             ("SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable", _)
             | (_, 408 | 429 | 500..=599) => unavailable(format!("{server} answers {}", named(status))),
-            (_, 404) => StoreError::NotFound { path: path.to_owned() },
+            ("" | "NoSuchKey" | "NotFound" | "BlobNotFound", 404) => StoreError::NotFound { path: path.to_owned() },
             (_, 401) => refused(format!(
                 "{server} wants credentials ({}); see [s3] credentials",
                 named(status)
