@@ -20,7 +20,7 @@ program() {
 }
 
 run() {
-  local directory
+  # Not local: the trap runs when this function is over.
   directory=$(realpath -m "$1")
   shift
   local java=(java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Dlog4j.configuration=file:$here/hdfs/log4j.properties"
