@@ -288,6 +288,7 @@ fn event_log(files: &[PathBuf]) -> io::Result<EventLog> {
     Ok(EventLog {
         identity: path.trim_end_matches(".inprogress").into(),
         in_progress: path.ends_with(".inprogress"),
+        open: None,
         path,
         rolling: log_files.first().is_some_and(|file| file.index.is_some()),
         size_bytes: log_files.iter().map(|file| file.size_bytes).sum(),

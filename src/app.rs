@@ -171,6 +171,12 @@ fn command(
         Command::Check(_) => "error",
     })
     .map_err(AppError::Usage)?;
+    if !loaded.ignored_properties.is_empty() {
+        tracing::info!(
+            properties = loaded.ignored_properties.join(", "),
+            "Spark properties that mean nothing here are left alone"
+        );
+    }
     match &line.command {
         Command::Serve(_) => serve(&loaded, environment, out),
         Command::Sql(args) => sql(args, &loaded, environment, out),
@@ -190,7 +196,7 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
     }
     let security = Arc::new(security(config)?);
     let history = Arc::new(history(loaded, true, || {
-        open_cache(loaded, environment, WhenLocked::Fail)
+        open_cache(loaded, environment, WhenLocked::Fail, Check::Local)
     })?);
     // The parts outlive the runtime of the network, so that whatever still runs there finds them.
     let engine = engine(&history, loaded, loaded.config.query.timeout.0)?;
@@ -203,7 +209,8 @@ fn serve(loaded: &Loaded, environment: &[(OsString, OsString)], out: &mut (dyn W
 
     let result = network.block_on(async {
         let shutdown = on_signal()?;
-        history.check_sources().await?;
+        // A store that is away for a while does not keep the others from being served.
+        history.check_local_sources().await?;
         let mut doors: JoinSet<io::Result<()>> = JoinSet::new();
         let mut open = Vec::new();
         if let DoorAddr::At(addr) = config.pg.addr {
@@ -371,7 +378,7 @@ fn sql(
     }
     let texts = statement_texts(args)?;
     let history = Arc::new(history(loaded, false, || {
-        open_cache(loaded, environment, WhenLocked::Read)
+        open_cache(loaded, environment, WhenLocked::Read, Check::All)
     })?);
     // Whoever asks for one statement waits for it, unless told otherwise.
     let timeout = loaded.config.query.timeout.0.filter(|_| loaded.is_set("query.timeout"));
@@ -516,7 +523,7 @@ fn all_read(summary: &ScanSummary) -> Result<(), AppError> {
 
 fn sources(loaded: &Loaded) -> Result<Vec<Source>, SourceError> {
     let paths = loaded.config.sources.paths.iter();
-    paths.map(|given| Source::parse(given)).collect()
+    paths.map(|given| Source::parse(given, &loaded.storage)).collect()
 }
 
 /// `cache` opens the cache, while the sources are being listed.
@@ -561,16 +568,28 @@ enum WhenLocked {
     Read,
 }
 
+/// Which sources have to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    All,
+    /// Those without a network: others may come later.
+    Local,
+}
+
 fn open_cache(
     loaded: &Loaded,
     environment: &[(OsString, OsString)],
     when_locked: WhenLocked,
+    check: Check,
 ) -> Result<Option<CacheHandle>, AppError> {
     let sources = sources(loaded)?;
     let runtime = runtime()?;
     // A source that was mistyped gets no cache.
     runtime.block_on(async {
-        for source in &sources {
+        for source in sources
+            .iter()
+            .filter(|source| check == Check::All || !source.is_remote())
+        {
             source.check().await?;
         }
         Ok::<(), AppError>(())
@@ -654,7 +673,7 @@ fn ingest(
     out: &mut (dyn Write + Send),
     err: &mut dyn Write,
 ) -> Result<(), AppError> {
-    let Some(cache) = open_cache(loaded, environment, WhenLocked::Fail)? else {
+    let Some(cache) = open_cache(loaded, environment, WhenLocked::Fail, Check::All)? else {
         return Err(AppError::Usage(
             "there is no column cache to fill: name a directory with --cache, or leave `off` out".into(),
         ));
@@ -843,7 +862,7 @@ fn engine(history: &Arc<History>, loaded: &Loaded, timeout: Option<Duration>) ->
         .settings
         .iter()
         .map(|setting| Setting {
-            name: setting.name.to_owned(),
+            name: setting.name.to_string(),
             value: setting.value.clone(),
             source: setting.source.as_str().to_owned(),
             description: setting.description.to_owned(),
@@ -931,7 +950,7 @@ mod tests {
                 ],
                 "source /no/such/directory does not exist",
             ),
-            (&["check", "s3://bucket/logs"], "s3:// is not built yet"),
+            (&["check", "ftp://host/logs"], "nothing is known of ftp://"),
             (&["serve", "x", "--http", "0.0.0.0:18080"], "nobody could log in"),
             (&["serve", "x", "--flight", "0.0.0.0:32010"], "nobody could log in"),
             (&["serve", "x", "--pg", "192.168.0.1:5433"], "nobody could log in"),

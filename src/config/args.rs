@@ -70,12 +70,15 @@ impl Command {
 
 #[derive(Debug, Args)]
 pub struct CommonArgs {
-    /// A directory of event logs, or one log: a path or a file:// URI. Without one, `[sources] paths` of the configuration.
+    /// A directory of event logs, or one log: a path, or a URI that begins with file://, s3:// or hdfs://. Without one, `[sources] paths` of the configuration.
     #[arg(value_name = "SOURCE")]
     pub sources: Vec<String>,
     /// Configuration file; without it, SPARKGATE_CONFIG names one. No file is read unless one is named.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Properties of a Spark history server (spark-defaults.conf); below the configuration file. SPARK_HISTORY_OPTS is read as well.
+    #[arg(long, value_name = "FILE")]
+    pub properties_file: Option<PathBuf>,
     /// Where the column cache lies: a directory, or `off` [default: one for each set of sources in the user's cache directory].
     #[arg(long, value_name = "DIR_OR_URI")]
     pub cache: Option<String>,

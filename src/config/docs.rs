@@ -7,8 +7,11 @@ const HEAD: &str = "<!-- Generated from src/config/keys.rs; `UPDATE_DOCS=1 cargo
 
 # Configuration
 
-A value comes from the last of these that has one: its default, the configuration file, the environment, the command line.
+A value comes from the last of these that has one: its default, Spark's own properties, the configuration file, the environment, the
+command line.
 
+- **Spark's properties**: what a history server is configured with, from `--properties-file spark-defaults.conf` and, over that,
+  `-Dkey=value` in `SPARK_HISTORY_OPTS`. [spark-properties.md](spark-properties.md) says which of them mean what here.
 - **File**: TOML, named by `--config FILE` or by `SPARKGATE_CONFIG`. None is read unless it is named; a file in the working
   directory is not picked up by itself. `sparkgate.toml` in this repository is an example with every key.
 - **Environment**: `SPARKGATE_`, the section, two underscores, the key: `SPARKGATE_PG__ADDR` for `[pg] addr`. Lists are written

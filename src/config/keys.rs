@@ -54,7 +54,7 @@ pub(super) fn in_file(name: &str) -> String {
 pub(super) const PREFIX: &str = "SPARKGATE_";
 
 /// Variables with our prefix that are no keys of the configuration.
-pub(super) const OTHER_VARIABLES: [(&str, &str); 2] = [
+pub(super) const OTHER_VARIABLES: [(&str, &str); 4] = [
     (
         "SPARKGATE_CONFIG",
         "The configuration file, where `--config` does not name one.",
@@ -64,6 +64,16 @@ pub(super) const OTHER_VARIABLES: [(&str, &str); 2] = [
         "What is logged to standard error, as `tracing` filters are written (`info`, `sparkgate=debug`); \
          `info` for `serve`, `warn` for `sql`, `ingest` and `cache`, `error` for `check`.",
     ),
+    (
+        "SPARK_HISTORY_OPTS",
+        "Options of a Spark history server; its `-Dspark.…=…` are read, over those of `--properties-file`.",
+    ),
+    (
+        "AWS_REGION",
+        "And `AWS_DEFAULT_REGION`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, \
+         `AWS_SESSION_TOKEN`, `AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`, `AWS_CA_BUNDLE`: as Amazon's own tools read them, below \
+         `[s3]`. `GOOGLE_…` and `AZURE_…` in the same way.",
+    ),
 ];
 
 /// Every key there is, by section, in the order of the documentation.
@@ -72,8 +82,8 @@ pub static KEYS: &[Key] = &[
         name: "sources.paths",
         form: KeyForm::TextList,
         flag: Some("SOURCE"),
-        doc: "Directories of event logs, or single logs: paths (relative ones to the working directory) or `file://` \
-              URIs. Sources on the command line replace these.",
+        doc: "Directories of event logs, or single logs: paths (relative ones to the working directory), `file://` URIs, or \
+              `s3://bucket/prefix` (also `s3a://`), `gs://…`, `abfss://…`. Sources on the command line replace these.",
     },
     Key {
         name: "sources.scan_interval",
@@ -87,6 +97,148 @@ pub static KEYS: &[Key] = &[
         form: KeyForm::Bool,
         flag: None,
         doc: "Rows of a log that was deleted go away with the next scan. If false they stay until the gateway stops.",
+    },
+    Key {
+        name: "storage.connect_timeout",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "How long a connection to a store (S3, HDFS and others, not the local disk) may take to open.",
+    },
+    Key {
+        name: "storage.request_timeout",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "How long one request to a store may take, its whole answer included. One that fails is sent again.",
+    },
+    Key {
+        name: "storage.retry_timeout",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "How long a listing or a read is tried over and over, with growing pauses, before it fails; a log that could not be read is \
+              tried again with the next scan. `0s` tries once.",
+    },
+    Key {
+        name: "storage.longest_pause",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "A source that fails over and over is left alone, first for a second, then for two, four … and at most for this long; then one \
+              request tries whether it is back. What was read of it is served meanwhile.",
+    },
+    Key {
+        name: "storage.read_ahead",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Bytes of one large log that are asked for before they are needed, in requests side by side. Each thread that reads logs may \
+              hold as much in memory; 0 asks for one piece after the other.",
+    },
+    Key {
+        name: "storage.ca_file",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "File of certificates (PEM) that sign those of stores, besides the system's own: for a private authority.",
+    },
+    Key {
+        name: "s3.endpoint",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Where S3 is, such as `https://minio.example:9000`; empty is `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, and then Amazon's for \
+              the region. Every key of `[s3]` but the environment's may be set for one bucket alone, in a section `[s3.bucket.NAME]`.",
+    },
+    Key {
+        name: "s3.region",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Region of the bucket; empty is `AWS_REGION`, `AWS_DEFAULT_REGION`, and then `us-east-1`.",
+    },
+    Key {
+        name: "s3.path_style",
+        form: KeyForm::Bool,
+        flag: None,
+        doc: "The bucket is the first part of the path of a request, as nearly all servers want it; else it is part of the host's name.",
+    },
+    Key {
+        name: "s3.allow_http",
+        form: KeyForm::Bool,
+        flag: None,
+        doc: "Take an endpoint that begins with `http://`: logs cross the network in clear.",
+    },
+    Key {
+        name: "s3.credentials",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Where credentials come from: `auto` is the first of the following that is there, `keys` those below, `environment` \
+              `AWS_ACCESS_KEY_ID` and its like, `web-identity` a token file and a role (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`), \
+              `container` the agent of ECS or EKS, `instance-profile` the machine; `anonymous` signs nothing.",
+    },
+    Key {
+        name: "s3.access_key_id",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Access key.",
+    },
+    Key {
+        name: "s3.secret_access_key",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Its secret; rather in the environment than in a file. It is shown nowhere.",
+    },
+    Key {
+        name: "s3.session_token",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "The token of temporary keys. It is shown nowhere.",
+    },
+    Key {
+        name: "hdfs.hadoop_conf_dir",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Directory of Hadoop's `core-site.xml` and `hdfs-site.xml`; empty is what `HADOOP_CONF_DIR`, or else `HADOOP_HOME`, says.",
+    },
+    Key {
+        name: "hdfs.user",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Who to be where HDFS asks for no proof; empty is `HADOOP_USER_NAME`, and then the user of the process. With Kerberos: for whom \
+              the principal acts, which HDFS has to allow it (`hadoop.proxyuser`).",
+    },
+    Key {
+        name: "hdfs.kerberos_principal",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Who to log in as, such as `sparkgate@EXAMPLE.COM`, where Hadoop's configuration says that Kerberos is used. Empty is whose \
+              tickets the default cache (`KRB5CCNAME`) has.",
+    },
+    Key {
+        name: "hdfs.kerberos_keytab",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "File with the principal's keys. With it the gateway stays logged in for as long as it runs.",
+    },
+    Key {
+        name: "hdfs.kerberos_cache",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Cache of tickets, such as `FILE:/tmp/krb5cc_0`. Without a keytab somebody has to renew what is in it.",
+    },
+    Key {
+        name: "hdfs.webhdfs",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Where the block of a log that is being written is read, which HDFS' own protocol does not give: `auto` is where Hadoop's \
+              configuration says that NameNodes have WebHDFS, `off` reads finished blocks only, so that logs of running applications are \
+              behind; or base URLs, with commas.",
+    },
+    Key {
+        name: "hdfs.timeout",
+        form: KeyForm::Text,
+        flag: None,
+        doc: "Longest wait for an answer of a NameNode, or for the next bytes of a DataNode. At least 1s.",
+    },
+    Key {
+        name: "hdfs.properties",
+        form: KeyForm::TextList,
+        flag: None,
+        doc: "Properties of Hadoop's client above those of its files, each as `name=value`: `dfs.client.use.datanode.hostname=true`.",
     },
     Key {
         name: "ingest.threads",

@@ -2,6 +2,8 @@
 //!
 //! Each layer is checked for unknown keys before it is merged, so that an error names the place where the key stands.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,12 +15,16 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::args::{Command, CommandLine};
 use super::keys::{self, KEYS, KeyForm, OTHER_VARIABLES, PREFIX};
-use super::{ByteSize, CacheLocation, Config, DoorAddr};
+use super::spark;
+use super::storage::STORE_VARIABLES;
+use super::{ByteSize, CacheLocation, Config, DoorAddr, StorageConfig, StoreEnvironment};
 
 /// Where a value comes from, the weakest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layer {
     Default,
+    /// With the property that gave each key, and where it stands.
+    Spark(BTreeMap<String, String>),
     File(PathBuf),
     Environment,
     Flag,
@@ -29,6 +35,7 @@ impl Layer {
     pub fn as_str(&self) -> &'static str {
         match self {
             Layer::Default => "default",
+            Layer::Spark(_) => "Spark property",
             Layer::File(_) => "file",
             Layer::Environment => "environment",
             Layer::Flag => "flag",
@@ -39,6 +46,7 @@ impl Layer {
     fn place(&self, name: &str) -> String {
         match self {
             Layer::Default => format!("the default of {}", keys::in_file(name)),
+            Layer::Spark(places) => places.get(name).cloned().unwrap_or_else(|| keys::in_file(name)),
             Layer::File(path) => format!("{}: {}", path.display(), keys::in_file(name)),
             Layer::Environment => keys::variable(name),
             Layer::Flag => flag(name).to_owned(),
@@ -77,8 +85,8 @@ pub enum ConfigError {
     )]
     NotLoopback { place: String, addr: SocketAddr },
     #[error(
-        "no source is given: name a directory of event logs, as in `sparkgate {command} DIRECTORY`, or set [sources] paths \
-         in the configuration file"
+        "no source is given: name a directory of event logs, as in `sparkgate {command} DIRECTORY`, set [sources] paths in \
+         the configuration file, or spark.history.fs.logDirectory in --properties-file"
     )]
     NoSource { command: &'static str },
     #[error(
@@ -90,7 +98,11 @@ pub enum ConfigError {
 /// A configuration, and where each value came from.
 #[derive(Debug)]
 pub struct Loaded {
+    /// Spark properties that mean nothing here.
+    pub ignored_properties: Vec<String>,
     pub config: Config,
+    /// What stores are opened with.
+    pub storage: StorageConfig,
     pub settings: Vec<ResolvedSetting>,
 }
 
@@ -106,7 +118,7 @@ impl Loaded {
 /// One key with its value: a row of `system.settings`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedSetting {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub value: String,
     pub source: Layer,
     pub description: &'static str,
@@ -115,6 +127,16 @@ pub struct ResolvedSetting {
 /// Reads the configuration for a command line in an environment.
 pub fn load(line: &CommandLine, environment: &[(OsString, OsString)]) -> Result<Loaded, ConfigError> {
     let mut layers = Vec::new();
+    let options = environment.iter().find(|(name, _)| name == "SPARK_HISTORY_OPTS");
+    let options = options.and_then(|(_, value)| value.to_str());
+    let properties = line
+        .command
+        .common()
+        .and_then(|common| common.properties_file.as_deref());
+    let from_spark = spark::read(properties, options)?;
+    if !from_spark.dict.is_empty() {
+        layers.push((Layer::Spark(from_spark.places), from_spark.dict));
+    }
     if let Some(path) = config_file(line, environment) {
         layers.push(file_layer(path)?);
     }
@@ -123,10 +145,10 @@ pub fn load(line: &CommandLine, environment: &[(OsString, OsString)]) -> Result<
 
     let config = merge(&layers)?;
     let resolved = Figment::from(Serialized::defaults(&config));
-    let settings = KEYS
+    let mut settings: Vec<ResolvedSetting> = KEYS
         .iter()
         .map(|key| ResolvedSetting {
-            name: key.name,
+            name: key.name.into(),
             value: resolved
                 .find_value(key.name)
                 .map(|value| text(&value))
@@ -135,8 +157,66 @@ pub fn load(line: &CommandLine, environment: &[(OsString, OsString)]) -> Result<
             description: key.doc,
         })
         .collect();
+    settings.extend(bucket_settings(&resolved, &layers));
+    if let Some(place) = from_spark.wants_tls
+        && config.tls.certificate.is_empty()
+    {
+        let message = "key stores of Java are not read; name PEM files in [tls] certificate and key, which serve TLS on the port of HTTP";
+        return Err(ConfigError::Invalid {
+            place,
+            message: message.to_owned(),
+        });
+    }
     validate(&config, &layers, &line.command)?;
-    Ok(Loaded { config, settings })
+    let storage = StorageConfig {
+        remote: config.storage.clone(),
+        s3: config.s3.clone(),
+        hdfs: config.hdfs.clone(),
+        environment: store_environment(environment),
+    };
+    Ok(Loaded {
+        ignored_properties: from_spark.ignored,
+        config,
+        storage,
+        settings,
+    })
+}
+
+/// Rows of `system.settings` for what is set in sections `[s3.bucket.NAME]`.
+fn bucket_settings(resolved: &Figment, layers: &[(Layer, Dict)]) -> Vec<ResolvedSetting> {
+    let Ok(Value::Dict(_, buckets)) = resolved.find_value(BUCKETS) else {
+        return Vec::new();
+    };
+    let mut settings = Vec::new();
+    for (bucket, keys) in &buckets {
+        let Value::Dict(_, keys) = keys else { continue };
+        for (key, value) in keys {
+            let has = |dict: &Dict| {
+                let inside = |dict: &Dict, name: &str| dict.get(name)?.as_dict().cloned();
+                let keys = inside(dict, "s3").and_then(|s3| inside(&inside(&s3, "bucket")?, bucket));
+                keys.is_some_and(|keys| keys.contains_key(key))
+            };
+            let layer = layers.iter().rev().find(|(_, dict)| has(dict));
+            let known = format!("s3.{key}");
+            settings.push(ResolvedSetting {
+                name: format!("{BUCKETS}.{bucket}.{key}").into(),
+                value: text(value),
+                source: layer.map_or(Layer::Default, |(layer, _)| layer.clone()),
+                description: KEYS.iter().find(|key| key.name == known).map_or("", |key| key.doc),
+            });
+        }
+    }
+    settings
+}
+
+/// What the stores' own tools read from the environment.
+fn store_environment(environment: &[(OsString, OsString)]) -> StoreEnvironment {
+    let of_stores = environment.iter().filter_map(|(name, value)| {
+        let (name, value) = (name.to_str()?, value.to_str()?);
+        let is_known = STORE_VARIABLES.iter().any(|begin| name.starts_with(begin)) && !value.is_empty();
+        is_known.then(|| (name.to_owned(), value.to_owned()))
+    });
+    StoreEnvironment(of_stores.collect())
 }
 
 /// The default of a key, as it would be written.
@@ -192,6 +272,11 @@ fn check_keys(layer: &Layer, dict: &Dict, above: &str) -> Result<(), ConfigError
         };
         let is_section = KEYS.iter().any(|known| known.section() == name);
         match value {
+            Value::Dict(_, buckets) if name == BUCKETS => {
+                for (bucket, keys) in buckets {
+                    check_bucket(layer, bucket, keys)?;
+                }
+            }
             Value::Dict(_, inner) if !inner.is_empty() => check_keys(layer, inner, &name)?,
             Value::Dict(..) if is_section => {}
             _ if is_section => {
@@ -202,6 +287,26 @@ fn check_keys(layer: &Layer, dict: &Dict, above: &str) -> Result<(), ConfigError
             }
             _ if KEYS.iter().any(|known| known.name == name) => {}
             _ => return Err(unknown_key(layer, &name)),
+        }
+    }
+    Ok(())
+}
+
+/// The section of sections for one bucket each.
+const BUCKETS: &str = "s3.bucket";
+
+/// A section `[s3.bucket.NAME]` has the keys of `[s3]`.
+fn check_bucket(layer: &Layer, bucket: &str, keys: &Value) -> Result<(), ConfigError> {
+    let Value::Dict(_, keys) = keys else {
+        return Err(ConfigError::Section {
+            place: format!("{}.{bucket}", layer.place(BUCKETS)),
+            section: format!("{BUCKETS}.{bucket}"),
+        });
+    };
+    for key in keys.keys() {
+        let name = format!("s3.{key}");
+        if !KEYS.iter().any(|known| known.name == name) {
+            return Err(unknown_key(layer, &name));
         }
     }
     Ok(())
@@ -362,6 +467,8 @@ fn text(value: &Value) -> String {
 
 /// Below this a scan would do nothing but list directories.
 const SHORTEST_SCAN_INTERVAL: Duration = Duration::from_millis(100);
+/// A NameNode that collects garbage does not answer meanwhile.
+const SHORTEST_HDFS_TIMEOUT: Duration = Duration::from_secs(1);
 /// A client on a slow network has to be able to answer.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 /// Statements of tools are that long.
@@ -399,6 +506,15 @@ fn validate(config: &Config, layers: &[(Layer, Dict)], command: &Command) -> Res
             "sources.scan_interval",
             format!("{} is too short; at least 100ms", config.sources.scan_interval),
         );
+    }
+    if config.hdfs.timeout.0 < SHORTEST_HDFS_TIMEOUT {
+        return invalid(
+            "hdfs.timeout",
+            format!("{} is too short; at least 1s", config.hdfs.timeout),
+        );
+    }
+    if let Some(property) = config.hdfs.properties.iter().find(|property| !property.contains('=')) {
+        return invalid("hdfs.properties", format!("{property:?} is not of the form name=value"));
     }
     if config.query.memory_limit.0 > 0 && config.query.memory_limit < SMALLEST_MEMORY_LIMIT {
         return invalid(
@@ -542,6 +658,28 @@ mod tests {
                 "sources.paths=f (file)",
                 "sources.scan_interval=4s (environment)",
                 "sources.follow_log_deletion=true (default)",
+                "storage.connect_timeout=5s (default)",
+                "storage.request_timeout=30s (default)",
+                "storage.retry_timeout=20s (default)",
+                "storage.longest_pause=1m (default)",
+                "storage.read_ahead=16MiB (default)",
+                "storage.ca_file= (default)",
+                "s3.endpoint= (default)",
+                "s3.region= (default)",
+                "s3.path_style=true (default)",
+                "s3.allow_http=false (default)",
+                "s3.credentials=auto (default)",
+                "s3.access_key_id= (default)",
+                "s3.secret_access_key= (default)",
+                "s3.session_token= (default)",
+                "hdfs.hadoop_conf_dir= (default)",
+                "hdfs.user= (default)",
+                "hdfs.kerberos_principal= (default)",
+                "hdfs.kerberos_keytab= (default)",
+                "hdfs.kerberos_cache= (default)",
+                "hdfs.webhdfs=auto (default)",
+                "hdfs.timeout=10s (default)",
+                "hdfs.properties= (default)",
                 "ingest.threads=0 (default)",
                 "cache.location=default (default)",
                 "cache.read_only=false (default)",
@@ -671,6 +809,68 @@ mod tests {
     }
 
     #[test]
+    fn sparks_properties_come_after_the_defaults_and_before_everything_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("spark-defaults.conf");
+        let properties = "spark.history.fs.logDirectory s3a://logs/x\nspark.history.ui.port 18090\n\
+                          spark.hadoop.fs.s3a.secret.key hush\nspark.hadoop.fs.s3a.bucket.logs.session.token hush\n\
+                          spark.history.fs.update.interval 5s\nspark.eventLog.enabled true\n";
+        std::fs::write(&file, properties).unwrap();
+        let file = file.to_str().unwrap();
+        let loaded = try_load(
+            &["serve", "--properties-file", file, "--scan-interval", "7s"],
+            &[
+                ("SPARK_HISTORY_OPTS", "-Xmx1g -Dspark.history.ui.port=18091"),
+                ("AWS_REGION", "eu-west-1"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(loaded.config.sources.paths, ["s3a://logs/x"]);
+        assert_eq!(loaded.config.http.addr.to_string(), "127.0.0.1:18091");
+        assert_eq!(loaded.config.sources.scan_interval.to_string(), "7s");
+        assert_eq!(loaded.storage.s3.of_bucket("logs").session_token.reveal(), "hush");
+        assert_eq!(loaded.storage.environment.0["AWS_REGION"], "eu-west-1");
+        assert_eq!(loaded.ignored_properties, ["spark.eventLog.enabled"]);
+        let shown = |name: &str| {
+            let setting = loaded.settings.iter().find(|setting| setting.name == name).unwrap();
+            format!("{} ({})", setting.value, setting.source.as_str())
+        };
+        assert_eq!(shown("s3.secret_access_key"), "******** (Spark property)");
+        assert_eq!(shown("s3.bucket.logs.session_token"), "******** (Spark property)");
+        assert_eq!(shown("sources.scan_interval"), "7s (flag)");
+        assert!(!format!("{loaded:?}").contains("hush"));
+
+        let message = error(
+            &["serve", "x"],
+            &[("SPARK_HISTORY_OPTS", "-Dspark.history.fs.update.interval=10ms")],
+        );
+        assert!(
+            message.starts_with("SPARK_HISTORY_OPTS: spark.history.fs.update.interval: 10ms is too short"),
+            "{message}"
+        );
+        let message = error(
+            &["serve", "x"],
+            &[("SPARK_HISTORY_OPTS", "-Dspark.ssl.historyServer.enabled=true")],
+        );
+        assert!(message.contains("[tls] certificate"), "{message}");
+    }
+
+    #[test]
+    fn a_bucket_has_keys_of_its_own_and_no_others() {
+        let loaded = with_file(
+            "[s3]\nregion = \"a\"\n[s3.bucket.\"my.logs\"]\nregion = \"b\"\npath_style = false",
+            &["serve", "x"],
+            &[],
+        )
+        .unwrap();
+        let mine = loaded.storage.s3.of_bucket("my.logs");
+        assert_eq!((mine.region.as_str(), mine.path_style), ("b", false));
+        assert_eq!(loaded.storage.s3.of_bucket("other").region, "a");
+        let message = with_file("[s3.bucket.x]\nregoin = \"b\"", &["serve", "x"], &[]).unwrap_err();
+        assert!(message.contains("did you mean [s3] region?"), "{message}");
+    }
+
+    #[test]
     fn the_example_in_the_repository_loads_and_has_every_key() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/sparkgate.toml");
         let loaded = try_load(&["serve", "--config", path], &[]).unwrap();
@@ -682,7 +882,7 @@ mod tests {
                 setting.name
             );
             if setting.name != "sources.paths" {
-                assert_eq!(setting.value, default_value(setting.name), "{}", setting.name);
+                assert_eq!(setting.value, default_value(&setting.name), "{}", setting.name);
             }
         }
     }

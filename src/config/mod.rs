@@ -1,6 +1,6 @@
 //! What an operator can set, and where a value came from.
 //!
-//! Defaults < configuration file < environment (`SPARKGATE_PG__ADDR` for `[pg] addr`) < flags. [`load`] reads the layers,
+//! Defaults < Spark's own properties < configuration file < environment (`SPARKGATE_PG__ADDR` for `[pg] addr`) < flags. [`load`] reads the layers,
 //! [`KEYS`] lists every key with its meaning. An unknown key is an error that names the place and the nearest key there is;
 //! no file is read unless `--config` or `SPARKGATE_CONFIG` names it. `docs/configuration.md` is generated from here.
 //!
@@ -8,22 +8,30 @@
 
 pub mod args;
 mod docs;
+mod hdfs;
 mod keys;
 mod load;
+mod spark;
+mod storage;
 mod units;
 
 use serde::{Deserialize, Serialize};
 
 pub use docs::render_docs;
+pub use hdfs::{HdfsConfig, WebHdfsConfig};
 pub use keys::{KEYS, Key, KeyForm};
 pub use load::{ConfigError, Layer, Loaded, ResolvedSetting, load};
-pub use units::{ByteSize, CacheLocation, DoorAddr, Span, TimeLimit, TlsVersion};
+pub use storage::{RemoteConfig, S3BucketConfig, S3Config, S3Credentials, StorageConfig, StoreEnvironment};
+pub use units::{ByteSize, CacheLocation, DoorAddr, Secret, Span, TimeLimit, TlsVersion};
 
 /// Everything that can be set. What each key means stands beside its name in [`KEYS`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub sources: SourcesConfig,
+    pub storage: RemoteConfig,
+    pub s3: S3Config,
+    pub hdfs: HdfsConfig,
     pub ingest: IngestConfig,
     pub cache: CacheConfig,
     pub retention: RetentionConfig,

@@ -226,6 +226,44 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// A text that is not shown: in `Debug`, and wherever it is written, stars stand for it.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    const FORM: &str = "a text";
+    const SHOWN: &str = "********";
+
+    /// What must not be written anywhere.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromStr for Secret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Secret(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "" } else { Self::SHOWN })
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// Reads a value from the text that `FromStr` takes, and gives `$form` as what was expected of anything else.
 struct TextVisitor<T> {
     form: &'static str,
@@ -269,6 +307,8 @@ as_text!(Span);
 as_text!(TimeLimit);
 as_text!(ByteSize);
 as_text!(TlsVersion);
+as_text!(Secret);
+as_text!(super::hdfs::WebHdfsConfig);
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,9 @@
 //! One listing of a source → the event logs in it, and why everything else in it is none.
 //!
 //! What is listed is what Spark's history server lists (`FsHistoryProvider.checkForLogs`, `EventLogFileReaders.scala`), by
-//! names and sizes alone: no file is opened. One LIST for the source, and one for each rolling directory in it.
+//! names and sizes alone: no file is opened. One LIST for the source, and one for each rolling directory in it; an object store, which may
+//! list all of these at once, is asked twice. What a [`Discoverer`] has listed and cannot have changed is not listed again. Where a store
+//! lists too little of a file that is being written, it is asked how long that file really is.
 //!
 //! Two deliberate differences. A rolling log whose last file is still empty is listed: Spark lists it or not depending on
 //! whether it saw it before. And a compaction that is being written (`….compact.inprogress`) does not hide its log.
@@ -9,15 +11,20 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
 
 use super::name::{self, FileName, RollingFile};
-use super::store::Entry;
+use super::store::{Entry, OpenFile};
 use super::{EventLog, LogFile, LogStore, StoreError};
 
 /// Rolling directories listed at the same time: hides the latency of an object store without flooding it.
 const PARALLEL_LISTS: usize = 16;
+
+/// A directory that changed less than this before it was listed may have changed again within the same tick of the store's clock, which may
+/// also differ from ours.
+const SETTLED_MS: i64 = 60_000;
 
 /// What one listing found.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +83,11 @@ pub enum SkipReason {
     },
     /// A directory that is no rolling event log.
     NotAnEventLogDirectory,
+    /// Something has been written, and nothing of it can be read yet.
+    Behind {
+        /// Why, as the store says.
+        message: Arc<str>,
+    },
     /// The directory could not be listed.
     Unreadable {
         /// What the store said.
@@ -110,6 +122,7 @@ impl fmt::Display for SkipReason {
             SkipReason::NotAnEventLogDirectory => {
                 f.write_str("not an event log: a directory whose name does not start with eventlog_v2_")
             }
+            SkipReason::Behind { message } => write!(f, "behind: {message}"),
             SkipReason::Unreadable { message } => write!(f, "unreadable: {message}"),
         }
     }
@@ -120,53 +133,84 @@ impl fmt::Display for SkipReason {
 /// `source` is a path of the store. A file is one log; a directory is one log if its name is a rolling log's or if it has
 /// the files of one. Only a source that itself cannot be listed is an error.
 pub async fn discover(store: &dyn LogStore, source: &str) -> Result<Discovery, StoreError> {
-    let source = match source.trim_end_matches('/') {
-        "" => source,
-        trimmed => trimmed,
-    };
-    let mut discovery = Discovery::default();
-    let entries = match store.list(source).await {
-        Ok(entries) => entries,
-        Err(StoreError::NotADirectory { .. }) => {
-            let file = store.head(source).await?;
-            discovery.add(&file, unless_hidden(&file, single_file));
+    Discoverer::default().discover(store, source).await
+}
+
+/// Lists one source over and over, and remembers what needs not be listed again.
+#[derive(Debug, Default)]
+pub struct Discoverer {
+    /// Rolling directories of applications that ended, by path: when they were last changed, and their files.
+    ended: HashMap<String, (i64, Vec<Entry>)>,
+}
+
+impl Discoverer {
+    /// As [`discover()`].
+    pub async fn discover(&mut self, store: &dyn LogStore, source: &str) -> Result<Discovery, StoreError> {
+        let source = match source.trim_end_matches('/') {
+            "" => source,
+            trimmed => trimmed,
+        };
+        let mut discovery = Discovery::default();
+        let entries = match store.list(source).await {
+            Ok(entries) => entries,
+            Err(StoreError::NotADirectory { .. }) => {
+                let file = store.head(source).await?;
+                let open = open_file(store, &file).await;
+                discovery.add(&file, unless_hidden(&file, |file| single_file(file, open)));
+                return Ok(discovery);
+            }
+            Err(error) => return Err(error),
+        };
+        if is_one_rolling_log(source, &entries) {
+            let name = source.rsplit('/').next().unwrap_or(source);
+            let modified_ms = entries.iter().map(|entry| entry.modified_ms).max().unwrap_or_default();
+            let directory = Entry {
+                path: source.to_owned(),
+                name: name.to_owned(),
+                is_dir: true,
+                is_special: false,
+                size_bytes: 0,
+                modified_ms,
+            };
+            let open = open_rolling_file(store, &entries).await;
+            discovery.add_rolling(&directory, &entries, open);
             return Ok(discovery);
         }
-        Err(error) => return Err(error),
-    };
-    if is_one_rolling_log(source, &entries) {
-        let name = source.rsplit('/').next().unwrap_or(source);
-        let modified_ms = entries.iter().map(|entry| entry.modified_ms).max().unwrap_or_default();
-        let directory = Entry {
-            path: source.to_owned(),
-            name: name.to_owned(),
-            is_dir: true,
-            is_special: false,
-            size_bytes: 0,
-            modified_ms,
-        };
-        discovery.add_rolling(&directory, &entries);
-        return Ok(discovery);
-    }
 
-    let (rolling, others): (Vec<_>, Vec<_>) = entries
-        .iter()
-        .partition(|entry| entry.is_dir && name::is_rolling_directory(&entry.name));
-    for entry in others {
-        let result = unless_hidden(entry, |entry| {
-            if entry.is_dir {
-                Err(SkipReason::NotAnEventLogDirectory)
-            } else {
-                single_file(entry)
+        let (rolling, others): (Vec<_>, Vec<_>) = entries
+            .iter()
+            .partition(|entry| entry.is_dir && name::is_rolling_directory(&entry.name));
+        let (written, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|entry| is_being_written(entry));
+        for entry in others {
+            let result = unless_hidden(entry, |entry| {
+                if entry.is_dir {
+                    Err(SkipReason::NotAnEventLogDirectory)
+                } else {
+                    single_file(entry, None)
+                }
+            });
+            discovery.add(entry, result);
+        }
+        for some in written.chunks(PARALLEL_LISTS) {
+            let opens = join_all(some.iter().map(|entry| open_file(store, entry))).await;
+            for (entry, open) in some.iter().zip(opens) {
+                discovery.add(entry, single_file(entry, open));
             }
-        });
-        discovery.add(entry, result);
-    }
-    for some in rolling.chunks(PARALLEL_LISTS) {
-        let listings = join_all(some.iter().map(|entry| store.list(&entry.path))).await;
-        for (entry, listing) in some.iter().zip(listings) {
+        }
+        let listings = self.list_rolling(store, source, &rolling).await?;
+        let mut opens = Vec::with_capacity(listings.len());
+        for some in listings.chunks(PARALLEL_LISTS) {
+            let open = some.iter().map(|listing| async move {
+                match listing {
+                    Ok(files) => open_rolling_file(store, files).await,
+                    Err(_) => None,
+                }
+            });
+            opens.extend(join_all(open).await);
+        }
+        for ((entry, listing), open) in rolling.into_iter().zip(listings).zip(opens) {
             match listing {
-                Ok(files) => discovery.add_rolling(entry, &files),
+                Ok(files) => discovery.add_rolling(entry, &files, open),
                 Err(error) => discovery.add(
                     entry,
                     Err(SkipReason::Unreadable {
@@ -175,11 +219,68 @@ pub async fn discover(store: &dyn LogStore, source: &str) -> Result<Discovery, S
                 ),
             }
         }
+        discovery.prefer_finished();
+        discovery.logs.sort_by(|a, b| a.path.cmp(&b.path));
+        discovery.skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(discovery)
     }
-    discovery.prefer_finished();
-    discovery.logs.sort_by(|a, b| a.path.cmp(&b.path));
-    discovery.skipped.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(discovery)
+
+    /// The files of rolling directories, in their order.
+    async fn list_rolling(
+        &mut self,
+        store: &dyn LogStore,
+        source: &str,
+        rolling: &[&Entry],
+    ) -> Result<Vec<Result<Vec<Entry>, StoreError>>, StoreError> {
+        if rolling.is_empty() {
+            return Ok(Vec::new());
+        }
+        // One directory is listed by itself: others that begin as it does may be many.
+        if rolling.len() > 1
+            && let Some(mut all) = store.list_all(source, name::ROLLING_DIRECTORY).await?
+        {
+            return Ok(rolling
+                .iter()
+                .map(|entry| Ok(all.remove(&entry.name).unwrap_or_default()))
+                .collect());
+        }
+        let remembers = store.has_directory_times();
+        let before = std::mem::take(&mut self.ended);
+        let mut listings = Vec::with_capacity(rolling.len());
+        for some in rolling.chunks(PARALLEL_LISTS) {
+            let lists = some.iter().map(|entry| async {
+                match before.get(&entry.path) {
+                    Some((modified_ms, files)) if *modified_ms == entry.modified_ms => Ok(files.clone()),
+                    _ => store.list(&entry.path).await,
+                }
+            });
+            listings.extend(join_all(lists).await);
+        }
+        if remembers {
+            let now_ms = now_ms();
+            for (entry, listing) in rolling.iter().zip(&listings) {
+                if let Ok(files) = listing
+                    && is_settled(entry, files, now_ms)
+                {
+                    self.ended
+                        .insert(entry.path.clone(), (entry.modified_ms, files.clone()));
+                }
+            }
+        }
+        Ok(listings)
+    }
+}
+
+/// Whether a rolling directory cannot change any more without saying so: its application has ended, and nothing in it is new.
+fn is_settled(directory: &Entry, files: &[Entry], now_ms: i64) -> bool {
+    let newest = files.iter().map(|file| file.modified_ms).max().unwrap_or_default();
+    let is_old = directory.modified_ms.max(newest).saturating_add(SETTLED_MS) < now_ms;
+    is_old && rolling_log(directory, files, None).is_ok_and(|log| !log.in_progress)
+}
+
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Discovery {
@@ -195,8 +296,8 @@ impl Discovery {
         }
     }
 
-    fn add_rolling(&mut self, directory: &Entry, files: &[Entry]) {
-        match rolling_log(directory, files) {
+    fn add_rolling(&mut self, directory: &Entry, files: &[Entry], open: Option<OpenFile>) {
+        match rolling_log(directory, files, open) {
             Ok(log) => self.logs.push(log),
             Err(reason) => self.skipped.push(NotALog {
                 path: directory.path.clone(),
@@ -257,7 +358,35 @@ fn unless_hidden(
     }
 }
 
-fn single_file(entry: &Entry) -> Result<EventLog, SkipReason> {
+/// A single log whose name says that its application runs.
+fn is_being_written(entry: &Entry) -> bool {
+    !entry.is_dir && !entry.is_special && !name::is_hidden(&entry.name) && FileName::parse(&entry.name).in_progress
+}
+
+/// How long a file is that is being written, where the listing does not say it. A store that cannot tell has said what it knows in
+/// the listing, so that is not an error: whatever is wrong, reading the file will say.
+async fn open_file(store: &dyn LogStore, entry: &Entry) -> Option<OpenFile> {
+    if !is_being_written(entry) {
+        return None;
+    }
+    store.open_file(entry).await.unwrap_or_default()
+}
+
+/// The same of the last file of a rolling log that has not ended.
+async fn open_rolling_file(store: &dyn LogStore, files: &[Entry]) -> Option<OpenFile> {
+    let ended = RollingFile::AppStatus { in_progress: false };
+    if files.iter().any(|file| RollingFile::parse(&file.name) == ended) {
+        return None;
+    }
+    let index = |file: &&Entry| match RollingFile::parse(&file.name) {
+        RollingFile::Events { index, name } if !file.is_dir && !name.compacted => index,
+        _ => None,
+    };
+    let last = files.iter().filter(|file| index(file).is_some()).max_by_key(index)?;
+    store.open_file(last).await.unwrap_or_default()
+}
+
+fn single_file(entry: &Entry, open: Option<OpenFile>) -> Result<EventLog, SkipReason> {
     let name = FileName::parse(&entry.name);
     let codec = name.codec.map_err(|suffix| SkipReason::UnknownCodec {
         suffix: suffix.to_owned(),
@@ -265,8 +394,9 @@ fn single_file(entry: &Entry) -> Result<EventLog, SkipReason> {
     if entry.is_special {
         return Err(SkipReason::NotAFile);
     }
-    if entry.size_bytes == 0 {
-        return Err(SkipReason::Empty);
+    let size_bytes = open.as_ref().map_or(entry.size_bytes, |open| open.size_bytes);
+    if size_bytes == 0 {
+        return Err(nothing_of(open));
     }
     let directory = entry.path.strip_suffix(&entry.name).unwrap_or_default();
     // Without `.inprogress` alone: a compacted file is another file.
@@ -283,14 +413,15 @@ fn single_file(entry: &Entry) -> Result<EventLog, SkipReason> {
         rolling: false,
         files: vec![LogFile {
             path,
-            size_bytes: entry.size_bytes,
+            size_bytes,
             modified_ms: entry.modified_ms,
             codec,
             index: None,
             compacted: name.compacted,
         }],
         in_progress: name.in_progress,
-        size_bytes: entry.size_bytes,
+        open,
+        size_bytes,
         modified_ms: entry.modified_ms,
     })
 }
@@ -310,7 +441,15 @@ fn is_one_rolling_log(source: &str, entries: &[Entry]) -> bool {
     (events && status) || (named_so && (events || status || !others))
 }
 
-fn rolling_log(directory: &Entry, entries: &[Entry]) -> Result<EventLog, SkipReason> {
+/// Why a log is not listed of which nothing can be read.
+fn nothing_of(open: Option<OpenFile>) -> SkipReason {
+    match open.and_then(|open| open.behind) {
+        Some(message) => SkipReason::Behind { message },
+        None => SkipReason::Empty,
+    }
+}
+
+fn rolling_log(directory: &Entry, entries: &[Entry], open: Option<OpenFile>) -> Result<EventLog, SkipReason> {
     let mut files = Vec::new();
     let (mut seen_status, mut finished) = (false, false);
     for entry in entries.iter().filter(|entry| !entry.is_dir) {
@@ -362,11 +501,14 @@ fn rolling_log(directory: &Entry, entries: &[Entry]) -> Result<EventLog, SkipRea
             compacted: name.compacted,
         });
     }
+    if let (Some(open), Some(last)) = (&open, log_files.last_mut().filter(|last| !last.compacted)) {
+        last.size_bytes = open.size_bytes;
+    }
     let size_bytes = log_files
         .iter()
         .fold(0u64, |sum, file| sum.saturating_add(file.size_bytes));
     if size_bytes == 0 {
-        return Err(SkipReason::Empty);
+        return Err(nothing_of(open));
     }
     let path: Arc<str> = directory.path.as_str().into();
     Ok(EventLog {
@@ -374,6 +516,7 @@ fn rolling_log(directory: &Entry, entries: &[Entry]) -> Result<EventLog, SkipRea
         path,
         rolling: true,
         in_progress: !finished,
+        open,
         size_bytes,
         modified_ms: log_files.last().map_or(directory.modified_ms, |file| file.modified_ms),
         files: log_files,
@@ -396,6 +539,7 @@ fn message(error: &dyn std::error::Error) -> String {
 mod tests {
     use std::collections::BTreeMap;
     use std::ops::Range;
+    use std::sync::Mutex;
 
     use async_trait::async_trait;
     use bytes::Bytes;
@@ -406,6 +550,9 @@ mod tests {
     #[derive(Debug, Default)]
     struct Names {
         directories: BTreeMap<String, Option<Vec<Entry>>>,
+        has_times: bool,
+        /// Directories that were listed.
+        listed: Mutex<Vec<String>>,
     }
 
     impl Names {
@@ -427,6 +574,7 @@ mod tests {
     impl LogStore for Names {
         async fn list(&self, dir: &str) -> Result<Vec<Entry>, StoreError> {
             let path = dir.to_owned();
+            self.listed.lock().unwrap().push(path.clone());
             match self.directories.get(dir) {
                 Some(Some(entries)) => Ok(entries.clone()),
                 Some(None) => Err(StoreError::Denied { path }),
@@ -444,6 +592,41 @@ mod tests {
         async fn read(&self, _: &str, _: Range<u64>) -> Result<Bytes, StoreError> {
             panic!("discovery opens no file")
         }
+        fn has_directory_times(&self) -> bool {
+            self.has_times
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_ended_and_did_not_change_is_listed_once_where_the_store_has_times() {
+        let mut store = Names::default()
+            .with("/l", &[("eventlog_v2_ended/", 0), ("eventlog_v2_runs/", 0)])
+            .with("/l/eventlog_v2_ended", &[("appstatus_ended", 0), ("events_1_ended", 5)])
+            .with(
+                "/l/eventlog_v2_runs",
+                &[("appstatus_runs.inprogress", 0), ("events_1_runs", 5)],
+            );
+        let mut discoverer = Discoverer::default();
+        let mut lists = async |store: &Names| {
+            store.listed.lock().unwrap().clear();
+            assert_eq!(discoverer.discover(store, "/l").await.unwrap().logs.len(), 2);
+            store.listed.lock().unwrap().clone()
+        };
+        let all = ["/l", "/l/eventlog_v2_ended", "/l/eventlog_v2_runs"];
+        // Of a store without times nothing is remembered.
+        assert_eq!(lists(&store).await, all);
+        assert_eq!(lists(&store).await, all);
+        store.has_times = true;
+        assert_eq!(lists(&store).await, all);
+        assert_eq!(lists(&store).await, ["/l", "/l/eventlog_v2_runs"]);
+        assert_eq!(lists(&store).await, ["/l", "/l/eventlog_v2_runs"]);
+        // A compaction, or one that happened just now and may not be over.
+        for modified_ms in [5_000, now_ms()] {
+            let entries = store.directories.get_mut("/l").unwrap().as_mut().unwrap();
+            entries[0].modified_ms = modified_ms;
+            assert_eq!(lists(&store).await, all);
+        }
+        assert_eq!(lists(&store).await, all);
     }
 
     fn reasons(discovery: &Discovery) -> Vec<(&str, String)> {

@@ -7,10 +7,12 @@
 //! Invariant: a log read in one go, and read while it grew, give the same bytes. Between two awaits the reader's state is
 //! whole: a dropped `next_block` loses nothing, and after an error of the store the next call tries again.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
+use super::ahead::ReadAhead;
 use super::codec::Decoder;
 use super::{Codec, EventLog, LogFile, LogStore, StoreError};
 
@@ -63,6 +65,8 @@ pub struct LogReader {
     /// Undecoded bytes at the ends of files that have a successor.
     lost: u64,
     damage: Option<Damage>,
+    /// What was asked for of file `done.len()` and is not needed yet.
+    ahead: ReadAhead,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +92,7 @@ impl LogReader {
             skip_newline: false,
             lost: 0,
             damage: None,
+            ahead: ReadAhead::default(),
         }
     }
 
@@ -122,6 +127,8 @@ impl LogReader {
         if self.log.files.is_empty() {
             self.decoder = Decoder::new(log.files.first().map_or(Codec::None, |file| file.codec));
         }
+        // What was the end of a file may not be it any more.
+        self.ahead.clear();
         self.log = log;
         true
     }
@@ -204,7 +211,8 @@ impl LogReader {
             want = want.max(self.carry.len() as u64 + 1);
             let end = self.position.saturating_add(want).min(limit);
             let asked = end - self.position;
-            let mut bytes = self.read(file, self.position, end).await?;
+            // No copy where nothing is read ahead: the store handed over its only reference.
+            let mut bytes = Vec::from(self.stored(file, self.position..end, limit).await?);
             let at_end = (bytes.len() as u64) < asked || end == limit;
             if self.skip_newline && !bytes.is_empty() {
                 let newline = newline_in_front(&bytes);
@@ -250,7 +258,7 @@ impl LogReader {
             }
             let end = self.position.saturating_add(COMPRESSED_READ).min(limit);
             let read = if self.damage.is_none() && self.position < end {
-                self.store.read(&file.path, self.position..end).await?
+                self.stored(file, self.position..end, limit).await?
             } else {
                 Bytes::new()
             };
@@ -311,6 +319,7 @@ impl LogReader {
         };
         self.lost = self.undecoded_bytes();
         self.done.push(read);
+        self.ahead.clear();
         self.position = 0;
         self.input = Bytes::new();
         self.decoder = Decoder::new(log.files.get(self.done.len()).map_or(Codec::None, |file| file.codec));
@@ -324,10 +333,11 @@ impl LogReader {
         Some(line)
     }
 
-    async fn read(&self, file: &LogFile, start: u64, end: u64) -> Result<Vec<u8>, ReadError> {
-        let bytes = self.store.read(&file.path, start..end).await?;
-        // No copy: the store handed over its only reference.
-        Ok(Vec::from(bytes))
+    /// Bytes of the file that is being read, which ends at `limit` or not at all.
+    async fn stored(&mut self, file: &LogFile, range: Range<u64>, limit: u64) -> Result<Bytes, ReadError> {
+        // One byte more than is listed, to see the end of a file that has a successor.
+        let limit = limit.min(file.size_bytes.saturating_add(1));
+        Ok(self.ahead.read(&self.store, &file.path, range, limit).await?)
     }
 
     /// Gives up the log for good, and the memory of the line.
@@ -381,6 +391,7 @@ mod tests {
     struct Memory {
         files: Mutex<BTreeMap<String, Vec<u8>>>,
         read: Mutex<u64>,
+        read_ahead: u64,
     }
 
     impl Memory {
@@ -410,6 +421,7 @@ mod tests {
                 identity: "log".into(),
                 rolling,
                 in_progress: false,
+                open: None,
                 size_bytes: files.iter().map(|file| file.size_bytes).sum(),
                 modified_ms: 0,
                 files,
@@ -434,6 +446,9 @@ mod tests {
             let part = bytes.get(range.start as usize..end).unwrap_or_default();
             *self.read.lock().unwrap() += part.len() as u64;
             Ok(Bytes::copy_from_slice(part))
+        }
+        fn read_ahead(&self) -> u64 {
+            self.read_ahead
         }
     }
 
@@ -467,6 +482,34 @@ mod tests {
         let mut reader = LogReader::new(store.clone(), store.log(false, &[("z", Codec::Zstd)]));
         assert!(drain(&mut reader).await == text);
         assert_eq!(reader.undecoded_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn reading_ahead_gives_the_same_lines_and_reads_nothing_twice() {
+        let text = sample(21 << 20);
+        for (path, codec, stored) in [
+            ("f", Codec::None, text.clone()),
+            ("z", Codec::Zstd, frames(&text, 3 << 20)),
+        ] {
+            let store = Arc::new(Memory {
+                read_ahead: 10 << 20,
+                ..Memory::default()
+            });
+            store.put(path, &stored);
+            store.put("next", b"next\n");
+            let log = store.log(true, &[(path, codec), ("next", Codec::None)]);
+            let mut reader = LogReader::new(store.clone(), Arc::clone(&log));
+            let expected = [&text[..], b"next\n"].concat();
+            assert!(drain(&mut reader).await == expected);
+            assert_eq!(*store.read.lock().unwrap(), stored.len() as u64 + 5);
+
+            // Longer than it was listed, and cut while it was read ahead.
+            store.put(path, &[&stored[..], b"more\n"].concat());
+            if codec == Codec::None {
+                let mut reader = LogReader::new(store.clone(), Arc::clone(&log));
+                assert!(drain(&mut reader).await == [&text[..], b"more\nnext\n"].concat());
+            }
+        }
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@
 //! The way of the bytes: [`discover()`] lists a source through a [`LogStore`], [`LogReader`] reads one [`EventLog`] of it through a
 //! [`Decoder`] and gives [`LineBlock`]s. What a line says is not looked at here.
 
+mod ahead;
 pub mod codec;
 pub mod discover;
 pub mod lines;
@@ -17,9 +18,9 @@ pub mod store;
 use std::sync::Arc;
 
 pub use codec::{Codec, CodecError, Decoder};
-pub use discover::{Discovery, NotALog, SkipReason, discover};
+pub use discover::{Discoverer, Discovery, NotALog, SkipReason, discover};
 pub use lines::{LineBlock, LogReader, ReadError};
-pub use store::{Entry, LocalStore, LogStore, StoreError, local_path, path_text};
+pub use store::{Entry, LocalStore, LogStore, OpenFile, StoreError, local_path, path_text};
 
 /// One event log: what one attempt of one application wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct EventLog {
     pub files: Vec<LogFile>,
     /// The name says that the application still runs, or was killed: `.inprogress`, or an `appstatus_….inprogress`.
     pub in_progress: bool,
+    /// The last file, if the store knows that somebody writes it, and its length not from a listing. `None` of most stores.
+    pub open: Option<OpenFile>,
     /// Sum of the sizes of `files`, in bytes as stored.
     pub size_bytes: u64,
     /// Modification time of the last file, milliseconds since the epoch (Spark's `lastUpdated`).

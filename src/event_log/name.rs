@@ -9,7 +9,8 @@ use super::Codec;
 const IN_PROGRESS: &str = ".inprogress";
 /// Behind the name of what a history server's compaction wrote.
 const COMPACTED: &str = ".compact";
-const ROLLING_DIRECTORY: &str = "eventlog_v2_";
+/// What the name of a rolling log's directory begins with.
+pub(super) const ROLLING_DIRECTORY: &str = "eventlog_v2_";
 const EVENTS: &str = "events_";
 const APP_STATUS: &str = "appstatus_";
 

@@ -19,7 +19,7 @@ use crate::table::APPLICATION_ATTEMPTS;
 use super::listing::{AttemptKey, ListedRow, Lister};
 use super::read::{Cause, Failure, Live, Outcome, reading};
 use super::snapshot::{Attempts, Uses};
-use super::{AttemptRows, HistoryOptions, LogEntry, LogState, ScanLog, Snapshot};
+use super::{AttemptRows, HistoryOptions, LogEntry, LogState, ScanLog, Snapshot, SourceLog};
 
 /// [`EventLog::identity`]: the path without `.inprogress`.
 pub(super) type LogKey = Arc<str>;
@@ -29,6 +29,8 @@ pub(super) type LogKey = Arc<str>;
 const IDLE_FOLD_KEPT: Duration = Duration::from_secs(3600);
 /// A damaged log is tried again after 1, 2, 4 … scans, and at least every so many.
 const MOST_SCANS_BETWEEN_TRIES: u32 = 256;
+/// The same of a log that may not be read: rights are given without a change of the log.
+const MOST_SCANS_REFUSED: u32 = 16;
 /// A log that takes a thread for longer than a moment.
 const LARGE_LOG: u64 = 64 * 1024 * 1024;
 
@@ -395,6 +397,7 @@ impl Ledger {
             rolling: false,
             files: Vec::new(),
             in_progress: stamp.path.ends_with(".inprogress"),
+            open: None,
             size_bytes: stamp.size_bytes,
             modified_ms: stamp.modified_ms,
         };
@@ -849,6 +852,7 @@ impl Ledger {
             unread: unread.map(|rows| rows.app_id.clone()).collect(),
             event_logs,
             scans: self.scans.clone(),
+            sources: SourceLog::default(),
             uses: self.uses.clone(),
             problems,
             unreachable: self
@@ -975,6 +979,12 @@ impl Ledger {
                 status = LogState::NotListed;
                 error = Some(beaten(&attempt, tracked, winner));
             }
+        }
+        if let Some(behind) = tracked.log.open.as_ref().and_then(|open| open.behind.as_ref()) {
+            error = Some(match error {
+                Some(error) => format!("{error}; behind: {behind}"),
+                None => format!("behind: {behind}"),
+            });
         }
         if tracked.deleted {
             error =
@@ -1158,6 +1168,8 @@ fn note_failure(tracked: &mut TrackedLog, failure: Option<Failure>) {
                 .min(MOST_SCANS_BETWEEN_TRIES);
             tracked.scans_to_wait = match failure.cause {
                 Cause::Bytes => doubled - 1,
+                // With every log that is refused a request would be lost in every scan.
+                Cause::Refused => doubled.min(MOST_SCANS_REFUSED) - 1,
                 Cause::Storage | Cause::Cache => 0,
             };
         }
@@ -1325,6 +1337,7 @@ mod tests {
             rolling: false,
             files: vec![file],
             in_progress: path.ends_with(".inprogress"),
+            open: None,
             size_bytes,
             modified_ms,
         }

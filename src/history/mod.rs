@@ -22,8 +22,9 @@ mod read;
 mod scan;
 pub mod snapshot;
 mod source;
+pub mod sources;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,13 +41,15 @@ use tokio::time::MissedTickBehavior;
 
 use crate::cache::{Cache, CacheReader, CacheView};
 use crate::catalog::SnapshotSource;
-use crate::event_log::{Discovery, EventLog, LogReader, LogStore, StoreError};
+use crate::event_log::store::Requests;
+use crate::event_log::{Discoverer, Discovery, EventLog, LogReader, LogStore, StoreError};
 
 use ledger::Ledger;
 pub use parallel::LogFold;
 pub use scan::{ScanLog, ScanSummary};
 pub use snapshot::{AttemptRows, LogEntry, LogState, Snapshot};
 pub use source::{Source, SourceError};
+pub use sources::{Reach, SourceLog, SourceState};
 
 /// How logs are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +120,13 @@ pub struct History {
     readers: Option<Runtime>,
     /// Listings for the first scan that were begun before it.
     ahead: Mutex<Option<Vec<BegunListing>>>,
+    /// Listings that took longer than others could wait, by source.
+    late: Mutex<BTreeMap<usize, BegunListing>>,
+    /// What each source needs not list again.
+    discoverers: Vec<Arc<tokio::sync::Mutex<Discoverer>>>,
+    source_log: SourceLog,
+    /// Requests of each source up to the last scan.
+    counted: Mutex<Vec<Requests>>,
     threads: usize,
     /// A scan has read everything that it found.
     complete: AtomicBool,
@@ -145,6 +155,8 @@ pub struct Progress {
     pub logs_seen: usize,
     /// Those that were read at least once, or could not be.
     pub logs_read: usize,
+    /// Sources that cannot be listed now, as they were given: what is shown of them may be out of date.
+    pub stale: Vec<String>,
     /// Stored bytes of each.
     pub bytes_seen: u64,
     pub bytes_read: u64,
@@ -212,8 +224,14 @@ impl History {
             .iter()
             .map(|source| (source.given().to_owned(), source.path().to_owned()));
         let ledger = tokio::sync::Mutex::new(Ledger::new(names, scans.clone()));
+        let discoverers = sources.iter().map(|_| Arc::default()).collect();
+        let source_log = SourceLog::new(&sources);
         let mut history = History {
             sources,
+            late: Mutex::default(),
+            discoverers,
+            source_log,
+            counted: Mutex::default(),
             options,
             cache: None,
             snapshot: RwLock::new(Arc::new(Snapshot::default())),
@@ -249,6 +267,14 @@ impl History {
     /// Looks whether every source is there.
     pub async fn check_sources(&self) -> Result<(), SourceError> {
         for source in &self.sources {
+            source.check().await?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether every source without a network is there. Who goes on running waits for the others.
+    pub async fn check_local_sources(&self) -> Result<(), SourceError> {
+        for source in self.sources.iter().filter(|source| !source.is_remote()) {
             source.check().await?;
         }
         Ok(())
@@ -352,6 +378,8 @@ impl History {
             }
         }
         progress.unreachable.clone_from(&snapshot.unreachable);
+        let stale = self.source_log.states().into_iter().filter(|source| source.is_stale);
+        progress.stale = stale.map(|source| source.given.to_string()).collect();
         progress.unwritten = self.scans.last().and_then(|scan| scan.unwritten);
         progress
     }
@@ -409,7 +437,11 @@ impl History {
     /// Gives readers what is known now; says how long that took.
     fn publish(&self, ledger: &mut Ledger) -> Duration {
         let start = Instant::now();
-        let snapshot = Arc::new(ledger.snapshot(self.cache.as_ref().map(CacheHandle::view)));
+        let snapshot = Snapshot {
+            sources: self.source_log.clone(),
+            ..ledger.snapshot(self.cache.as_ref().map(CacheHandle::view))
+        };
+        let snapshot = Arc::new(snapshot);
         let before = {
             let mut current = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *current, snapshot)
@@ -467,11 +499,12 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::StorageConfig;
 
     const LINE: &str = "{\"Event\":\"SparkListenerLogStart\",\"Spark Version\":\"4.1.0\"}\n";
 
     fn history(dir: &Path) -> History {
-        let source = Source::parse(dir.to_str().unwrap()).unwrap();
+        let source = Source::parse(dir.to_str().unwrap(), &StorageConfig::default()).unwrap();
         History::new(
             vec![source],
             HistoryOptions {

@@ -10,7 +10,7 @@ use crate::cache::{
     AttemptInfo, AttemptOrd, AttemptState, AttemptWriter, Cache, CacheError, CacheView, LogReading, LogReport,
     LogStamp, Written, schema_hash,
 };
-use crate::event_log::{Codec, EventLog, LogReader, LogStore, ReadError};
+use crate::event_log::{Codec, EventLog, LogReader, LogStore, ReadError, StoreError};
 use crate::replay::{Attempt, LiveApplication, REPLAY_VERSION, ReplayReport, Retold};
 use crate::rollup::{self, ReadFailure, RollupError, TaskColumns};
 use crate::table::{APPLICATION_ATTEMPTS, TASKS};
@@ -81,6 +81,8 @@ pub(super) enum Cause {
     Bytes,
     /// The storage that the log lies in, which may recover at any time.
     Storage,
+    /// The storage refuses, which ends only when someone changes something.
+    Refused,
     /// The storage of the column cache, which may recover as well.
     Cache,
 }
@@ -107,7 +109,8 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         let cause = match error {
             ReadError::Corrupt { .. } => Cause::Bytes,
-            _ => Cause::Storage,
+            ReadError::Store(StoreError::Refused { .. } | StoreError::Denied { .. }) => Cause::Refused,
+            ReadError::Store(_) => Cause::Storage,
         };
         Failure {
             message: error_chain(&error),
@@ -214,8 +217,14 @@ async fn read_on(task: &Task, live: Live) -> Result<Outcome, Retold> {
     };
     // What ended and got its final name is done. A log that ends inside a line is read again from the start should it
     // grow after all, because the fold has recorded the torn line.
-    let may_go_on = outcome.failure.is_none() && !torn && (log.in_progress || !outcome.report.application_end_seen);
-    let is_idle = now_ms.saturating_sub(log.modified_ms) > IDLE_MS;
+    // Where the storage failed the reader stands behind what it read, and goes on from there when the storage is back.
+    let is_sound = outcome
+        .failure
+        .as_ref()
+        .is_none_or(|failure| failure.cause == Cause::Storage);
+    let may_go_on = is_sound && !torn && (log.in_progress || !outcome.report.application_end_seen);
+    // HDFS keeps the time at which a file was begun until it is closed, and knows who has it open.
+    let is_idle = log.open.is_none() && now_ms.saturating_sub(log.modified_ms) > IDLE_MS;
     let stays = may_go_on && !((is_idle || !task.follow_growth) && cache.is_some());
     if let (Some(rows), Some(cache)) = (&mut rows, cache) {
         outcome.written = if stays {

@@ -1,10 +1,15 @@
 //! One scan: lists the sources, reads what is new or has grown, commits and publishes what was read.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::ledger::{Job, Ledger, LogKey, News, Verdict, key_of};
@@ -13,7 +18,8 @@ use super::read::{Cause, Failure, Outcome, Task, look_at, read_log};
 use super::{AttemptRows, BegunListing, CacheHandle, History, now_ms};
 use crate::cache::{AttemptOrd, Cache, CacheError, CacheView};
 use crate::catalog::SnapshotSource;
-use crate::event_log::{Discovery, EventLog, LogStore, StoreError, discover};
+use crate::event_log::store::Requests;
+use crate::event_log::{Discoverer, Discovery, EventLog, LogStore, StoreError};
 use crate::table::{APPLICATION_ATTEMPTS, EXECUTOR_HOURLY, STAGE_SUMMARY, TableDef};
 use crate::telemetry::error_chain;
 
@@ -21,6 +27,10 @@ use crate::telemetry::error_chain;
 const SHORTEST_PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 /// And at most this part of the time goes into making snapshots, however many logs there are.
 const PUBLISH_COST_FACTOR: u32 = 20;
+/// How long the listings of other sources are waited for when the first has come; at the first scan, and later. A source that takes longer
+/// has its turn in a later scan.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What is read within this time needs not be looked at before.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// Rows wait for a commit no longer than this, and are no more than these: a commit costs a file for each table and their syncs, and small
@@ -71,6 +81,8 @@ pub struct ScanSummary {
     pub unreachable: Vec<String>,
     /// Why rows are missing that were read: the first that the column cache could not take.
     pub unwritten: Option<String>,
+    /// What stores with a network were asked for since the scan before, by source.
+    pub requests: Vec<(Arc<str>, Requests)>,
     pub elapsed: Duration,
     /// Something is different from before the scan.
     pub changed: bool,
@@ -189,9 +201,13 @@ impl History {
         }
         self.make_room(&mut ledger, &mut summary).await;
         summary.changed |= is_listing_new;
-        self.complete.store(true, Ordering::Release);
+        // A source whose first listing takes longer than the others could wait keeps us from being ready, and nothing else.
+        if self.source_log.are_known() {
+            self.complete.store(true, Ordering::Release);
+        }
         self.listed.send_replace(true);
         summary.logs = self.snapshot().event_logs.len();
+        summary.requests = self.count_requests();
         summary.elapsed = start.elapsed();
         self.scans.push(summary.clone());
         if summary.commits > 0 {
@@ -390,46 +406,115 @@ impl History {
         }
     }
 
-    /// Lists the sources, all at once, on the readers' threads: a listing may block on slow storage.
+    /// Lists the sources, all at once, on the readers' threads: a listing may block on slow storage. One that is still under way goes on.
     pub(super) fn begin_listing(&self) -> Vec<BegunListing> {
-        let begin = |source: &super::Source| {
-            let (store, path) = (Arc::clone(source.store()), source.path().to_owned());
-            self.readers().spawn(list_source(store, path))
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = |(index, source): (usize, &super::Source)| {
+            late.remove(&index).unwrap_or_else(|| {
+                let (store, path) = (Arc::clone(source.store()), source.path().to_owned());
+                let discoverer = Arc::clone(&self.discoverers[index]);
+                self.readers().spawn(list_source(discoverer, store, path))
+            })
         };
-        self.sources.iter().map(begin).collect()
+        self.sources.iter().enumerate().map(begin).collect()
     }
 
+    /// Takes what listings give, in the order in which they end. Who is late is not waited for: the others are read on meanwhile.
     async fn list(&self, ledger: &mut Ledger, listings: Vec<BegunListing>) -> ScanSummary {
         let mut summary = ScanSummary::default();
-        for ((index, source), listing) in self.sources.iter().enumerate().zip(listings) {
-            let failure = match listing.await {
-                Ok(Ok(found)) => {
-                    let listed = ledger.listed(index, found, &self.options, Instant::now(), now_ms());
-                    if listed.reachability_changed {
-                        tracing::info!(source = source.given(), "source can be listed again");
-                    }
-                    summary.removed += listed.removed;
-                    summary.restored += listed.restored;
-                    summary.changed |= listed.removed > 0
-                        || listed.restored > 0
-                        || listed.reachability_changed
-                        || listed.skipped_changed;
-                    continue;
-                }
-                Ok(Err(error)) => error_chain(&error),
-                Err(_panicked) => "a defect in sparkgate stopped the listing; please report it".to_owned(),
+        let is_first = self.scans.count() == 0;
+        // Who runs one statement and ends waits for everything.
+        let patience = match (self.sources.len(), self.options.follow_growth) {
+            (0 | 1, _) | (_, false) => None,
+            _ if is_first => Some(FIRST_PATIENCE),
+            _ => Some(PATIENCE),
+        };
+        let mut waiting: FuturesUnordered<_> = listings
+            .into_iter()
+            .enumerate()
+            .map(|(index, listing)| Late {
+                index,
+                listing: Some(listing),
+            })
+            .collect();
+        let mut until: Option<Instant> = None;
+        while !waiting.is_empty() {
+            let next = tokio::select! {
+                next = waiting.next() => next,
+                () = sleep_until(until), if until.is_some() => break,
             };
-            if ledger.unreachable(index, failure.clone()).reachability_changed {
-                tracing::warn!(
-                    source = source.given(),
-                    error = failure,
-                    "source cannot be listed; rows read before stay"
-                );
+            let Some((index, listing)) = next else { break };
+            until = until.or_else(|| patience.map(|patience| Instant::now() + patience));
+            self.take_listing(ledger, &mut summary, index, listing);
+        }
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        for waiting in waiting {
+            let Some(listing) = waiting.listing else { continue };
+            if is_first {
+                let failure = "its listing is still under way".to_owned();
+                let listed = ledger.unreachable(waiting.index, failure.clone());
+                summary.restored += listed.restored;
+                summary
+                    .unreachable
+                    .push(format!("{}: {failure}", self.sources[waiting.index].given()));
                 summary.changed = true;
             }
-            summary.unreachable.push(format!("{}: {failure}", source.given()));
+            late.insert(waiting.index, listing);
         }
         summary
+    }
+
+    fn take_listing(
+        &self,
+        ledger: &mut Ledger,
+        summary: &mut ScanSummary,
+        index: usize,
+        listing: Result<Result<Discovery, StoreError>, tokio::task::JoinError>,
+    ) {
+        let source = &self.sources[index];
+        let failure = match listing {
+            Ok(Ok(found)) => {
+                self.source_log.listed(index, found.logs.len(), now_ms());
+                let listed = ledger.listed(index, found, &self.options, Instant::now(), now_ms());
+                if listed.reachability_changed {
+                    tracing::info!(source = source.given(), "source can be listed again");
+                }
+                summary.removed += listed.removed;
+                summary.restored += listed.restored;
+                summary.changed |=
+                    listed.removed > 0 || listed.restored > 0 || listed.reachability_changed || listed.skipped_changed;
+                return;
+            }
+            Ok(Err(error)) => error_chain(&error),
+            Err(_panicked) => "a defect in sparkgate stopped the listing; please report it".to_owned(),
+        };
+        self.source_log.failed(index, &failure, now_ms());
+        let listed = ledger.unreachable(index, failure.clone());
+        summary.restored += listed.restored;
+        if listed.reachability_changed {
+            tracing::warn!(
+                source = source.given(),
+                error = failure,
+                "source cannot be listed; rows read before stay"
+            );
+            summary.changed = true;
+        }
+        summary.unreachable.push(format!("{}: {failure}", source.given()));
+    }
+
+    /// Requests since the last time, of sources that count them.
+    fn count_requests(&self) -> Vec<(Arc<str>, Requests)> {
+        let now = self.source_log.requests();
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *counted, now.clone());
+        let since = |(index, now): (usize, Requests)| {
+            let given = self
+                .source_log
+                .given(index)
+                .filter(|_| self.source_log.is_remote(index))?;
+            Some((given, now - before.get(index).copied().unwrap_or_default()))
+        };
+        now.into_iter().enumerate().filter_map(since).collect()
     }
 
     /// Reads logs, as many at a time as there are threads, and commits what was read.
@@ -741,10 +826,36 @@ async fn own_rows(view: &CacheView) -> Result<HashMap<AttemptOrd, ListedRow>, Ca
     Ok(rows)
 }
 
+/// A listing under way. When its source is late, it is taken out again.
+struct Late {
+    index: usize,
+    listing: Option<BegunListing>,
+}
+
+impl Future for Late {
+    type Output = (usize, Result<Result<Discovery, StoreError>, tokio::task::JoinError>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let index = self.index;
+        let Some(listing) = &mut self.listing else {
+            return Poll::Pending;
+        };
+        Pin::new(listing).poll(context).map(|listed| (index, listed))
+    }
+}
+
 /// Lists a source. A single log that was named while it was `.inprogress` is found under its final name, too.
-async fn list_source(store: Arc<dyn LogStore>, path: String) -> Result<Discovery, StoreError> {
-    match (discover(&*store, &path).await, path.strip_suffix(".inprogress")) {
-        (Err(StoreError::NotFound { .. }), Some(final_name)) => discover(&*store, final_name).await,
+async fn list_source(
+    discoverer: Arc<tokio::sync::Mutex<Discoverer>>,
+    store: Arc<dyn LogStore>,
+    path: String,
+) -> Result<Discovery, StoreError> {
+    let mut discoverer = discoverer.lock().await;
+    match (
+        discoverer.discover(&*store, &path).await,
+        path.strip_suffix(".inprogress"),
+    ) {
+        (Err(StoreError::NotFound { .. }), Some(final_name)) => discoverer.discover(&*store, final_name).await,
         (found, _) => found,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::RecordBatch;
 
 use super::listing::{ListedRow, Lister, Listing};
-use super::{ScanLog, now_ms};
+use super::{ScanLog, SourceLog, now_ms};
 use crate::cache::{AttemptOrd, CacheView, ShardedMap};
 use crate::event_log::EventLog;
 
@@ -124,6 +124,8 @@ pub struct Snapshot {
     pub event_logs: Vec<Arc<LogEntry>>,
     /// Rows of `system.scans`; as of now, not of this moment.
     pub scans: ScanLog,
+    /// Rows of `system.sources`; as of now, not of this moment.
+    pub sources: SourceLog,
     /// Who asks for an application says so here.
     pub uses: Uses,
     /// Attempts whose rows may not be all that their log holds (it is damaged, or cannot be read now), each with the first problem.

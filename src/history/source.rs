@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::event_log::store::LocalStore;
+use crate::config::StorageConfig;
+use crate::event_log::store::{self, LocalStore, OpenError, Opened};
 use crate::event_log::{LogStore, StoreError};
 
 /// A directory of event logs, or one log.
@@ -19,14 +20,26 @@ pub struct Source {
 pub enum SourceError {
     #[error("the source is empty: name a directory of event logs or one log")]
     Empty,
-    #[error("source {given}: {scheme}:// is not built yet; local paths and file:// URIs are")]
+    #[error("source {given}: {scheme}:// is not built yet; local paths, file:// and s3:// URIs are")]
     NotBuilt { given: String, scheme: String },
-    #[error("source {given}: nothing is known of {scheme}://; use a path or a file:// URI")]
+    #[error(
+        "source {given}: nothing is known of {scheme}://; use a path, or a URI that begins with file://, s3:// or hdfs://"
+    )]
     UnknownScheme { given: String, scheme: String },
+    /// The URI or a setting of its store is wrong.
+    #[error("source {given}: {message}")]
+    Wrong { given: String, message: String },
     #[error("source {given} is no file URI of this machine; write file:///directory")]
     NotLocal { given: String },
     #[error("source {given} does not exist: name an existing directory of event logs or one log")]
     Missing { given: String },
+    /// Its store refuses: wrong keys, no such bucket.
+    #[error("source {given} is refused")]
+    Refused {
+        given: String,
+        #[source]
+        source: StoreError,
+    },
     #[error("source {given} cannot be read")]
     Unreadable {
         given: String,
@@ -35,26 +48,20 @@ pub enum SourceError {
     },
 }
 
-/// Storage that later versions read.
-const SCHEMES_TO_COME: [&str; 13] = [
-    "s3", "s3a", "s3n", "hdfs", "webhdfs", "viewfs", "gs", "gcs", "abfs", "abfss", "wasb", "wasbs", "adl",
-];
-
 impl Source {
-    /// Understands a path (a relative one belongs to the working directory) or a `file:` URI.
-    pub fn parse(given: &str) -> Result<Self, SourceError> {
+    /// Understands a path (a relative one belongs to the working directory), a `file:` URI, or the URI of another store.
+    pub fn parse(given: &str, storage: &StorageConfig) -> Result<Self, SourceError> {
         if given.trim().is_empty() {
             return Err(SourceError::Empty);
         }
         let path = match given.split_once(':') {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") && rest.starts_with('/') => file_uri(given)?,
             Some((scheme, rest)) if rest.starts_with("//") && is_scheme(scheme) => {
-                let (given, scheme) = (given.to_owned(), scheme.to_lowercase());
-                return Err(if SCHEMES_TO_COME.contains(&scheme.as_str()) {
-                    SourceError::NotBuilt { given, scheme }
-                } else {
-                    SourceError::UnknownScheme { given, scheme }
-                });
+                return Self::remote(given, &scheme.to_lowercase(), &rest[2..], storage);
+            }
+            // As Hadoop writes it where `fs.defaultFS` says which cluster is meant.
+            Some((scheme @ ("hdfs" | "viewfs"), rest)) if rest.starts_with('/') => {
+                return Self::remote(given, scheme, rest, storage);
             }
             _ => given.to_owned(),
         };
@@ -72,6 +79,21 @@ impl Source {
             path,
             store: Arc::new(LocalStore),
         })
+    }
+
+    /// `scheme://rest`.
+    fn remote(given: &str, scheme: &str, rest: &str, storage: &StorageConfig) -> Result<Self, SourceError> {
+        let shown = given.to_owned();
+        match store::open(scheme, rest, storage) {
+            Ok(Opened { store, path }) => Ok(Source {
+                given: shown,
+                path,
+                store,
+            }),
+            Err(OpenError::NotBuilt { scheme }) => Err(SourceError::NotBuilt { given: shown, scheme }),
+            Err(OpenError::UnknownScheme { scheme }) => Err(SourceError::UnknownScheme { given: shown, scheme }),
+            Err(OpenError::Wrong(message)) => Err(SourceError::Wrong { given: shown, message }),
+        }
     }
 
     /// A source in a store of the caller's.
@@ -97,6 +119,11 @@ impl Source {
         &self.store
     }
 
+    /// Whether a network lies between: it may be away for a while, and come back by itself.
+    pub fn is_remote(&self) -> bool {
+        self.store.health().is_some()
+    }
+
     /// Looks whether there is anything at all, so that a mistyped path fails at start and not silently later.
     pub async fn check(&self) -> Result<(), SourceError> {
         let found = match (self.store.head(&self.path).await, self.path.strip_suffix(".inprogress")) {
@@ -108,6 +135,10 @@ impl Source {
             Ok(_) => Ok(()),
             Err(StoreError::NotFound { .. }) => Err(SourceError::Missing {
                 given: self.given.clone(),
+            }),
+            Err(source @ StoreError::Refused { .. }) => Err(SourceError::Refused {
+                given: self.given.clone(),
+                source,
             }),
             Err(source) => Err(SourceError::Unreadable {
                 given: self.given.clone(),
@@ -138,25 +169,28 @@ fn file_uri(given: &str) -> Result<String, SourceError> {
 mod tests {
     use super::*;
 
+    fn parse(given: &str) -> Result<Source, SourceError> {
+        Source::parse(given, &StorageConfig::default())
+    }
+
     #[test]
     fn a_path_and_a_file_uri_name_the_same_directory() {
         for given in ["/logs/a b", "/logs/a b/", "file:///logs/a%20b", "file:/logs/a%20b/"] {
-            assert_eq!(Source::parse(given).unwrap().path(), "/logs/a b", "{given}");
+            assert_eq!(parse(given).unwrap().path(), "/logs/a b", "{given}");
         }
         assert_eq!(
-            Source::parse("/logs/a%20b").unwrap().path(),
+            parse("/logs/a%20b").unwrap().path(),
             "/logs/a%20b",
             "a path is not decoded"
         );
-        assert!(Source::parse("logs").unwrap().path().starts_with('/'));
-        assert_eq!(Source::parse("/").unwrap().path(), "/");
+        assert!(parse("logs").unwrap().path().starts_with('/'));
+        assert_eq!(parse("/").unwrap().path(), "/");
     }
 
     #[test]
     fn other_storage_is_refused_by_name() {
-        let message = |given| Source::parse(given).unwrap_err().to_string();
-        assert!(message("s3a://bucket/logs").contains("s3a:// is not built yet"));
-        assert!(message("hdfs://namenode:8020/logs").contains("hdfs:// is not built yet"));
+        let message = |given| parse(given).unwrap_err().to_string();
+        assert!(message("webhdfs://namenode:9870/logs").contains("write hdfs://namenode:8020/path"));
         assert!(message("ftp://host/logs").contains("nothing is known of ftp://"));
         assert!(message("file://elsewhere/logs").contains("no file URI of this machine"));
         assert!(message(" ").contains("empty"));
@@ -164,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_source_that_is_not_there_is_named_as_it_was_given() {
-        let error = Source::parse("nowhere/at/all").unwrap().check().await.unwrap_err();
+        let error = parse("nowhere/at/all").unwrap().check().await.unwrap_err();
         assert!(matches!(error, SourceError::Missing { .. }));
         assert!(error.to_string().starts_with("source nowhere/at/all does not exist"));
     }

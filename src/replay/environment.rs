@@ -261,6 +261,7 @@ mod tests {
             rolling: false,
             files: Vec::new(),
             in_progress: false,
+            open: None,
             size_bytes: 1,
             modified_ms: 0,
         };

@@ -1182,6 +1182,7 @@ mod tests {
             rolling: false,
             files: Vec::new(),
             in_progress: false,
+            open: None,
             size_bytes: u64::MAX,
             modified_ms: i64::MAX,
         };
@@ -1206,6 +1207,7 @@ mod tests {
             rolling: false,
             files: Vec::new(),
             in_progress: false,
+            open: None,
             size_bytes: 1,
             modified_ms: 1,
         };

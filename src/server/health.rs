@@ -28,6 +28,7 @@ pub(super) fn ready(history: &History) -> Response {
         "bytes_seen": progress.bytes_seen,
         "bytes_read": progress.bytes_read,
         "unreachable_sources": progress.unreachable,
+        "stale_sources": progress.stale,
         "cache_error": progress.unwritten,
     });
     respond(status, &body)

@@ -55,6 +55,8 @@ mod docs;
 mod flight;
 /// Logs that grow while they are served.
 mod growing_log;
+/// HDFS: simple, with Kerberos, with two NameNodes; logs that grow there, and what goes wrong.
+mod hdfs;
 /// What statements may use, who may end them, and what `system.queries` says of them.
 mod limits;
 /// Clients that do not keep to PostgreSQL's protocol.
@@ -75,6 +77,8 @@ mod rest_health;
 mod rest_logs;
 /// SQL and REST of one server agree.
 mod rest_sql;
+/// Logs on S3, from a real server, with a proxy between that spoils answers.
+mod s3;
 /// Who comes in: passwords, tokens, certificates, TLS, limits and time-outs.
 mod security;
 /// The server starts, says where it listens, answers and stops.

@@ -83,7 +83,7 @@ async fn the_server_is_live_at_once_and_ready_when_the_first_scan_has_read_every
     let after = client.get("/health/ready");
     assert_eq!(progress(&after), (200, json!(3), json!(3)));
     let expected = json!({"status": "ready", "logs_seen": 3, "logs_read": 3, "bytes_seen": sizes, "bytes_read": sizes,
-        "unreachable_sources": [], "cache_error": null});
+        "unreachable_sources": [], "stale_sources": [], "cache_error": null});
     assert_eq!(after.json(), expected);
     assert_eq!(client.rest("applications/slowest/jobs")[0]["numTasks"], 4);
 }
@@ -109,7 +109,9 @@ fn a_server_that_says_ready_is_ready_and_a_source_that_goes_away_is_named_until_
         let body = answer.json();
         let named = body["unreachable_sources"].as_array().expect("a list");
         let path = logs.to_str().expect("UTF-8");
-        named.len() == 1 && named[0].as_str().expect("a text").contains(path)
+        let is_named = named.len() == 1 && named[0].as_str().expect("a text").contains(path);
+        assert!(!is_named || body["stale_sources"] == json!([path]), "{body}");
+        is_named
     };
     ready_within(&mut client, is_named);
     assert_eq!(

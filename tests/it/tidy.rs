@@ -89,7 +89,7 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("x509_certificate", &["server/tls"], "one place knows certificates"),
     (
         "ring",
-        &["server/auth", "server/tls"],
+        &["server/auth", "server/tls", "event_log/store/hdfs/negotiate"],
         "cryptography is for log-ins and TLS",
     ),
     (
@@ -103,8 +103,24 @@ const DOORS: &[(&str, &[&str], &str)] = &[
             "output",
             "config",
             "app",
+            "event_log/store/hdfs/webhdfs",
         ],
-        "event_log knows bytes, not JSON; tables know Arrow",
+        "event_log knows bytes, not JSON, but for the answers of WebHDFS; tables know Arrow",
+    ),
+    (
+        "hdfs_native",
+        &["event_log/store/hdfs"],
+        "one place knows the client of HDFS",
+    ),
+    (
+        "krb5_gss",
+        &["event_log/store/hdfs/negotiate"],
+        "Kerberos by ourselves is for WebHDFS alone; the client of HDFS has the system's",
+    ),
+    (
+        "reqwest",
+        &["event_log/store/hdfs/webhdfs"],
+        "only WebHDFS is asked over HTTP; object_store asks for itself",
     ),
     (
         "object_store",

@@ -43,6 +43,7 @@ async fn cold(store: &TestStore) -> Catalog {
         rolling: false,
         files: Vec::new(),
         in_progress: false,
+        open: None,
         size_bytes: 1,
         modified_ms: 1,
     });

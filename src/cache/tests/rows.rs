@@ -19,7 +19,7 @@ use crate::table::{self, JOBS, STAGES, TASKS, TableDef};
 /// The rows of the fixture logs.
 async fn fixtures() -> Vec<Arc<AttemptRows>> {
     let logs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/logs");
-    let source = Source::parse(logs.to_str().unwrap()).unwrap();
+    let source = Source::parse(logs.to_str().unwrap(), &crate::config::StorageConfig::default()).unwrap();
     let history = History::new(vec![source], HistoryOptions::default()).unwrap();
     history.scan_once().await;
     let attempts = history.snapshot().attempts.iter().cloned().collect();

@@ -4,6 +4,7 @@
 
 mod queries;
 mod sessions;
+mod sources;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -14,11 +15,13 @@ use datafusion::error::Result;
 
 use queries::QUERIES;
 use sessions::SESSIONS;
+use sources::SOURCES;
 
 use super::activity::Activity;
 use super::fixed::FixedTable;
 use super::{SessionVars, Setting};
 use crate::cache::KeyValue;
+use crate::event_log::store::Requests;
 use crate::history::Snapshot;
 use crate::table::{Column, Rows, TableDef, Type, Value};
 
@@ -30,7 +33,7 @@ pub(crate) trait SystemTable: Debug + Send + Sync {
 }
 
 /// All of them, as they are described.
-pub static SYSTEM_TABLES: &[&TableDef] = &[&EVENT_LOGS, &QUERIES, &SCANS, &SEGMENTS, &SESSIONS, &SETTINGS];
+pub static SYSTEM_TABLES: &[&TableDef] = &[&EVENT_LOGS, &QUERIES, &SCANS, &SEGMENTS, &SESSIONS, &SETTINGS, &SOURCES];
 
 /// All of them, in the same order.
 pub(crate) fn tables(settings: Vec<Setting>, activity: &Arc<Activity>) -> Vec<Arc<dyn SystemTable>> {
@@ -41,6 +44,7 @@ pub(crate) fn tables(settings: Vec<Setting>, activity: &Arc<Activity>) -> Vec<Ar
         Arc::new(Segments),
         Arc::new(sessions::Sessions(Arc::clone(activity))),
         Arc::new(Settings(settings)),
+        Arc::new(sources::Sources),
     ]
 }
 
@@ -191,6 +195,14 @@ impl SystemTable for EventLogs {
     }
 }
 
+const SOURCE_REQUESTS: Type = Type::Struct(&[
+    ("source", Type::Text),
+    ("list_requests", Type::Int64),
+    ("head_requests", Type::Int64),
+    ("get_requests", Type::Int64),
+    ("fetched_bytes", Type::Int64),
+]);
+
 static SCANS: TableDef = TableDef {
     schema: "system",
     name: "scans",
@@ -256,6 +268,29 @@ static SCANS: TableDef = TableDef {
             "listing",
             "sources that could not be listed, with the reason",
         ),
+        Column::new(
+            "list_requests",
+            Type::Int64,
+            "",
+            "store",
+            "pages of listings that stores were asked for over a network since the scan before; those sent again count again",
+        ),
+        Column::new(
+            "head_requests",
+            Type::Int64,
+            "",
+            "store",
+            "questions about one file, in the same way",
+        ),
+        Column::new("get_requests", Type::Int64, "", "store", "reads, in the same way"),
+        Column::new("fetched_bytes", Type::Int64, "", "store", "bytes that these reads gave"),
+        Column::new(
+            "source_requests",
+            Type::List(&SOURCE_REQUESTS),
+            "",
+            "store",
+            "the same numbers for each source that is reached over a network",
+        ),
     ],
 };
 
@@ -283,6 +318,29 @@ impl SystemTable for Scans {
                 .push(count(scan.commits));
             let error = scan.unreachable.join("; ");
             rows.push((!error.is_empty()).then_some(error.as_str()));
+            let numbers = |requests: &Requests| {
+                [requests.list, requests.head, requests.get, requests.read_bytes]
+                    .map(|number| i64::try_from(number).unwrap_or(i64::MAX))
+            };
+            let mut sums = [0_i64; 4];
+            for (_, requests) in &scan.requests {
+                for (sum, number) in sums.iter_mut().zip(numbers(requests)) {
+                    *sum = sum.saturating_add(number);
+                }
+            }
+            for sum in sums {
+                rows.push(sum);
+            }
+            let of_source = |(source, requests): &(Arc<str>, Requests)| {
+                let numbers = numbers(requests).map(Value::Int);
+                (Arc::clone(source), numbers)
+            };
+            let of_sources: Vec<_> = scan.requests.iter().map(of_source).collect();
+            let structs = of_sources.iter().map(|(source, numbers)| {
+                let name = std::iter::once(Value::Text(source));
+                Value::Struct(name.chain(numbers.iter().cloned()).collect())
+            });
+            rows.push(Value::List(structs.collect()));
             rows.end_row();
         }
         Ok(rows.finish())
@@ -392,7 +450,7 @@ static SETTINGS: TableDef = TableDef {
             Type::Text,
             "",
             "configuration",
-            "default, file, spark property, environment or flag",
+            "default, Spark property, file, environment or flag",
         ),
         Column::new("description", Type::Text, "", "configuration", "what it does"),
     ],

@@ -34,6 +34,7 @@ fn sections(app_id: &str, sections: &[(&str, i32, &str)]) -> AttemptRows {
             rolling: false,
             files: Vec::new(),
             in_progress: false,
+            open: None,
             size_bytes: 1,
             modified_ms: 0,
         }),

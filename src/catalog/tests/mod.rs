@@ -129,6 +129,7 @@ fn snapshot() -> Snapshot {
             rolling: false,
             files: Vec::new(),
             in_progress: false,
+            open: None,
             size_bytes: 1,
             modified_ms: 0,
         });

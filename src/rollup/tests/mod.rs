@@ -158,6 +158,7 @@ async fn defined(table: &TableDef, tables: &BTreeMap<&'static str, Vec<RecordBat
         rolling: false,
         files: Vec::new(),
         in_progress: false,
+        open: None,
         size_bytes: 1,
         modified_ms: 0,
     });

@@ -35,6 +35,16 @@ impl Everything {
         self.0.get(table).map_or(&[], Vec::as_slice)
     }
 
+    /// With another text in place of one, such as where the logs lie.
+    pub(crate) fn replaced(self, from: &str, to: &str) -> Everything {
+        let rows = |rows: Vec<String>| {
+            let mut rows: Vec<String> = rows.into_iter().map(|row| row.replace(from, to)).collect();
+            rows.sort();
+            rows
+        };
+        Everything(self.0.into_iter().map(|(table, all)| (table, rows(all))).collect())
+    }
+
     /// Fails with the first rows of each table that only one side has.
     pub(crate) fn assert_same(&self, expected: &Everything, what: &str) {
         let mut differences = Vec::new();
@@ -193,6 +203,14 @@ pub(crate) fn everything_in_memory(logs: &Path) -> Everything {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let off = ["--cache".to_owned(), "off".to_owned()];
     let seen = everything(dir.path(), logs, &off, &[]);
+    seen.unwrap_or_else(|error| panic!("{error}")).0
+}
+
+/// As [`everything_in_memory`], of any source, with more options.
+pub(crate) fn everything_of(source: &Path, options: &[&str]) -> Everything {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let off = ["--cache".to_owned(), "off".to_owned()];
+    let seen = everything(dir.path(), source, &off, options);
     seen.unwrap_or_else(|error| panic!("{error}")).0
 }
 

@@ -4,6 +4,8 @@
 pub(crate) mod columns;
 /// A server in this process with storage that waits.
 pub(crate) mod gated;
+/// HDFS: real clusters, shared by the tests of one kind.
+pub(crate) mod hdfs;
 /// The HTTP door: a small client.
 pub(crate) mod http;
 /// The PostgreSQL door as clients see it: tokio-postgres and psql.
@@ -159,6 +161,11 @@ impl Server {
 
     /// [`Server::start`] with more options.
     pub(crate) fn start_with(logs: &Path, options: &[&str]) -> Server {
+        Server::start_in(logs, options, &[])
+    }
+
+    /// [`Server::start_with`] in an environment of its own.
+    pub(crate) fn start_in(logs: &Path, options: &[&str], environment: &[(&str, &OsStr)]) -> Server {
         let cache = tempfile::tempdir().expect("a temporary directory");
         let stderr = std::fs::File::create(cache.path().join(STDERR)).expect("a file in a new directory");
         let mut child = program(cache.path())
@@ -172,6 +179,7 @@ impl Server {
                 "127.0.0.1:0",
             ])
             .args(options)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
