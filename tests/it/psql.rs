@@ -68,7 +68,15 @@ fn psql_lists_the_tables_and_schemas() {
         .collect();
     assert_eq!(
         system,
-        ["event_logs", "queries", "scans", "segments", "sessions", "settings"]
+        [
+            "event_logs",
+            "queries",
+            "scans",
+            "segments",
+            "sessions",
+            "settings",
+            "sources"
+        ]
     );
     let rollups = cells(&server, "\\dt rollup.*").into_iter().map(|mut row| row.remove(1));
     assert_eq!(rollups.collect::<Vec<_>>(), ["executor_hourly", "stage_summary"]);

@@ -146,6 +146,13 @@ impl Proxy {
         Proxy { child, port, dir }
     }
 
+    /// From the next request on.
+    fn rules(&self, rules: &str) {
+        let new = self.dir.path().join("new");
+        fs::write(&new, rules).expect("room");
+        fs::rename(new, self.dir.path().join("rules")).expect("the same directory");
+    }
+
     /// `METHOD /path what was done to it`, a line a request.
     fn requests(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.path().join("requests")).unwrap_or_default();
@@ -297,6 +304,36 @@ async fn what_is_appended_is_seen_soon_and_only_that_is_read() {
     session.answers_within(VISIBLE_WITHIN, ended, &["t|complete"]).await;
     let after = session.rows("select fetched_bytes from system.sources").await;
     assert_eq!(after, [fetched.to_string()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_growing_log_that_cannot_be_read_for_a_while_goes_on_where_it_was_left() {
+    let s3 = S3::start();
+    let text = log_of("growing");
+    let half = text.match_indices('\n').nth(11).expect("more lines").0 + 1;
+    s3.put("logs/growing.inprogress", &text.as_bytes()[..half]);
+    let proxy = Proxy::before(&s3, "");
+    let server = serve(&["s3://logs/logs"], &s3.config(proxy.port, &S3::keys()));
+    let session = Session::open(&server).await;
+    let lines = "select lines from system.event_logs";
+    session.answers_within(VISIBLE_WITHIN, lines, &["12"]).await;
+
+    // The listing is answered, the log is not.
+    proxy.rules("* ^GET./logs/logs/growing status 503\n");
+    s3.put("logs/growing.inprogress", text.as_bytes());
+    let fails = "select lines, error like '%503%' from system.event_logs";
+    session.answers_within(Duration::from_secs(60), fails, &["12|t"]).await;
+    assert_eq!(session.rows("select count(*) from applications").await, ["1"]);
+    proxy.rules("");
+    let all = text.lines().count().to_string();
+    session.answers_within(BACK_WITHIN, lines, &[&all]).await;
+    let fetched = session.rows("select fetched_bytes from system.sources").await;
+    let fetched: usize = fetched[0].parse().expect("a number");
+    assert!(
+        fetched * 10 <= text.len() * 11,
+        "{fetched} bytes read of {}",
+        text.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

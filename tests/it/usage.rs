@@ -142,7 +142,12 @@ fn a_source_that_is_missing_or_not_given_is_wrong_usage() {
     for command in ["serve", "check"] {
         says(&[command], &[], 2, &["no source is given"]);
         says(&[command, "no/such/dir"], &[], 2, &["no/such/dir", "does not exist"]);
-        says(&[command, "s3://bucket/logs"], &[], 2, &["s3://", "not built yet"]);
+        says(
+            &[command, "gopher://host/logs"],
+            &[],
+            2,
+            &["gopher://", "nothing is known"],
+        );
     }
     says(&["sql", "-c", "SELECT 1"], &[], 2, &["no source is given"]);
     says(&["sql", "no/such/dir", "-c", "SELECT 1"], &[], 2, &["no/such/dir"]);
