@@ -645,7 +645,14 @@ impl History {
                 return jobs.remove(at);
             }
         }
-        if running < self.threads { jobs.pop_front() } else { None }
+        // To read a small log over a network is mostly to wait, and costs little memory: some wait side by side. Their lines are folded on as
+        // many threads as ever.
+        let waits = |job: &Job| job.bytes <= SMALL_LOG && self.sources[job.source].is_remote();
+        let most = match jobs.front() {
+            Some(job) if waits(job) => READS_PER_THREAD * self.threads,
+            _ => self.threads,
+        };
+        if running < most { jobs.pop_front() } else { None }
     }
 
     /// Looks at the heads and tails of logs that nothing is known of, also of those that are being read.
@@ -795,6 +802,9 @@ impl History {
     }
 }
 
+/// Logs of remote sources that are read side by side for each thread, if none of them is larger than one request or two.
+const READS_PER_THREAD: usize = 8;
+const SMALL_LOG: u64 = 1 << 20;
 /// Logs that are looked at before their rows are joined.
 const LOOKS_TO_JOIN: usize = 2000;
 /// Logs that are looked at side by side for each thread: to look is mostly to wait.
