@@ -246,13 +246,13 @@ async fn flight(client: &mut FlightSqlServiceClient<Channel>, sql: &str) -> Answ
     };
     let info = match client.execute(sql.to_owned(), None).await {
         Ok(info) => info,
-        Err(error) => return code(&error.into()),
+        Err(error) => return code(&error),
     };
     let schema = info.clone().try_decode_schema().expect("a schema");
     let ticket = info.endpoint[0].ticket.clone().expect("a ticket");
     let mut batches = match client.do_get(ticket).await {
         Ok(batches) => batches,
-        Err(error) => return code(&error.into()),
+        Err(error) => return code(&error),
     };
     let mut rows = Vec::new();
     while let Some(batch) = batches.next().await {
