@@ -32,12 +32,10 @@ pub(super) fn numbered(sql: &str) -> Result<String, QueryError> {
         }
         text.push_str(&sql[copied..lexeme.start]);
         copied = lexeme.end;
-        let doubled = tokens.next_if(|next| next.start == lexeme.end && &sql[next.start..next.end] == "?");
+        // `??`, and `??|` and `??&`, as drivers write the operators `?`, `?|` and `?&`.
+        let doubled = tokens.next_if(|next| next.start == lexeme.end && sql[next.start..].starts_with('?'));
         match doubled {
-            Some(second) => {
-                text.push('?');
-                copied = second.end;
-            }
+            Some(second) => copied = second.start,
             None => {
                 count += 1;
                 text.push_str(&format!("${count}"));
