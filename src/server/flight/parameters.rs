@@ -148,6 +148,7 @@ mod tests {
                 "select '?', \"a?\" /* ? */ from t where a = $1 -- ?",
             ),
             ("select j ?? 'key', ?", "select j ? 'key', $1"),
+            ("select j ??| a, j ??& b", "select j ?| a, j ?& b"),
             ("select $1, j ? 'key'", "select $1, j ? 'key'"),
             ("select (?, ?)", "select ($1, $2)"),
             ("select ?::int, 'ä' || ?", "select $1::int, 'ä' || $2"),
