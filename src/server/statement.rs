@@ -21,7 +21,7 @@ use super::parameters::{Placeholders, sql_type};
 use super::rewrite::{cast_integer_literals, table_statement};
 use super::sql_text::{Lexeme, lexemes};
 use crate::catalog::pg_types;
-use crate::catalog::rewrite::{column_name, rewrite_statement, type_oid};
+use crate::catalog::rewrite::{column_name, factors, rewrite_statement, type_oid};
 
 /// Nesting the parser accepts. DataFusion's default of 50 is below what BI tools generate.
 const PARSER_RECURSION_LIMIT: usize = 200;
@@ -138,12 +138,10 @@ fn types_stated_by(query: &ast::Query) -> Vec<Stated> {
         ast::SetExpr::Select(select) => select,
         _ => return Vec::new(),
     };
-    let factors = select
-        .from
-        .iter()
-        .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
-    let is_alone = factors.clone().count() == 1;
-    let subqueries: Vec<Subquery<'_>> = factors.filter_map(|factor| Subquery::of(factor, query)).collect();
+    let is_alone = factors(select).count() == 1;
+    let subqueries: Vec<Subquery<'_>> = factors(select)
+        .filter_map(|factor| Subquery::of(factor, query))
+        .collect();
     let mut types = Vec::new();
     for item in &select.projection {
         match item {

@@ -91,12 +91,8 @@ impl VisitorMut for Rewrite {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        let factors = select
-            .from
-            .iter()
-            .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
-        self.sets.push(factors.clone().filter_map(set_name).collect());
-        self.tables.push(factors.filter_map(table_name).collect());
+        self.sets.push(factors(select).filter_map(set_name).collect());
+        self.tables.push(factors(select).filter_map(table_name).collect());
         order_aggregates(select);
         self.merged.push(merged_columns(select));
         self.rows.push(rows_of_subqueries(select));
@@ -254,6 +250,14 @@ impl VisitorMut for Rewrite {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Everything that a select reads from, joined or not.
+pub fn factors(select: &Select) -> impl Iterator<Item = &TableFactor> {
+    select
+        .from
+        .iter()
+        .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)))
 }
 
 /// The name a set of values goes by, and that of its column.

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     VisitMut, VisitorMut,
 };
 
-use super::{call, last_name, table_name, take};
+use super::{call, factors, last_name, table_name, take};
 
 // 17. Aggregates of a sorted subquery
 
@@ -138,10 +138,7 @@ fn name_of(item: &SelectItem) -> Option<Ident> {
 
 fn name(expr: &Expr) -> Option<Ident> {
     match expr {
-        Expr::Identifier(ident) => Some(Ident {
-            span: datafusion::sql::sqlparser::tokenizer::Span::empty(),
-            ..ident.clone()
-        }),
+        Expr::Identifier(ident) => Some(ident.clone()),
         Expr::CompoundIdentifier(idents) => idents.last().cloned(),
         _ => None,
     }
@@ -227,11 +224,7 @@ pub(super) struct Row {
 const OF_ROWS: [&str; 5] = ["row_to_json", "to_json", "to_jsonb", "json_agg", "jsonb_agg"];
 
 pub(super) fn rows_of_subqueries(select: &Select) -> Vec<Row> {
-    let factors = select
-        .from
-        .iter()
-        .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
-    factors
+    factors(select)
         .filter_map(|factor| {
             let TableFactor::Derived {
                 subquery,

@@ -199,6 +199,20 @@ impl StoreError {
         matches!(self, StoreError::Unavailable { .. })
     }
 
+    fn refused(path: &str, message: String) -> Self {
+        StoreError::Refused {
+            path: path.to_owned(),
+            message,
+        }
+    }
+
+    fn unavailable(path: &str, message: String) -> Self {
+        StoreError::Unavailable {
+            path: path.to_owned(),
+            message,
+        }
+    }
+
     fn new(path: &str, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {

@@ -223,11 +223,7 @@ fn run(home: &Path, command: &[&str], logs: &Path, cache: &[String; 2], rest: &[
         .stdin(Stdio::null())
         .output()
         .expect("the program starts");
-    Finished {
-        status: output.status,
-        stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Finished::of(output)
 }
 
 fn everything(home: &Path, logs: &Path, cache: &[String; 2], rest: &[&str]) -> Result<(Everything, Scan), String> {

@@ -140,11 +140,7 @@ impl Hdfs {
             .stdin(Stdio::null())
             .output()
             .expect("the program starts");
-        Finished {
-            status: output.status,
-            stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Finished::of(output)
     }
 
     fn write_config(&self, config: &str) -> PathBuf {

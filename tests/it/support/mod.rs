@@ -17,7 +17,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -54,6 +54,14 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
+    pub(crate) fn of(output: Output) -> Finished {
+        Finished {
+            status: output.status,
+            stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Standard output as rows, one JSON object a line; fails unless the program ended with 0.
     pub(crate) fn rows(&self) -> Vec<Map<String, Value>> {
         assert!(
@@ -75,11 +83,7 @@ pub(crate) fn sparkgate<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> F
         .stdin(Stdio::null())
         .output()
         .expect("the program starts");
-    Finished {
-        status: output.status,
-        stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Finished::of(output)
 }
 
 /// Rows of one query over a directory of logs.

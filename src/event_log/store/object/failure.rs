@@ -40,14 +40,8 @@ impl Place {
     /// The error of a request about `path`.
     pub(super) fn store_error(&self, path: &str, error: &Error) -> StoreError {
         let text = chain(error);
-        let refused = |message: String| StoreError::Refused {
-            path: path.to_owned(),
-            message,
-        };
-        let unavailable = |message: String| StoreError::Unavailable {
-            path: path.to_owned(),
-            message,
-        };
+        let refused = |message: String| StoreError::refused(path, message);
+        let unavailable = |message: String| StoreError::unavailable(path, message);
         let (bucket, server) = (&self.bucket, self.server());
         if let Some(text) = text_of_metadata_service(&text) {
             return refused(format!(
@@ -120,14 +114,8 @@ impl Place {
     /// No answer came, or none that could be understood.
     fn without_answer(&self, path: &str, error: &Error, text: &str) -> StoreError {
         let server = self.server();
-        let refused = |message: String| StoreError::Refused {
-            path: path.to_owned(),
-            message,
-        };
-        let unavailable = |message: String| StoreError::Unavailable {
-            path: path.to_owned(),
-            message,
-        };
+        let refused = |message: String| StoreError::refused(path, message);
+        let unavailable = |message: String| StoreError::unavailable(path, message);
         let has = |word: &str| text.contains(word);
         if has("redirect without LOCATION") {
             return refused(format!(
